@@ -1,0 +1,70 @@
+"""Files that are either whole or absent: atomic writes, checksums, JSON."""
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from gan.errors import GanError
+
+
+@contextlib.contextmanager
+def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
+    """Yield a temporary sibling of ``path`` that replaces it when the block succeeds and is removed when it fails.
+
+    The suffix is kept, since libraries choose a format by it. A full disk becomes a `GanError`; an existing
+    ``path`` is untouched until the new content is on disk.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".part-", suffix="".join(path.suffixes[-2:]))
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    except OSError as error:
+        if error.errno in _NO_SPACE:
+            raise GanError(f"{path}: not written, no space left on the disk or in the quota; free some and rerun") from error
+        raise
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: str | os.PathLike, value: Any) -> None:
+    """Write ``value`` as indented JSON, atomically; NaN and infinities are refused (`ValueError`)."""
+    text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def read_json(path: str | os.PathLike) -> Any:
+    """Read a JSON file; a missing or broken one is a `GanError` that names it."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise GanError(f"{path}: no such file") from error
+    except ValueError as error:
+        raise GanError(f"{path}: not valid JSON ({error}); delete it and rerun the step that makes it") from error
+
+
+def checksum(path: str | os.PathLike, algorithm: str = "sha256") -> str:
+    """Hex digest of a file, read in blocks."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()
+
+
+_NO_SPACE = {28, 122}  # ENOSPC, EDQUOT
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,87 @@
+"""The contract between a variant and everything around it: the loop, the sampler, the checkpoint.
+
+A variant owns its networks and says, as data, in which phases they are trained; the loop alone calls backward and
+step. Everything that decides the next step (networks, running statistics, augmentation strength) is a parameter or a
+buffer of the variant, so ``state_dict()`` is the whole of it.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class ImageShape:
+    """What the data asks of a variant.
+
+    channels: contrasts (and a mask, if it is generated too); size: (H, W) or (D, H, W) in pixels; labels: number of
+    classes, 0 without labels.
+    """
+
+    channels: int
+    size: tuple[int, ...]
+    labels: int = 0
+
+
+class Batch(NamedTuple):
+    """One global batch. real: [N, C, *size], float32 in [-1, 1]; labels: [N, labels], one-hot float32 (width 0 without)."""
+
+    real: Tensor
+    labels: Tensor
+
+
+class Phase(NamedTuple):
+    """One backward pass and optimizer step: which network it trains (a key of ``optimizers``), and every how many steps."""
+
+    name: str
+    trains: str
+    every: int = 1
+
+
+class Variant(nn.Module):
+    """A generative model and its training, free of input and output.
+
+    Subclasses set ``options`` and ``shape``, build their networks as submodules (the generator as ``self.generator``)
+    and implement the methods below. Random numbers come from torch's default generators, which the checkpoint keeps.
+    """
+
+    generator: nn.Module
+    OPTIONS: ClassVar[type]
+
+    def __init__(self, options: Any, shape: ImageShape, batch: int):
+        """options: an instance of ``OPTIONS``; batch: images per step, over all devices."""
+        super().__init__()
+        self.options = options
+        self.shape = shape
+        self.batch = batch
+
+    def phases(self) -> tuple[Phase, ...]:
+        """The phases of a step, in their order."""
+        raise NotImplementedError
+
+    def networks(self) -> dict[str, nn.Module]:
+        """The trained networks by the names that `Phase.trains` uses."""
+        raise NotImplementedError
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """A new optimizer for each entry of `networks`."""
+        raise NotImplementedError
+
+    def loss(self, phase: str, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """The scalar to descend in ``phase`` and detached scalars to log (``loss/G``, ``logits/real``, ...)."""
+        raise NotImplementedError
+
+    def ema_beta(self, seen: int) -> float:
+        """Decay of the generator's moving average for this step, after ``seen`` real images; 0 copies the weights."""
+        raise NotImplementedError
+
+    def end_step(self, step: int) -> dict[str, Tensor]:
+        """Called once after all phases of a step: controllers adapt here. Returns scalars to log."""
+        return {}
+
+    @staticmethod
+    def sample(generator: nn.Module, z: Tensor, labels: Tensor, truncation: float = 1.0) -> Tensor:
+        """Images [N, C, *size] in about [-1, 1] from latents [N, z_dim] and labels [N, labels] (width 0 without)."""
+        raise NotImplementedError

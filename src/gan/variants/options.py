@@ -1,0 +1,71 @@
+"""What can be set on each family of variants: one frozen dataclass a family, defaults as published.
+
+This module needs the standard library alone: the workflow reads it to validate a config and to fill in recipes without
+importing torch. ``REVISION`` is part of every recipe: raise it when a change makes the family's results differ.
+"""
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+
+def option(default: Any, doc: str, *, choices: tuple = (), low: float | None = None, high: float | None = None) -> Any:
+    """A dataclass field with a one-line description and the allowed values (``choices``, or ``low <= x <= high``)."""
+    return field(default=default, metadata={"doc": doc, "choices": choices, "low": low, "high": high})
+
+
+@dataclass(frozen=True)
+class StyleGAN2Options:
+    """StyleGAN2 with adaptive discriminator augmentation (Karras et al. 2020a, 2020b)."""
+
+    FAMILY: ClassVar[str] = "stylegan2"
+    MODULE: ClassVar[str] = "gan.variants.stylegan2"
+    CLASS: ClassVar[str] = "StyleGAN2"
+    REVISION: ClassVar[int] = 1
+
+    z_dim: int = option(512, "dimensions of the latent z", low=1)
+    w_dim: int = option(512, "dimensions of the intermediate latent w", low=1)
+    mapping_layers: int = option(2, "depth of the mapping network", low=1)
+    channel_base: int = option(16384, "feature maps at resolution r: min(channel_max, channel_base / r)", low=16)
+    channel_max: int = option(512, "most feature maps of a layer", low=1)
+    mbstd_group: int = option(4, "images per group of the minibatch standard deviation; divides the batch", low=1)
+    lr: float = option(0.0025, "learning rate of Adam", low=0.0)
+    r1_gamma: float | None = option(None, "weight of R1; null: 0.0002 * resolution^2 / batch", low=0.0)
+    r1_every: int = option(16, "discriminator steps between two R1 terms", low=1)
+    pl_weight: float = option(2.0, "weight of the path length penalty; 0 switches it off", low=0.0)
+    pl_every: int = option(4, "generator steps between two path length terms", low=1)
+    style_mixing: float = option(0.9, "probability of style mixing", low=0.0, high=1.0)
+    ema_kimg: float | None = option(None, "half-life of the generator's moving average; null: batch * 10 / 32", low=0.0)
+    ema_rampup: float | None = option(0.05, "the half-life is at most this part of the kimg seen; null: no ramp-up")
+    augment: str = option("none", "adaptive discriminator augmentation: preset", choices=("none", "mri", "bgc", "blit_geom"))
+    ada_target: float = option(0.6, "target of E[sign D(real)]", low=0.0, high=1.0)
+    ada_kimg: float = option(500.0, "kimg in which p can go from 0 to 1", low=0.001)
+    ada_p: float | None = option(None, "fixed augmentation probability instead of the adaptive one", low=0.0, high=1.0)
+    xflip: bool = option(False, "mirror real images left to right at random")
+    conditional: bool = option(False, "condition on the data set's labels")
+
+
+@dataclass(frozen=True)
+class DCGANOptions:
+    """DCGAN (Radford et al. 2016)."""
+
+    FAMILY: ClassVar[str] = "dcgan"
+    MODULE: ClassVar[str] = "gan.variants.dcgan"
+    CLASS: ClassVar[str] = "DCGAN"
+    REVISION: ClassVar[int] = 1
+
+    z_dim: int = option(100, "dimensions of the latent z", low=1)
+    channels: int = option(64, "feature maps of the layer next to the image", low=1)
+    lr: float = option(2e-4, "learning rate of Adam", low=0.0)
+    beta1: float = option(0.5, "beta1 of Adam", low=0.0, high=1.0)
+    ema_kimg: float = option(0.0, "half-life of the generator's moving average; 0: the weights themselves", low=0.0)
+    xflip: bool = option(False, "mirror real images left to right at random")
+    conditional: bool = option(False, "condition on the data set's labels")
+
+
+FAMILIES: dict[str, type] = {options.FAMILY: options for options in (StyleGAN2Options, DCGANOptions)}
+
+
+def defaults(family: str) -> dict[str, Any]:
+    """Every option of ``family`` with its default, in order of declaration."""
+    return {item.name: item.default for item in dataclasses.fields(FAMILIES[family])}
