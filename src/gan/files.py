@@ -32,7 +32,9 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
         temporary.replace(path)
     except OSError as error:
         if error.errno in _NO_SPACE:
-            raise GanError(f"{path}: not written, no space left on the disk or in the quota; free some and rerun") from error
+            raise GanError(
+                f"{path}: not written, no space left on the disk or in the quota; free some and rerun"
+            ) from error
         raise
     finally:
         temporary.unlink(missing_ok=True)

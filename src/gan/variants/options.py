@@ -37,7 +37,9 @@ class StyleGAN2Options:
     style_mixing: float = option(0.9, "probability of style mixing", low=0.0, high=1.0)
     ema_kimg: float | None = option(None, "half-life of the generator's moving average; null: batch * 10 / 32", low=0.0)
     ema_rampup: float | None = option(0.05, "the half-life is at most this part of the kimg seen; null: no ramp-up")
-    augment: str = option("none", "adaptive discriminator augmentation: preset", choices=("none", "mri", "bgc", "blit_geom"))
+    augment: str = option(
+        "none", "adaptive discriminator augmentation: preset", choices=("none", "mri", "bgc", "blit_geom")
+    )
     ada_target: float = option(0.6, "target of E[sign D(real)]", low=0.0, high=1.0)
     ada_kimg: float = option(500.0, "kimg in which p can go from 0 to 1", low=0.001)
     ada_p: float | None = option(None, "fixed augmentation probability instead of the adaptive one", low=0.0, high=1.0)
