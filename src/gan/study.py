@@ -1,0 +1,284 @@
+"""From a config to a grid of cells, and from a cell to its recipe and run key.
+
+The workflow's driver imports this module, so it stays light: no numpy, no torch. Whatever decides a result is in the
+recipe; whatever does not (GPUs, memory, time, where files lie) is kept out of it, so that the same recipe gives the
+same run key on every machine.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import itertools
+import json
+import types
+import typing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gan.errors import GanError
+from gan.variants.options import FAMILIES, defaults
+
+DATA_REVISION = 1  # raise when the store made from the same volumes changes
+TRAIN_REVISION = 1  # raise when the loop gives other results for the same variant
+
+
+@dataclass(frozen=True, order=True)
+class Cell:
+    """One training run of the grid."""
+
+    dataset: str
+    variant: str
+    seed: int
+
+    @property
+    def folder(self) -> str:
+        """Path below the study's folder."""
+        return f"{self.dataset}/{self.variant}/seed{self.seed}"
+
+
+class Study:
+    """A validated config with all defaults filled in."""
+
+    def __init__(self, config: dict[str, Any]):
+        self.config = config
+        self.name: str = config["study"]["name"]
+        self.datasets: list[str] = config["study"]["datasets"]
+        self.variants: list[str] = config["study"]["variants"]
+        self.seeds: list[int] = config["study"]["seeds"]
+        self.metrics: dict[str, Any] = config["metrics"]
+
+    def cells(self) -> list[Cell]:
+        """The grid, datasets first."""
+        return [Cell(*key) for key in itertools.product(self.datasets, self.variants, self.seeds)]
+
+    def dataset(self, name: str) -> dict[str, Any]:
+        """The row of a data set, with defaults."""
+        return self.config["datasets"][name]
+
+    def volumes_spec(self, name: str) -> dict[str, Any]:
+        """The part of a data set's row that decides its volumes."""
+        row = self.dataset(name)
+        keys = ("layout", "pattern", "contrasts", "reference", "align", "mask", "labels")
+        return {"source": _identity(row["source"]), **{key: row[key] for key in keys}, "revision": DATA_REVISION}
+
+    def store_spec(self, name: str) -> dict[str, Any]:
+        """The part of a data set's row that decides its store."""
+        row = self.dataset(name)
+        return self.volumes_spec(name) | {key: row[key] for key in ("slices", "intensity", "split")}
+
+    def recipe(self, cell: Cell) -> dict[str, Any]:
+        """Everything that decides the result of a cell."""
+        variant = self.config["variants"][cell.variant]
+        family = variant["family"]
+        return {
+            "data": {"dataset": cell.dataset, **self.store_spec(cell.dataset)},
+            "variant": {
+                "name": cell.variant,
+                "family": family,
+                "revision": FAMILIES[family].REVISION,
+                "options": defaults(family) | variant["options"],
+            },
+            "training": self.config["training"] | variant["training"],
+            "seed": cell.seed,
+            "revisions": {"data": DATA_REVISION, "train": TRAIN_REVISION},
+        }
+
+    def resources(self, kind: str) -> dict[str, Any]:
+        """What the jobs of ``kind`` (data, train, evaluate) ask for."""
+        return self.config["resources"][kind]
+
+
+def load(config: dict[str, Any], schema: str | Path) -> Study:
+    """Validate ``config`` by the JSON schema and the rules between its parts, and fill in defaults.
+
+    Raises `GanError` with one line: the key, its value, and what is allowed.
+    """
+    definition = _read_schema(str(schema))
+    config = _with_defaults(json.loads(json.dumps(config)), definition, definition)
+    _validate(config, definition)
+    for name, row in config["datasets"].items():
+        row["reference"] = row["reference"] or row["contrasts"][0]
+        _check_dataset(name, row)
+    for name, row in config["variants"].items():
+        _check_variant(name, row, config["training"])
+    study = Study(config)
+    _check_grid(study)
+    _check_metrics(config["metrics"])
+    return study
+
+
+def canonical(value: Any) -> str:
+    """JSON with sorted keys and no spaces: equal values give equal text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+def run_key(recipe: dict[str, Any]) -> str:
+    """The first 12 hex digits of the sha256 of a recipe."""
+    return hashlib.sha256(canonical(recipe).encode()).hexdigest()[:12]
+
+
+def _identity(source: dict[str, Any]) -> dict[str, Any]:
+    """What a source is rather than where it lies: its checksum when one is given."""
+    for algorithm in ("sha256", "md5"):
+        if source.get(algorithm):
+            return {algorithm: source[algorithm]}
+    return {key: value for key, value in source.items() if value is not None}
+
+
+@functools.cache
+def _read_schema(path: str) -> dict[str, Any]:
+    import yaml
+
+    return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+
+
+def _with_defaults(value: Any, schema: dict[str, Any], root: dict[str, Any]) -> Any:
+    """Fill in the ``default`` of every absent property, all the way down."""
+    if "$ref" in schema:
+        schema = root["$defs"][schema["$ref"].rsplit("/", 1)[1]] | {k: v for k, v in schema.items() if k != "$ref"}
+    if not isinstance(value, dict):
+        return value
+    properties = schema.get("properties", {})
+    for key, part in properties.items():
+        if key not in value and "default" in part:
+            value[key] = json.loads(json.dumps(part["default"]))
+    rest = schema.get("additionalProperties")
+    for key in value:
+        part = properties.get(key, rest if isinstance(rest, dict) else {})
+        value[key] = _with_defaults(value[key], part, root)
+    return value
+
+
+def _validate(config: dict[str, Any], schema: dict[str, Any]) -> None:
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import best_match
+
+    error = best_match(Draft202012Validator(schema).iter_errors(config))
+    if error is None:
+        return
+    where = ".".join(str(part) for part in error.absolute_path)
+    parent = typing.cast(dict[str, Any], error.schema)
+    if error.validator == "additionalProperties":
+        known = parent.get("properties", {})
+        unknown = next(key for key in error.instance if key not in known)
+        key = f"{where}.{unknown}" if where else unknown
+        raise GanError(f"config: unknown key {key}; allowed here: {', '.join(known)}")
+    if error.validator == "required":
+        missing = next(key for key in error.validator_value if key not in error.instance)
+        raise GanError(f"config: {where or 'the top level'} lacks the key {missing!r}")
+    if error.validator == "enum":
+        allowed = ", ".join(map(str, error.validator_value))
+        raise GanError(f"config: {where} is {error.instance!r}; allowed: {allowed}")
+    raise GanError(f"config: {where}: {error.message}")
+
+
+def _check_dataset(name: str, row: dict[str, Any]) -> None:
+    kinds = [key for key in ("path", "url", "phantom") if key in row["source"]]
+    if len(kinds) != 1:
+        raise GanError(f"config: datasets.{name}.source names {kinds or 'nothing'}; give exactly one of path, url, phantom")
+    if row["reference"] not in row["contrasts"]:
+        allowed = ", ".join(row["contrasts"])
+        raise GanError(f"config: datasets.{name}.reference is {row['reference']!r}; allowed: {allowed}")
+    if row["mask"] in row["contrasts"]:
+        raise GanError(f"config: datasets.{name}.mask is {row['mask']!r}, which is among its contrasts; name a label volume")
+    parts = sum(row["split"][part] for part in ("train", "val", "test"))
+    if abs(parts - 1) > 1e-6:
+        raise GanError(f"config: datasets.{name}.split adds up to {parts:g}; train + val + test must be 1")
+    if row["layout"] in ("nifti", "dicom") and row["pattern"] is None:
+        raise GanError(f"config: datasets.{name}.pattern is null; layout {row['layout']} needs one with {{subject}}")
+    window = row["intensity"]
+    if window["map"] == "window" and (window["low"] is None or window["high"] is None):
+        raise GanError(f"config: datasets.{name}.intensity: map window needs the values low and high")
+    if window["low"] is not None and window["high"] is not None and window["low"] >= window["high"]:
+        raise GanError(f"config: datasets.{name}.intensity.low is {window['low']:g}; it must be below high, {window['high']:g}")
+
+
+def _check_variant(name: str, row: dict[str, Any], training: dict[str, Any]) -> None:
+    family = row["family"]
+    if family not in FAMILIES:
+        raise GanError(f"config: variants.{name}.family is {family!r}; allowed: {', '.join(FAMILIES)}")
+    unknown = sorted(set(row["training"]) - set(training))
+    if unknown:
+        raise GanError(f"config: unknown key variants.{name}.training.{unknown[0]}; allowed here: {', '.join(training)}")
+    fields = {item.name: item for item in dataclasses.fields(FAMILIES[family])}
+    types_of = typing.get_type_hints(FAMILIES[family])
+    for key, value in row["options"].items():
+        where = f"variants.{name}.options.{key}"
+        if key not in fields:
+            raise GanError(f"config: unknown key {where}; allowed here: {', '.join(fields)}")
+        _check_option(where, value, types_of[key], fields[key].metadata)
+    options = defaults(family) | row["options"]
+    batch = (training | row["training"])["batch"]
+    group = options.get("mbstd_group")
+    if group and batch % group:
+        raise GanError(
+            f"config: training.batch is {batch}, but variants.{name}.options.mbstd_group is {group}; "
+            f"the batch must be a multiple of the group"
+        )
+
+
+def _check_option(where: str, value: Any, kind: Any, limits: typing.Mapping[str, Any]) -> None:
+    allowed = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+    fits = any(_is_a(value, one) for one in allowed)
+    if not fits:
+        names = " or ".join("null" if one is type(None) else getattr(one, "__name__", str(one)) for one in allowed)
+        raise GanError(f"config: {where} is {value!r}; it must be of type {names}")
+    if limits.get("choices") and value not in limits["choices"]:
+        raise GanError(f"config: {where} is {value!r}; allowed: {', '.join(map(str, limits['choices']))}")
+    low, high = limits.get("low"), limits.get("high")
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        if low is not None and value < low:
+            raise GanError(f"config: {where} is {value}; it must be at least {low:g}")
+        if high is not None and value > high:
+            raise GanError(f"config: {where} is {value}; it must be at most {high:g}")
+
+
+def _is_a(value: Any, kind: Any) -> bool:
+    if kind is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if kind is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, typing.get_origin(kind) or kind)
+
+
+def _check_grid(study: Study) -> None:
+    config = study.config
+    for kind in ("datasets", "variants"):
+        for name in config["study"][kind]:
+            if name not in config[kind]:
+                raise GanError(f"config: study.{kind} names {name!r}; known: {', '.join(config[kind])}")
+    for dataset, variant in itertools.product(study.datasets, study.variants):
+        row, chosen = study.dataset(dataset), config["variants"][variant]
+        options = defaults(chosen["family"]) | chosen["options"]
+        if options.get("conditional") and row["labels"] is None:
+            raise GanError(
+                f"config: variants.{variant}.options.conditional is true, but datasets.{dataset}.labels is null; "
+                f"name its labels or leave the pair out of the study"
+            )
+        size = row["slices"]["size"]
+        height, width = size if isinstance(size, list) else (size, size)
+        if not _fits_doubling(height, width):
+            raise GanError(
+                f"config: datasets.{dataset}.slices.size is {size}, but variants.{variant} doubles its resolution from a "
+                f"small grid; allowed: powers of two from 16, or equal doublings of a grid of 3 to 7 such as [192, 256]"
+            )
+
+
+def _fits_doubling(height: int, width: int) -> bool:
+    """True if both are a number of 3 to 7 times the same power of two, with at least two doublings."""
+    return any(
+        height % scale == 0 and width % scale == 0 and 3 <= height // scale <= 7 and 3 <= width // scale <= 7
+        for scale in (2**power for power in range(2, 12))
+    )
+
+
+def _check_metrics(metrics: dict[str, Any]) -> None:
+    inception = metrics["inception"]
+    if "inception" in metrics["extractors"] and not (inception["path"] or inception["url"]):
+        raise GanError(
+            "config: metrics.extractors asks for inception, but metrics.inception names no file; "
+            "give its path or url, or choose indomain or random"
+        )
+    if inception["url"] and not inception["sha256"]:
+        raise GanError("config: metrics.inception.url is given without sha256; add the checksum of the file")
