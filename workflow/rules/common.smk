@@ -1,0 +1,40 @@
+# The study, its folders, and what jobs ask of the machine. Rules take narrow params, so that an edit re-runs only what it touches.
+import sys
+
+from gan.errors import GanError
+from gan.study import Cell, canonical, load, run_key
+
+try:
+    STUDY = load(config, workflow.source_path("../schemas/config.schema.yaml"))
+except GanError as error:
+    raise WorkflowError(str(error)) from None
+
+ROOT = f"results/{STUDY.name}"
+DATA = f"{ROOT}/data/{{dataset}}"
+FEATURES = f"{ROOT}/features/{{dataset}}/{{extractor}}"
+CELL = f"{ROOT}/{{dataset}}/{{variant}}/seed{{seed}}"
+LOGS = f"{ROOT}/logs"
+PYTHON = sys.executable
+
+
+wildcard_constraints:
+    dataset="|".join(STUDY.datasets),
+    variant="|".join(STUDY.variants),
+    seed=r"\d+",
+    extractor="inception|indomain|random",
+
+
+def cell(wildcards):
+    return Cell(wildcards.dataset, wildcards.variant, int(wildcards.seed))
+
+
+def recipe(wildcards):
+    return canonical(STUDY.recipe(cell(wildcards)))
+
+
+def ask(kind, what):
+    """A resource of jobs of this kind; memory and time grow with each attempt."""
+    amount = STUDY.resources(kind).get(what, 0)
+    if what in ("mem_mb", "runtime"):
+        return lambda wildcards, attempt: amount * attempt
+    return amount

@@ -1,0 +1,51 @@
+# Raw images -> canonical volumes -> store of slices.
+
+
+localrules:
+    fetch,
+
+
+rule fetch:
+    output:
+        raw=directory(f"{DATA}/raw"),
+    log:
+        f"{LOGS}/{{dataset}}/fetch.log",
+    params:
+        source=lambda w: canonical(STUDY.dataset(w.dataset)["source"]),
+    threads: ask("data", "threads")
+    script:
+        "../scripts/fetch.py"
+
+
+rule convert:
+    input:
+        raw=rules.fetch.output.raw,
+    output:
+        volumes=directory(f"{DATA}/volumes"),
+    log:
+        f"{LOGS}/{{dataset}}/convert.log",
+    params:
+        spec=lambda w: canonical(STUDY.volumes_spec(w.dataset)),
+    threads: ask("data", "threads")
+    resources:
+        mem_mb=ask("data", "mem_mb"),
+        runtime=ask("data", "runtime"),
+    script:
+        "../scripts/convert.py"
+
+
+rule slices:
+    input:
+        volumes=rules.convert.output.volumes,
+    output:
+        store=directory(f"{DATA}/store"),
+    log:
+        f"{LOGS}/{{dataset}}/slices.log",
+    params:
+        spec=lambda w: canonical(STUDY.store_spec(w.dataset)),
+    threads: ask("data", "threads")
+    resources:
+        mem_mb=ask("data", "mem_mb"),
+        runtime=ask("data", "runtime"),
+    script:
+        "../scripts/slices.py"

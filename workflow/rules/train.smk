@@ -1,0 +1,26 @@
+# One rule for every variant. The checkpoint is not an output: outputs of a failed job are deleted, and it must outlive a kill.
+
+
+rule train:
+    input:
+        store=rules.slices.output.store,
+    output:
+        generator=f"{CELL}/generator.pt",
+        snapshots=directory(f"{CELL}/snapshots"),
+        stats=f"{CELL}/stats.jsonl",
+        cost=f"{CELL}/cost.json",
+        recipe=f"{CELL}/recipe.json",
+        real=f"{CELL}/real.png",
+    log:
+        f"{LOGS}/{{dataset}}/{{variant}}_seed{{seed}}_train.log",
+    params:
+        recipe=recipe,
+    threads: ask("train", "threads")
+    resources:
+        mem_mb=ask("train", "mem_mb"),
+        runtime=ask("train", "runtime"),
+        gpu=ask("train", "gpu"),
+    shell:
+        # exec: a signal of the scheduler must reach the training process itself, which then saves its state
+        "exec {PYTHON} -m gan.run --recipe {params.recipe:q} --store {input.store} --folder {CELL_FOLDER}"
+        " --checkpoints results/checkpoints --device {DEVICE} --threads {threads} --log {log}"
