@@ -28,7 +28,7 @@ def command(main: Callable[P, int | None]) -> Callable[P, int]:
 
 @contextlib.contextmanager
 def logged(path: str | Path | None) -> Iterator[None]:
-    """Copy what goes to stderr into the file ``path``, progress bars left out; end on a `GanError` in one line, exit code 1."""
+    """Copy stderr, without progress bars, into the file ``path``; a `GanError` ends the program in one line, exit code 1."""
     terminal = sys.stderr
     with contextlib.ExitStack() as stack:
         if path:

@@ -97,6 +97,8 @@ def load(config: dict[str, Any], schema: str | Path) -> Study:
     definition = _read_schema(str(schema))
     config = _with_defaults(json.loads(json.dumps(config)), definition, definition)
     _validate(config, definition)
+    for name, row in config["variants"].items():
+        _validate(row["training"], definition["properties"]["training"], f"variants.{name}.training")
     for name, row in config["datasets"].items():
         row["reference"] = row["reference"] or row["contrasts"][0]
         _check_dataset(name, row)
@@ -150,14 +152,14 @@ def _with_defaults(value: Any, schema: dict[str, Any], root: dict[str, Any]) -> 
     return value
 
 
-def _validate(config: dict[str, Any], schema: dict[str, Any]) -> None:
+def _validate(config: dict[str, Any], schema: dict[str, Any], below: str = "") -> None:
     from jsonschema import Draft202012Validator
     from jsonschema.exceptions import best_match
 
     error = best_match(Draft202012Validator(schema).iter_errors(config))
     if error is None:
         return
-    where = ".".join(str(part) for part in error.absolute_path)
+    where = ".".join(str(part) for part in (*below.split("."), *error.absolute_path) if part != "")
     parent = typing.cast(dict[str, Any], error.schema)
     if error.validator == "additionalProperties":
         known = parent.get("properties", {})
@@ -176,12 +178,16 @@ def _validate(config: dict[str, Any], schema: dict[str, Any]) -> None:
 def _check_dataset(name: str, row: dict[str, Any]) -> None:
     kinds = [key for key in ("path", "url", "phantom") if key in row["source"]]
     if len(kinds) != 1:
-        raise GanError(f"config: datasets.{name}.source names {kinds or 'nothing'}; give exactly one of path, url, phantom")
+        raise GanError(
+            f"config: datasets.{name}.source names {kinds or 'nothing'}; give exactly one of path, url, phantom"
+        )
     if row["reference"] not in row["contrasts"]:
         allowed = ", ".join(row["contrasts"])
         raise GanError(f"config: datasets.{name}.reference is {row['reference']!r}; allowed: {allowed}")
     if row["mask"] in row["contrasts"]:
-        raise GanError(f"config: datasets.{name}.mask is {row['mask']!r}, which is among its contrasts; name a label volume")
+        raise GanError(
+            f"config: datasets.{name}.mask is {row['mask']!r}, which is among its contrasts; name a label volume"
+        )
     parts = sum(row["split"][part] for part in ("train", "val", "test"))
     if abs(parts - 1) > 1e-6:
         raise GanError(f"config: datasets.{name}.split adds up to {parts:g}; train + val + test must be 1")
@@ -191,16 +197,15 @@ def _check_dataset(name: str, row: dict[str, Any]) -> None:
     if window["map"] == "window" and (window["low"] is None or window["high"] is None):
         raise GanError(f"config: datasets.{name}.intensity: map window needs the values low and high")
     if window["low"] is not None and window["high"] is not None and window["low"] >= window["high"]:
-        raise GanError(f"config: datasets.{name}.intensity.low is {window['low']:g}; it must be below high, {window['high']:g}")
+        raise GanError(
+            f"config: datasets.{name}.intensity.low is {window['low']:g}; it must be below high, {window['high']:g}"
+        )
 
 
 def _check_variant(name: str, row: dict[str, Any], training: dict[str, Any]) -> None:
     family = row["family"]
     if family not in FAMILIES:
         raise GanError(f"config: variants.{name}.family is {family!r}; allowed: {', '.join(FAMILIES)}")
-    unknown = sorted(set(row["training"]) - set(training))
-    if unknown:
-        raise GanError(f"config: unknown key variants.{name}.training.{unknown[0]}; allowed here: {', '.join(training)}")
     fields = {item.name: item for item in dataclasses.fields(FAMILIES[family])}
     types_of = typing.get_type_hints(FAMILIES[family])
     for key, value in row["options"].items():
@@ -260,8 +265,8 @@ def _check_grid(study: Study) -> None:
         height, width = size if isinstance(size, list) else (size, size)
         if not _fits_doubling(height, width):
             raise GanError(
-                f"config: datasets.{dataset}.slices.size is {size}, but variants.{variant} doubles its resolution from a "
-                f"small grid; allowed: powers of two from 16, or equal doublings of a grid of 3 to 7 such as [192, 256]"
+                f"config: datasets.{dataset}.slices.size is {size}, but variants.{variant} doubles its resolution "
+                f"from a small grid; allowed: powers of two from 16, or equal doublings of a grid of 3 to 7 such as [192, 256]"
             )
 
 

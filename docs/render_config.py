@@ -1,0 +1,82 @@
+"""Write docs/config.md from the schema and from the options of the families: `make docs`."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from gan.variants.options import FAMILIES
+
+ROOT = Path(__file__).resolve().parent.parent
+SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
+TARGET = ROOT / "docs/config.md"
+
+HEAD = """# Every option
+
+`config.yaml` is the study; a file given by `--configfile` overrides single keys of it. Unknown keys and values out of
+range are refused before anything runs. This page is written from the schema and the options themselves (`make docs`).
+
+| key | type | default | meaning |
+|---|---|---|---|
+"""
+
+
+def render() -> str:
+    """The page as Markdown."""
+    schema = yaml.safe_load(SCHEMA.read_text())
+    rows = [row for name, part in schema["properties"].items() for row in _rows(name, part, schema)]
+    text = HEAD + "\n".join(rows) + "\n"
+    for family, options in FAMILIES.items():
+        text += f"\n## Options of the family `{family}`\n\n{options.__doc__}\n\n"
+        text += "| option | default | allowed | meaning |\n|---|---|---|---|\n"
+        for item in dataclasses.fields(options):
+            text += f"| `{item.name}` | {_value(item.default)} | {_allowed(item.metadata)} | {item.metadata['doc']} |\n"
+    return text
+
+
+def _rows(key: str, part: dict[str, Any], root: dict[str, Any]) -> list[str]:
+    if "$ref" in part:
+        part = root["$defs"][part["$ref"].rsplit("/", 1)[1]] | part
+    children = part.get("properties", {})
+    rest = part.get("additionalProperties")
+    rows = []
+    if not children or "description" in part:
+        rows.append(f"| `{key}` | {_type(part)} | {_default(part, children)} | {part.get('description', '')} |")
+    for name, child in children.items():
+        rows += _rows(f"{key}.{name}", child, root)
+    if isinstance(rest, dict) and not children:
+        rows += _rows(f"{key}.<name>", rest, root)
+    return rows
+
+
+def _type(part: dict[str, Any]) -> str:
+    if "enum" in part:
+        return " \\| ".join(f"`{value}`" for value in part["enum"])
+    if "anyOf" in part:
+        return " or ".join(_type(one) for one in part["anyOf"])
+    if "const" in part:
+        return f"`{part['const']}`"
+    kind = part.get("type", "")
+    return " or ".join(kind) if isinstance(kind, list) else kind
+
+
+def _default(part: dict[str, Any], children: dict[str, Any]) -> str:
+    return _value(part["default"]) if "default" in part and not children else ""
+
+
+def _allowed(metadata: Any) -> str:
+    if metadata["choices"]:
+        return ", ".join(f"`{choice}`" for choice in metadata["choices"])
+    low, high = metadata["low"], metadata["high"]
+    if low is not None and high is not None:
+        return f"{low:g} to {high:g}"
+    return f"from {low:g}" if low is not None else ""
+
+
+def _value(value: Any) -> str:
+    return "null" if value is None else f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+if __name__ == "__main__":
+    TARGET.write_text(render(), encoding="utf-8")

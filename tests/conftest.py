@@ -1,0 +1,28 @@
+"""Fixtures of more than one test file."""
+
+import os
+from pathlib import Path
+
+import pytest
+import yaml
+
+# One thread a test process: tests run side by side, and sums come out the same everywhere.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+SCHEMA = REPOSITORY / "workflow/schemas/config.schema.yaml"
+
+
+@pytest.fixture
+def config() -> dict:
+    """The shipped config.yaml, free to be edited."""
+    return yaml.safe_load((REPOSITORY / "config.yaml").read_text())
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real scans that GAN_REAL_DATA names."""
+    folder = os.environ.get("GAN_REAL_DATA")
+    if not folder:
+        pytest.skip("GAN_REAL_DATA does not name a folder of real scans")
+    return Path(folder)

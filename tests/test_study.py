@@ -1,0 +1,133 @@
+"""The config becomes cells and recipes; whatever is wrong in it is told in one line."""
+
+import copy
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from gan import study
+from gan.errors import GanError
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+SCHEMA = REPOSITORY / "workflow/schemas/config.schema.yaml"
+
+
+def load(config):
+    return study.load(config, SCHEMA)
+
+
+def keys(config):
+    loaded = load(config)
+    return {cell: study.run_key(loaded.recipe(cell)) for cell in loaded.cells()}
+
+
+def edited(config, path, value):
+    config = copy.deepcopy(config)
+    *parents, last = path.split(".")
+    part = config
+    for name in parents:
+        part = part.setdefault(name, {})
+    part[last] = value
+    return config
+
+
+def test_cells_are_the_whole_grid(config):
+    config["study"].update(datasets=["phantom", "ixi"], variants=["dcgan", "stylegan2"], seeds=[0, 3])
+    cells = load(config).cells()
+    assert len(cells) == len(set(cells)) == 8
+    assert study.Cell("ixi", "dcgan", 3).folder == "ixi/dcgan/seed3"
+
+
+def test_run_keys_are_distinct_and_stable_under_key_order(config):
+    first = keys(config)
+    assert len(set(first.values())) == len(first)
+    shuffled = dict(reversed([(k, dict(reversed(v.items())) if isinstance(v, dict) else v) for k, v in config.items()]))
+    assert keys(shuffled) == first
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "changed"),
+    [
+        ("variants.dcgan.options", {"lr": 0.001}, {"dcgan"}),
+        ("training.kimg", 10, {"dcgan", "stylegan2", "stylegan2_ada"}),
+        ("datasets.ixi.slices.fraction", 0.3, {"dcgan", "stylegan2", "stylegan2_ada"}),
+        ("datasets.chaos.slices.size", 64, set()),
+        ("resources.train.gpu", 4, set()),
+        ("resources.train.checkpoint_kimg", 1, set()),
+        ("metrics.n_fake", 500, set()),
+        ("tracking.uri", "http://127.0.0.1:5000", set()),
+        ("datasets.ixi.source", {"path": "elsewhere.tar", "md5": "34901a0593b41dd19c1a1f746eac2d58"}, set()),
+    ],
+)
+def test_an_edit_changes_the_keys_of_what_it_decides(config, path, value, changed):
+    before, after = keys(config), keys(edited(config, path, value))
+    assert {cell.variant for cell in before if before[cell] != after[cell]} == changed
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        ("trainign", {}, "unknown key trainign; allowed here: study, datasets"),
+        ("training.kimgs", 3, "unknown key training.kimgs; allowed here: kimg"),
+        ("training.batch", 0, "training.batch"),
+        ("training.batch", 30, "training.batch is 30"),
+        ("study.variants", ["gan9000"], "'gan9000'; known: stylegan2"),
+        ("study.datasets", [], "study.datasets"),
+        ("study.name", "My Study", "study.name"),
+        ("datasets.ixi.slices.axis", "axal", "datasets.ixi.slices.axis is 'axal'; allowed: axial, coronal, sagittal"),
+        ("datasets.ixi.slices.size", 100, "slices.size is 100"),
+        ("datasets.ixi.slices.size", [100, 128], "slices.size is [100, 128]"),
+        ("datasets.ixi.reference", "t2", "datasets.ixi.reference is 't2'; allowed: t1"),
+        ("datasets.ixi.mask", "t1", "datasets.ixi.mask"),
+        ("datasets.ixi.split", {"train": 0.9, "val": 0.2, "test": 0.1}, "adds up to 1.2"),
+        ("datasets.ixi.source", {"path": "a", "url": "http://b"}, "exactly one of path, url, phantom"),
+        ("datasets.nifti.pattern", None, "datasets.nifti.pattern"),
+        ("datasets.images.intensity", {"map": "window"}, "needs the values low and high"),
+        ("datasets.images.intensity", {"map": "window", "low": 5, "high": 5}, "must be below high"),
+        ("variants.dcgan.family", "dcgn", "variants.dcgan.family is 'dcgn'; allowed: stylegan2, dcgan"),
+        ("variants.dcgan.options", {"lrate": 1}, "unknown key variants.dcgan.options.lrate; allowed here: z_dim"),
+        ("variants.dcgan.options", {"lr": "fast"}, "variants.dcgan.options.lr is 'fast'; it must be of type float"),
+        ("variants.dcgan.options", {"lr": -1}, "must be at least 0"),
+        ("variants.dcgan.options", {"conditional": True}, "datasets.ixi.labels is null"),
+        ("variants.stylegan2.options", {"augment": "everything"}, "allowed: none, mri, bgc, blit_geom"),
+        ("variants.stylegan2.training", {"kimgs": 1}, "unknown key variants.stylegan2.training.kimgs"),
+        ("variants.stylegan2.training", {"batch": -4}, "variants.stylegan2.training.batch"),
+        ("metrics.extractors", ["inception"], "metrics.inception names no file"),
+        ("metrics.inception", {"url": "https://a/b.pt"}, "without sha256"),
+        ("metrics.extractors", ["vgg"], "'vgg'; allowed: inception, indomain, random"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(config, path, value, words):
+    with pytest.raises(GanError) as error:
+        load(edited(config, path, value))
+    assert words in str(error.value)
+    assert str(error.value).startswith("config: ") and "\n" not in str(error.value)
+
+
+def test_driver_imports_neither_torch_nor_numpy():
+    code = "import sys, gan.study; print(sorted({'torch', 'numpy', 'pandas', 'mlflow'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_demo_is_an_overlay_of_the_shipped_config(config):
+    overlay = yaml.safe_load((REPOSITORY / "demo.yaml").read_text())
+    loaded = load(_merged(config, overlay))
+    assert loaded.name == "demo" and loaded.dataset("phantom")["contrasts"] == ["t1c"]
+
+
+def test_page_of_options_is_up_to_date():
+    spec = importlib.util.spec_from_file_location("render_config", REPOSITORY / "docs/render_config.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert (REPOSITORY / "docs/config.md").read_text() == module.render(), "run `make docs`"
+
+
+def _merged(base, over):
+    if not isinstance(base, dict) or not isinstance(over, dict):
+        return over
+    return base | {key: _merged(base.get(key), value) for key, value in over.items()}
