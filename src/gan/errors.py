@@ -28,7 +28,7 @@ def command(main: Callable[P, int | None]) -> Callable[P, int]:
 
 @contextlib.contextmanager
 def logged(path: str | Path | None) -> Iterator[None]:
-    """Copy stderr, without progress bars, into the file ``path``; a `GanError` ends the program in one line, exit code 1."""
+    """Copy stderr, progress bars left out, into the file ``path``; a `GanError` becomes one line and exit code 1."""
     terminal = sys.stderr
     with contextlib.ExitStack() as stack:
         if path:

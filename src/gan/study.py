@@ -266,7 +266,7 @@ def _check_grid(study: Study) -> None:
         if not _fits_doubling(height, width):
             raise GanError(
                 f"config: datasets.{dataset}.slices.size is {size}, but variants.{variant} doubles its resolution "
-                f"from a small grid; allowed: powers of two from 16, or equal doublings of a grid of 3 to 7 such as [192, 256]"
+                f"from a small grid; allowed: powers of two from 16, or doublings of 3 to 7, such as [192, 256]"
             )
 
 

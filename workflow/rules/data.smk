@@ -10,9 +10,9 @@ rule fetch:
         raw=directory(f"{DATA}/raw"),
     log:
         f"{LOGS}/{{dataset}}/fetch.log",
+    threads: ask("data", "threads")
     params:
         source=lambda w: canonical(STUDY.dataset(w.dataset)["source"]),
-    threads: ask("data", "threads")
     script:
         "../scripts/fetch.py"
 
@@ -24,12 +24,12 @@ rule convert:
         volumes=directory(f"{DATA}/volumes"),
     log:
         f"{LOGS}/{{dataset}}/convert.log",
-    params:
-        spec=lambda w: canonical(STUDY.volumes_spec(w.dataset)),
     threads: ask("data", "threads")
     resources:
         mem_mb=ask("data", "mem_mb"),
         runtime=ask("data", "runtime"),
+    params:
+        spec=lambda w: canonical(STUDY.volumes_spec(w.dataset)),
     script:
         "../scripts/convert.py"
 
@@ -41,11 +41,11 @@ rule slices:
         store=directory(f"{DATA}/store"),
     log:
         f"{LOGS}/{{dataset}}/slices.log",
-    params:
-        spec=lambda w: canonical(STUDY.store_spec(w.dataset)),
     threads: ask("data", "threads")
     resources:
         mem_mb=ask("data", "mem_mb"),
         runtime=ask("data", "runtime"),
+    params:
+        spec=lambda w: canonical(STUDY.store_spec(w.dataset)),
     script:
         "../scripts/slices.py"

@@ -7,7 +7,13 @@ def extractor_spec(wildcards):
 
 
 def protocol(wildcards):
-    return canonical({key: value for key, value in STUDY.metrics.items() if key not in ("inception", "indomain", "random")})
+    return canonical(
+        {
+            key: value
+            for key, value in STUDY.metrics.items()
+            if key not in ("inception", "indomain", "random")
+        }
+    )
 
 
 rule extractor:
@@ -17,13 +23,13 @@ rule extractor:
         extractor=f"{FEATURES}/extractor.pt",
     log:
         f"{LOGS}/{{dataset}}/{{extractor}}_extractor.log",
-    params:
-        spec=extractor_spec,
     threads: ask("evaluate", "threads")
     resources:
         mem_mb=ask("evaluate", "mem_mb"),
         runtime=ask("evaluate", "runtime"),
         gpu=ask("evaluate", "gpu"),
+    params:
+        spec=extractor_spec,
     script:
         "../scripts/extractor.py"
 

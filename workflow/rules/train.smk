@@ -13,13 +13,13 @@ rule train:
         real=f"{CELL}/real.png",
     log:
         f"{LOGS}/{{dataset}}/{{variant}}_seed{{seed}}_train.log",
-    params:
-        recipe=recipe,
     threads: ask("train", "threads")
     resources:
         mem_mb=ask("train", "mem_mb"),
         runtime=ask("train", "runtime"),
         gpu=ask("train", "gpu"),
+    params:
+        recipe=recipe,
     shell:
         # exec: a signal of the scheduler must reach the training process itself, which then saves its state
         "exec {PYTHON} -m gan.run --recipe {params.recipe:q} --store {input.store} --folder {CELL_FOLDER}"
