@@ -1,0 +1,97 @@
+"""The finished (or unfinished) cells of a study as they lie on disk: what the tables, the page and the tracking read.
+
+A cell is one dataset x variant x seed and the folder that training and evaluation wrote. Nothing here raises for a cell
+that is missing or half written: a study is looked at while it still runs, and what is absent is said as such.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gan.errors import GanError
+from gan.files import read_json
+
+
+@dataclass(frozen=True)
+class CellFiles:
+    """One run of the grid. ``folder`` is ``results/<study>/<dataset>/<variant>/seed<k>``."""
+
+    dataset: str
+    variant: str
+    seed: int
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """``dataset/variant/s0``, for people."""
+        return f"{self.dataset}/{self.variant}/s{self.seed}"
+
+    def json(self, name: str) -> Any:
+        """The JSON file ``name`` of the cell, or None while it does not exist; a broken one raises `GanError`."""
+        path = self.folder / name
+        return read_json(path) if path.exists() else None
+
+    def object(self, name: str) -> dict[str, Any]:
+        """As `json`, for files that hold an object: empty while the file does not exist or is broken."""
+        try:
+            value = self.json(name)
+        except GanError:
+            return {}
+        return value if isinstance(value, dict) else {}
+
+    def unfinished(self) -> str | None:
+        """Why the cell has no scores, in a few words; None when it has them."""
+        try:
+            scores = self.json("scores.json")
+        except GanError:
+            return "scores.json cannot be read; delete it and run the evaluation again"
+        if isinstance(scores, dict) and scores.get("scores"):
+            return None
+        if scores is not None:
+            return "scores.json holds no scores"
+        if (self.folder / "generator.pt").exists():
+            return "trained, not scored"
+        last = last_stats(self.folder / "stats.jsonl")
+        return f"training stopped or running at {last['kimg']:g} kimg" if "kimg" in last else "not started"
+
+
+def stats_lines(path: Path, start: int = 0) -> tuple[list[dict[str, Any]], int]:
+    """The objects in a ``stats.jsonl`` from byte ``start`` on, and the byte after the last whole line.
+
+    A last line without its newline is still being written and is left for the next call; a line that is not a JSON
+    object (the tail of a crash) is skipped.
+    """
+    if not path.exists():
+        return [], 0
+    with open(path, "rb") as file:
+        file.seek(start)
+        data = file.read()
+    whole = data[: data.rfind(b"\n") + 1]
+    rows = []
+    for line in whole.splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict):
+            rows.append(row)
+    return rows, start + len(whole)
+
+
+def last_stats(path: Path) -> dict[str, Any]:
+    """The last whole line of a ``stats.jsonl``; empty when there is none."""
+    rows, _ = stats_lines(path)
+    return rows[-1] if rows else {}
+
+
+def flatten(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A nested object as ``{"variant.options.r1_gamma": 1.0, ...}``; lists and scalars stay as they are."""
+    flat: dict[str, Any] = {}
+    for key, item in value.items():
+        name = f"{prefix}{key}"
+        if isinstance(item, dict):
+            flat.update(flatten(item, f"{name}."))
+        else:
+            flat[name] = item
+    return flat

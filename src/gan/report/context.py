@@ -1,0 +1,223 @@
+"""What the page shows besides scores, gathered from the folders of a study: images, settings, data, cost, events."""
+
+import base64
+import importlib.metadata
+import io
+import json
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from PIL import Image
+
+from gan.cells import CellFiles, flatten, last_stats, stats_lines
+from gan.errors import GanError
+from gan.files import read_json
+from gan.report.table import compute_cost, number
+
+LARGEST = 1400
+PACKAGES = (
+    "gan-study",
+    "torch",
+    "torchvision",
+    "numpy",
+    "scipy",
+    "clean-fid",
+    "nibabel",
+    "SimpleITK",
+    "mlflow",
+    "snakemake",
+)
+EXTRACTORS = {
+    "inception": "Inception-v3 trained on ImageNet, with the weights and the resizing of clean-fid",
+    "indomain": "an encoder trained on the real training slices of this data set",
+    "random": "the Inception-v3 architecture with fixed random weights (Naeem et al. 2020)",
+}
+METRICS = {
+    "fid": "Fréchet distance between Gaussians fitted to the features of real and generated images (Heusel et al. 2017). "
+    "It is biased upwards when there are few images",
+    "kid": "squared maximum mean discrepancy with a cubic polynomial kernel (Bińkowski et al. 2018); unbiased for few images",
+    "fd": "Fréchet distance as in FID, on features of another extractor; not comparable with FID",
+    "kd": "kernel distance as in KID, on features of another extractor; not comparable with KID",
+    "precision": "part of the generated images that lie within the manifold of the real ones (Kynkäänniemi et al. 2019)",
+    "recall": "part of the real images that lie within the manifold of the generated ones (Kynkäänniemi et al. 2019)",
+    "density": "how densely real neighbourhoods are hit by generated images (Naeem et al. 2020)",
+    "coverage": "part of the real neighbourhoods that hold a generated image (Naeem et al. 2020)",
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A grid of images: a caption and a ``data:`` address."""
+
+    caption: str
+    source: str
+
+
+def embed(path: Path) -> str | None:
+    """A PNG as ``data:`` address, reduced to at most `LARGEST` pixels a side; None when it is missing or broken."""
+    try:
+        with Image.open(path) as image:
+            image.load()
+            if max(image.size) <= LARGEST:
+                data = path.read_bytes()
+            else:
+                image.thumbnail((LARGEST, LARGEST), Image.Resampling.LANCZOS)
+                buffer = io.BytesIO()
+                image.save(buffer, "PNG", optimize=True)
+                data = buffer.getvalue()
+    except (OSError, ValueError, SyntaxError):
+        return None
+    return "data:image/png;base64," + base64.b64encode(data).decode()
+
+
+def pictures(cells: Sequence[CellFiles]) -> tuple[Picture | None, list[Picture]]:
+    """The grid of real images of one data set, and that of the first finished seed of each variant."""
+    real, fakes = None, {}
+    for cell in cells:
+        source = None if real else embed(cell.folder / "real.png")
+        if source:
+            real = Picture("real (held out)", source)
+        if cell.variant in fakes:
+            continue
+        source = embed(cell.folder / "fake.png")
+        if source:
+            kimg = (cell.object("scores.json").get("snapshot") or {}).get("kimg")
+            after = "" if kimg is None else f", {kimg:g} kimg"
+            fakes[cell.variant] = Picture(f"{cell.variant} (seed {cell.seed}{after})", source)
+    return real, list(fakes.values())
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The recipes of the variants: ``differing`` and ``shared`` rows of (key, values), and each recipe whole as JSON."""
+
+    variants: list[str]
+    differing: list[tuple[str, list[str]]]
+    shared: list[tuple[str, str]]
+    recipes: list[tuple[str, str]]
+
+
+def settings(cells: Sequence[CellFiles]) -> Settings | None:
+    """The settings of one data set's variants from the recipe of each one's first seed; None without recipes."""
+    recipes: dict[str, dict[str, Any]] = {}
+    for cell in cells:
+        recipe = cell.object("recipe.json")
+        if recipe and cell.variant not in recipes:
+            recipes[cell.variant] = recipe
+    if not recipes:
+        return None
+    flat = {variant: flatten(recipe) for variant, recipe in recipes.items()}
+    keys = list(dict.fromkeys(key for values in flat.values() for key in values))
+    differing, shared = [], []
+    for key in keys:
+        values = [_shown(flat[variant].get(key, "–")) for variant in flat]
+        if len(set(values)) > 1:
+            differing.append((key, values))
+        else:
+            shared.append((key, values[0]))
+    whole = [(variant, json.dumps(recipe, indent=2, ensure_ascii=False)) for variant, recipe in recipes.items()]
+    return Settings(list(flat), differing, shared, whole)
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def data_summary(store: Path | None) -> dict[str, Any] | None:
+    """Subjects and kept slices of each split, and what ``store.json`` says; None when the store is not there.
+
+    Counts come from ``index.parquet``; no subject is named.
+    """
+    if store is None or not (store / "index.parquet").exists():
+        return None
+    index = pd.read_parquet(store / "index.parquet", columns=["subject", "split", "kept"])
+    kept = index[index.kept]
+    splits = []
+    for name in ("train", "val", "test"):
+        mine = kept[kept.split == name]
+        splits.append({"name": name, "subjects": mine.subject.nunique(), "slices": len(mine)})
+    try:
+        meta = read_json(store / "store.json")
+    except GanError:
+        meta = {}
+    facts = [(key, _shown(value)) for key, value in flatten(meta).items() if value not in (None, "", [])]
+    channels = meta.get("channels") or []
+    return {"splits": splits, "facts": facts, "channels": channels, "candidates": len(index), "kept": len(kept)}
+
+
+def costs(cells: Sequence[CellFiles]) -> list[dict[str, Any]]:
+    """What each run took: device hours, wall hours, peak memory, with the part of the largest one for a bar."""
+    rows = []
+    for cell in cells:
+        cost = cell.object("cost.json")
+        if not cost:
+            continue
+        device, hours = compute_cost(cost)
+        memory = cost.get("peak_mem_mb")
+        rows.append(
+            {
+                **{
+                    "cell": cell,
+                    "hours": hours,
+                    "text": f"{number(hours, 3)} {device} h",
+                    "resumed": cost.get("resumed") or 0,
+                },
+                **{"wall": number((cost.get("wall_s") or float("nan")) / 3600, 3), "threads": cost.get("threads", "")},
+                **{
+                    "memory": "–" if memory is None else f"{number(memory / 1024, 3)} GiB",
+                    "device": cost.get("device", ""),
+                },
+            }
+        )
+    most = max((row["hours"] for row in rows if row["hours"] > 0), default=1.0)
+    for row in rows:
+        row["part"] = round(100 * row["hours"] / most, 1) if row["hours"] > 0 else 0
+    return rows
+
+
+def events(cells: Sequence[CellFiles]) -> list[tuple[str, str]]:
+    """What training reported out of the ordinary: (cell, message), from lines of stats.jsonl with an ``event``."""
+    found = []
+    for cell in cells:
+        for row in stats_lines(cell.folder / "stats.jsonl")[0]:
+            if not row.get("event"):
+                continue
+            text = row.get("message") or row["event"]
+            at = f" at {row['kimg']:g} kimg" if isinstance(row.get("kimg"), int | float) else ""
+            found.append((cell.name, f"{text}{at}"))
+    return found
+
+
+def protocol(table: pd.DataFrame) -> dict[str, list[tuple[str, str]]]:
+    """What the metrics and extractors in ``table`` are, in a sentence each."""
+    metrics, extractors = {}, {}
+    for metric in table.metric.dropna().unique():
+        kind = str(metric).split("_")[0]
+        if kind in METRICS:
+            metrics[kind.upper() if len(kind) < 4 else kind.capitalize()] = METRICS[kind]
+    for extractor in table.extractor.dropna().unique():
+        known = [text for name, text in EXTRACTORS.items() if str(extractor).startswith(name)]
+        extractors[str(extractor)] = known[0] if known else "as named"
+    return {"metrics": list(metrics.items()), "extractors": list(extractors.items())}
+
+
+def versions() -> list[tuple[str, str]]:
+    """Versions of what made the report, with Python and the operating system."""
+    found = [("Python", platform.python_version()), ("system", f"{platform.system()} {platform.machine()}")]
+    for package in PACKAGES:
+        try:
+            found.append((package, importlib.metadata.version(package)))
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def finished_on(cells: Sequence[CellFiles]) -> str | None:
+    """The day of the last line of any ``stats.jsonl``; None when nothing was trained."""
+    times = [row["time"] for cell in cells if "time" in (row := last_stats(cell.folder / "stats.jsonl"))]
+    return f"{datetime.fromtimestamp(max(times), UTC):%-d %B %Y}" if times else None

@@ -1,0 +1,136 @@
+"""The report of a study: comparison.csv, scores.csv, comparison.md and one self-contained page, comparison.html."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+from markupsafe import Markup
+
+from gan.cells import CellFiles
+from gan.files import atomic_path
+from gan.report import context, figures, table, view
+from gan.report.table import MEASURE, WHOLE
+
+
+def write_report(
+    title: str,
+    cells: Sequence[CellFiles],
+    folder: Path,
+    *,
+    stores: dict[str, Path] | None = None,
+    settings: dict[str, Any] | None = None,
+) -> None:
+    """Write the four files of the report into ``folder``, each whole or not at all.
+
+    cells: every cell that the study plans, in the order of the tables; one that is not finished is shown as such.
+    stores: the store of each data set, for the counts of subjects and slices. settings: ``{"headline": metric}`` sets
+    the metric that leads; without it, the one by which snapshots were chosen.
+    """
+    rows = table.comparison(cells)
+    seeds = table.scores(cells)
+    lead = table.headline(rows, (settings or {}).get("headline") or _chosen_by(cells))
+    table.write_csv(rows, folder / "comparison.csv")
+    table.write_csv(seeds, folder / "scores.csv")
+    _write_text(folder / "comparison.md", view.markdown(title, rows, lead))
+    _write_text(folder / "comparison.html", render(title, cells, rows, seeds, lead, stores or {}))
+
+
+def render(
+    title: str,
+    cells: Sequence[CellFiles],
+    rows: pd.DataFrame,
+    seeds: pd.DataFrame,
+    lead: str | None,
+    stores: dict[str, Path],
+) -> str:
+    """The page as text: no address outside itself, no script."""
+    looks = figures.look(list(dict.fromkeys(cell.variant for cell in cells)))
+    datasets = []
+    for name in dict.fromkeys(cell.dataset for cell in cells):
+        mine = [cell for cell in cells if cell.dataset == name]
+        datasets.append(_dataset(name, mine, rows[rows.dataset == name], seeds, lead, looks, stores.get(name)))
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("gan.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("comparison.html").render(
+        title=title,
+        datasets=datasets,
+        variants=list(looks),
+        seeds=sorted({cell.seed for cell in cells}),
+        lead=table.metric_label(lead) if lead else None,
+        finished_on=context.finished_on(cells),
+        protocol=context.protocol(rows),
+        costs=context.costs(cells),
+        events=context.events(cells),
+        versions=context.versions(),
+    )
+
+
+def _dataset(
+    name: str,
+    cells: list[CellFiles],
+    rows: pd.DataFrame,
+    seeds: pd.DataFrame,
+    lead: str | None,
+    looks: dict,
+    store: Path | None,
+) -> dict[str, Any]:
+    """Everything the page shows of one data set."""
+    real, fakes = context.pictures(cells)
+    curves = figures.curve_rows(cells)
+    curve_metric = lead if lead in set(curves.metric) else next(iter(curves.metric), None)
+    curves = curves[curves.metric == curve_metric]
+    missing = rows[rows.status != "finished"]
+    return {
+        "name": name,
+        "verdict": view.verdict(rows, name, lead) if lead else ["No variant is scored yet."],
+        "wides": [view.wide(rows, name, contrast, lead) for contrast in view.contrasts(rows, name)],
+        "intervals": Markup(_intervals(rows, seeds[seeds.dataset == name], lead, looks)),
+        "curves": Markup(figures.curves(curves, looks)),
+        "curve": _curve_caption(curves),
+        "losses": Markup(figures.losses(cells, looks)),
+        "real": real,
+        "fakes": fakes,
+        "missing": list(zip(missing.variant, missing.status, strict=True)),
+        "settings": context.settings(cells),
+        "data": context.data_summary(store),
+    }
+
+
+def _intervals(rows: pd.DataFrame, seeds: pd.DataFrame, lead: str | None, looks: dict) -> str:
+    """The figure of the leading measurement over all contrasts; its most common size when there are several."""
+    done = rows[(rows.status == "finished") & (rows.metric == lead)]
+    if done.empty:
+        return ""
+    done = done[done.contrast == (WHOLE if WHOLE in set(done.contrast) else done.contrast.iloc[0])]
+    measure = done.groupby(MEASURE, dropna=False, sort=False).size().idxmax()
+    own = seeds[(seeds.contrast == done.contrast.iloc[0]) & view.same(seeds, measure)]
+    return figures.intervals(own, done[view.same(done, measure)], looks)
+
+
+def _curve_caption(curves: pd.DataFrame) -> str:
+    if curves.empty:
+        return ""
+    row = curves.iloc[0]
+    metric = table.metric_label(str(row.metric))
+    return f"{metric} ({row.extractor}) on the {row.split} split, N {row.n_real:.0f} real and {row.n_fake:.0f} generated images"
+
+
+def _chosen_by(cells: Sequence[CellFiles]) -> str | None:
+    """The metric that chose the snapshots, from the first finished cell."""
+    for cell in cells:
+        metric = (cell.object("scores.json").get("snapshot") or {}).get("metric")
+        if metric:
+            return metric
+    return None
+
+
+def _write_text(path: Path, text: str) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")

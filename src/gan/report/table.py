@@ -1,0 +1,207 @@
+"""The comparison of a study as tables: every score of every seed, and what they add up to per variant.
+
+Two scores share a column only when they are the same measurement: the same metric, extractor, split and numbers of real
+and generated images. The name of a column says all of these.
+
+How seeds and bootstrap intervals become one interval
+    Each seed k gives a value x_k and a 95 % bootstrap interval [l_k, h_k] over the test subjects. Training again (the
+    seeds) and other patients (the bootstrap) are two sources of error. The test subjects are the same for all seeds, so
+    the bootstrap part does not shrink with more seeds, while the seed part does. With the mean m, the standard
+    deviation s over K seeds and Student's t:
+
+        low = m - sqrt((t_{K-1} s / sqrt(K))^2 + mean(x_k - l_k)^2),    high likewise with mean(h_k - x_k).
+
+    With one seed the seed part is unknown and the interval covers the patients alone; the table says so.
+"""
+
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from scipy.stats import t as student_t
+
+from gan.cells import CellFiles
+
+MEASURE = ["metric", "extractor", "split", "n_real", "n_fake"]
+SCORE_COLUMNS = [
+    *[
+        "dataset",
+        "variant",
+        "contrast",
+        *MEASURE,
+        "seed",
+        "status",
+        "value",
+        "low",
+        "high",
+        "floor",
+        "relative",
+        "kimg",
+    ],
+    *["evaluation_seed", "device", "cost_hours", "run_key"],
+]
+COMPARISON_COLUMNS = [
+    *["dataset", "variant", "contrast", *MEASURE, "status", "seeds", "value", "low", "high", "spread", "floor"],
+    *["relative", "kimg", "device", "cost_hours"],
+]
+LOWER_IS_BETTER = ("fid", "kid", "fd_", "kd_", "wasserstein", "spectrum")
+HIGHER_IS_BETTER = ("precision", "recall", "density", "coverage", "dice", "auc")
+HEADLINES = ("kid", "fid", "kd_", "fd_")
+WHOLE = "all"
+
+
+def direction(metric: str) -> int:
+    """-1 when a lower value is better, 1 when a higher one is, 0 when neither can be said."""
+    if metric.startswith(LOWER_IS_BETTER):
+        return -1
+    return 1 if metric.startswith(HIGHER_IS_BETTER) else 0
+
+
+def compute_cost(cost: dict[str, Any]) -> tuple[str, float]:
+    """What a run used, from its ``cost.json``: ("GPU" or "CPU", device hours); hours are NaN when not recorded."""
+    gpu, cpu = cost.get("gpu_s") or 0.0, cost.get("cpu_s")
+    if gpu > 0:
+        return "GPU", gpu / 3600
+    return "CPU", math.nan if cpu is None else cpu / 3600
+
+
+def scores(cells: Iterable[CellFiles]) -> pd.DataFrame:
+    """Every score of every cell, a row each (tidy). A cell without scores is one row whose ``status`` says why.
+
+    ``seed`` is the seed of the training, ``evaluation_seed`` that of the generated images; ``kimg`` is the snapshot
+    that was scored; ``cost_hours`` counts the hours of ``device``.
+    """
+    rows = []
+    for cell in cells:
+        device, hours = compute_cost(cell.object("cost.json"))
+        base = {
+            **{"dataset": cell.dataset, "variant": cell.variant, "seed": cell.seed},
+            **{"device": device, "cost_hours": hours},
+        }
+        reason = cell.unfinished()
+        if reason:
+            rows.append({**base, "status": f"not finished: {reason}"})
+            continue
+        result = cell.object("scores.json")
+        base |= {"status": "finished", "run_key": result.get("run_key")}
+        base["kimg"] = (result.get("snapshot") or {}).get("kimg")
+        for score in result["scores"]:
+            own = {key: score.get(key) for key in ("contrast", *MEASURE, "value", "low", "high", "floor", "relative")}
+            rows.append({**base, **own, "contrast": own["contrast"] or WHOLE, "evaluation_seed": score.get("seed")})
+    frame = pd.DataFrame(rows, columns=SCORE_COLUMNS)
+    numbers = ["value", "low", "high", "floor", "relative", "kimg", "cost_hours"]
+    frame[numbers] = frame[numbers].astype(float)
+    whole = ["n_real", "n_fake", "evaluation_seed"]
+    frame[whole] = frame[whole].astype("Int64")
+    return frame
+
+
+def comparison(cells: Iterable[CellFiles]) -> pd.DataFrame:
+    """One row per dataset x variant x contrast x measurement: mean over seeds with its 95 % interval.
+
+    ``spread`` is the standard deviation between seeds (NaN for one seed), ``seeds`` how many were averaged,
+    ``cost_hours`` the mean per seed. A cell without scores keeps a row with its reason in ``status``; a variant of which
+    only some seeds are finished has both. Rows keep the order of ``cells``.
+    """
+    frame = scores(cells)
+    rows = []
+    for keys, group in frame[frame.status == "finished"].groupby(
+        ["dataset", "variant", "contrast", *MEASURE], sort=False, dropna=False
+    ):
+        low, high = interval(group)
+        rows.append(
+            dict(zip(["dataset", "variant", "contrast", *MEASURE], keys, strict=True))
+            | {
+                **{"status": "finished", "seeds": len(group), "value": group.value.mean(), "low": low, "high": high},
+                **{"spread": group.value.std(ddof=1), "floor": group.floor.mean(), "relative": group.relative.mean()},
+                **{"kimg": group.kimg.mean(), "device": group.device.iloc[0], "cost_hours": group.cost_hours.mean()},
+            }
+        )
+    for _, row in frame[frame.status != "finished"].iterrows():
+        status = f"seed {row.seed} {row.status}"
+        rows.append({"dataset": row.dataset, "variant": row.variant, "status": status, "seeds": 0})
+    table = pd.DataFrame(rows, columns=COMPARISON_COLUMNS)
+    return table.astype({"n_real": "Int64", "n_fake": "Int64", "seeds": "Int64"})
+
+
+def interval(group: pd.DataFrame) -> tuple[float, float]:
+    """The 95 % interval of the mean of ``group.value`` from seeds and bootstrap together (formula: module docstring).
+
+    NaN twice when there is neither a second seed nor a bootstrap interval.
+    """
+    count, mean = len(group), group.value.mean()
+    if group.low.isna().any() or group.high.isna().any():
+        if count < 2:
+            return math.nan, math.nan
+        below = above = 0.0
+    else:
+        below = (group.value - group.low).clip(lower=0).mean()
+        above = (group.high - group.value).clip(lower=0).mean()
+    between = 0.0
+    if count > 1:
+        between = student_t.ppf(0.975, count - 1) * group.value.std(ddof=1) / math.sqrt(count)
+    return mean - math.hypot(between, below), mean + math.hypot(between, above)
+
+
+def best(rows: pd.DataFrame) -> int | None:
+    """Index label of the row that is better than every other of one measurement, or None.
+
+    Better is claimed only when its interval lies clear of all others, and only between two rows or more.
+    """
+    sign = direction(str(rows.metric.iloc[0])) if len(rows) else 0
+    if sign == 0 or len(rows) < 2 or rows[["low", "high"]].isna().any().any():
+        return None
+    leader = rows.value.idxmax() if sign > 0 else rows.value.idxmin()
+    others = rows.drop(index=leader)
+    clear = rows.low[leader] > others.high.max() if sign > 0 else rows.high[leader] < others.low.min()
+    return leader if clear else None
+
+
+def headline(table: pd.DataFrame, wanted: str | None = None) -> str | None:
+    """The metric that leads the report: ``wanted`` if there, else KID, FID, then their kin with other extractors."""
+    metrics = list(table.metric.dropna().unique())
+    if wanted in metrics:
+        return wanted
+    for start in HEADLINES:
+        for metric in metrics:
+            if metric == start or (start.endswith("_") and metric.startswith(start)):
+                return metric
+    return metrics[0] if metrics else None
+
+
+def metric_label(metric: str) -> str:
+    """A metric's name for people, which keeps its extractor: ``fd_indomain`` -> ``FD-indomain``."""
+    words = metric.split("_")
+    words[0] = words[0].upper() if words[0] in {"fid", "kid", "fd", "kd", "auc"} else words[0].capitalize()
+    return "-".join(words)
+
+
+def measure_label(row: Any) -> str:
+    """The header of a column: metric with its direction, extractor, numbers of images and split."""
+    arrow = {-1: " ↓", 0: "", 1: " ↑"}[direction(str(row.metric))]
+    count = f"N {_count(row.n_real)} real, {_count(row.n_fake)} generated"
+    return f"{metric_label(str(row.metric))}{arrow} ({row.extractor}; {count}; {row.split})"
+
+
+def number(value: float, digits: int = 3) -> str:
+    """``value`` to significant digits, without an exponent where it can be read without; a dash for NaN."""
+    if value is None or pd.isna(value):
+        return "–"
+    if value != 0 and (abs(value) < 1e-4 or abs(value) >= 1e6):
+        return f"{value:.{digits - 1}e}"
+    decimals = 0 if value == 0 else max(0, digits - 1 - math.floor(math.log10(abs(value))))
+    return f"{value:.{decimals}f}"
+
+
+def _count(value: Any) -> str:
+    return "?" if pd.isna(value) else f"{value}"
+
+
+def write_csv(table: pd.DataFrame, path: Path) -> None:
+    """Write a tidy table, whole or not at all."""
+    from gan.files import atomic_path
+
+    with atomic_path(path) as temporary:
+        table.to_csv(temporary, index=False)

@@ -1,0 +1,220 @@
+"""From the tidy comparison to what a person reads: wide tables, plain-word verdicts, Markdown.
+
+HTML and Markdown are made from the same `Wide` tables, so that they cannot say different things.
+"""
+
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from gan.report import table as tables
+from gan.report.table import MEASURE, WHOLE, measure_label, metric_label, number
+
+
+@dataclass(frozen=True)
+class Column:
+    """One measurement: metric with direction (``KID ↓``), and its details: extractor, numbers of images, split."""
+
+    title: str
+    details: list[str]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One score in a wide table: the mean over seeds, its interval, and its ratio to the real-against-real floor."""
+
+    value: str
+    interval: str = ""
+    relative: str = ""
+    best: bool = False
+
+
+@dataclass
+class Line:
+    """One variant in a wide table; ``entries`` align with the columns, ``status`` says what is unfinished."""
+
+    variant: str
+    entries: list[Entry | None] = field(default_factory=list)
+    seeds: str = ""
+    kimg: str = ""
+    cost: str = ""
+    status: str = ""
+
+
+@dataclass
+class Wide:
+    """The variants of one dataset and contrast against its measurements; ``floor`` aligns with ``columns``."""
+
+    dataset: str
+    contrast: str
+    columns: list[Column]
+    lines: list[Line]
+    floor: list[str]
+
+
+def contrasts(table: pd.DataFrame, dataset: str) -> list[str]:
+    """The contrasts scored for ``dataset``, all contrasts together (``all``) first."""
+    found = list(table[(table.dataset == dataset) & (table.status == "finished")].contrast.unique())
+    return sorted(found, key=lambda name: name != WHOLE)
+
+
+def wide(table: pd.DataFrame, dataset: str, contrast: str, lead: str | None) -> Wide:
+    """The wide table of one dataset and contrast; columns of the metric ``lead`` come first."""
+    rows = table[table.dataset == dataset]
+    done = rows[(rows.status == "finished") & (rows.contrast == contrast)]
+    measures = list(done[MEASURE].drop_duplicates().itertuples(index=False))
+    measures.sort(key=lambda item: item.metric != lead)
+    groups = [done[same(done, item)] for item in measures]
+    winners = [tables.best(group) for group in groups]
+    lines = []
+    for variant in _ranked(rows, groups):
+        mine = done[done.variant == variant]
+        entries = [_entry(group[group.variant == variant], win) for group, win in zip(groups, winners, strict=True)]
+        open_cells = rows[(rows.variant == variant) & (rows.status != "finished")].status
+        line = Line(variant, entries, status="; ".join(open_cells))
+        if len(mine):
+            first = mine.iloc[0]
+            line.seeds, line.kimg = str(int(first.seeds)), f"{first.kimg:g}"
+            line.cost = f"{number(first.cost_hours, 2)} {first.device} h"
+        lines.append(line)
+    columns = [_column(group.iloc[0]) for group in groups]
+    return Wide(dataset, contrast, columns, lines, [number(group.floor.mean()) for group in groups])
+
+
+def _ranked(rows: pd.DataFrame, groups: list[pd.DataFrame]) -> list[str]:
+    """Variants by the first column, the best first; those without a score last."""
+    if not groups:
+        return list(rows.variant.unique())
+    first = groups[0]
+    order = first.sort_values("value", ascending=tables.direction(str(first.metric.iloc[0])) < 0)
+    return list(dict.fromkeys([*order.variant, *rows.variant]))
+
+
+def same(frame: pd.DataFrame, measure: tuple) -> pd.Series:
+    """Mask of the rows of ``frame`` that are this measurement; unknown numbers match unknown numbers."""
+    mask = pd.Series(True, index=frame.index)
+    for name, wanted in zip(MEASURE, measure, strict=True):
+        mask &= frame[name].isna() if pd.isna(wanted) else frame[name].eq(wanted).fillna(False)
+    return mask
+
+
+def _column(row: pd.Series) -> Column:
+    title, _, details = measure_label(row).partition(" (")
+    return Column(title.replace(" ", "\u00a0"), details.removesuffix(")").split("; "))
+
+
+def _entry(rows: pd.DataFrame, winner: int | None) -> Entry | None:
+    if rows.empty:
+        return None
+    row = rows.iloc[0]
+    span = "" if pd.isna(row.low) else f"{number(row.low)} to {number(row.high)}"
+    relative = "" if pd.isna(row.relative) else f"{number(row.relative)} × floor"
+    return Entry(number(row.value), span, relative, rows.index[0] == winner)
+
+
+def verdict(table: pd.DataFrame, dataset: str, lead: str) -> list[str]:
+    """What the leading metric supports, in plain sentences: first the answer, then its limits."""
+    done = table[(table.dataset == dataset) & (table.status == "finished") & (table.metric == lead)]
+    if done.empty:
+        return ["No variant is scored yet."]
+    contrast = WHOLE if WHOLE in set(done.contrast) else done.contrast.iloc[0]
+    done = done[done.contrast == contrast]
+    sizes = done.groupby(MEASURE, dropna=False, sort=False).size()
+    rows = done[same(done, sizes.idxmax())]
+    sentences = [_answer(rows, lead)]
+    if len(sizes) > 1:
+        sentences.append(
+            "Scores with another number of images stand in columns of their own and are not compared here."
+        )
+    if (rows.seeds == 1).any():
+        sentences.append(
+            "At least one variant has a single seed: its interval covers the patients, not the chance of training. "
+            "Three seeds or more are needed for a claim."
+        )
+    unfinished = table[(table.dataset == dataset) & (table.status != "finished")]
+    if len(unfinished):
+        sentences.append(f"{len(unfinished)} of the planned runs {_are(len(unfinished))} not finished (listed below).")
+    return sentences
+
+
+def _answer(rows: pd.DataFrame, lead: str) -> str:
+    sign = tables.direction(lead)
+    name = metric_label(lead)
+    if sign == 0 or len(rows) == 1:
+        listed = ", ".join(f"{row.variant} {number(row.value)}" for row in rows.itertuples())
+        return f"{name}: {listed}. There is nothing to compare."
+    order = rows.sort_values("value", ascending=sign < 0)
+    first = order.iloc[0]
+    extreme = "lowest" if sign < 0 else "highest"
+    if order[["low", "high"]].isna().any().any():
+        return f"{first.variant} has the {extreme} {name} ({number(first.value)}); without intervals no difference can be claimed."
+    rest = order.iloc[1:]
+    overlap = rest[rest.low <= first.high] if sign < 0 else rest[rest.high >= first.low]
+    apart = rest.drop(index=overlap.index)
+    span = f"{number(first.value)}, 95 % interval {number(first.low)} to {number(first.high)}"
+    if overlap.empty:
+        return f"{first.variant} has the {extreme} {name} ({span}); the intervals of all others lie clear of it."
+    text = f"No evidence of a difference between {_list([first.variant, *overlap.variant])}: their {name} intervals overlap."
+    if len(apart):
+        text += f" {_list(list(apart.variant))} {_are(len(apart))} worse than {first.variant}."
+    return f"{text} {first.variant} has the {extreme} mean ({span})."
+
+
+def _list(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _are(count: int) -> str:
+    return "is" if count == 1 else "are"
+
+
+def markdown(title: str, table: pd.DataFrame, lead: str | None) -> str:
+    """The comparison as Markdown: per dataset the verdict, then a table per contrast, then what is missing."""
+    parts = [f"# {_escape(title)}\n"]
+    for dataset in table.dataset.unique():
+        parts.append(f"## {_escape(dataset)}\n")
+        if lead:
+            parts.append(_escape(" ".join(verdict(table, dataset, lead))) + "\n")
+        names = contrasts(table, dataset)
+        for contrast in names:
+            heading = "All contrasts together" if contrast == WHOLE else f"Contrast {_escape(contrast)}"
+            parts.append(f"### {heading}\n\n{_markdown_table(wide(table, dataset, contrast, lead))}")
+        missing = table[(table.dataset == dataset) & (table.status != "finished")]
+        if len(missing):
+            listed = "\n".join(f"- {_escape(row.variant)}: {_escape(row.status)}" for row in missing.itertuples())
+            parts.append(f"### Not finished\n\n{listed}\n")
+    parts.append(
+        "Mean over seeds (95 % interval over patients and seeds). Bold: its interval lies clear of all others. "
+        "Floor: real images against held-out real images.\n"
+    )
+    return "\n".join(parts)
+
+
+def _markdown_table(grid: Wide) -> str:
+    header = [
+        "variant",
+        *(f"{column.title} ({'; '.join(column.details)})" for column in grid.columns),
+        "seeds",
+        "kimg",
+        "cost per run",
+    ]
+    rows = []
+    for line in grid.lines:
+        cells = [_markdown_entry(entry) for entry in line.entries]
+        rows.append([_escape(line.variant), *cells, line.seeds or "not finished", line.kimg, line.cost])
+    rows.append(["*real against held-out real*", *grid.floor, "", "", ""])
+    lines = [header, [":--", *["--:"] * (len(header) - 1)], *rows]
+    return "\n".join("| " + " | ".join(row) + " |" for row in lines) + "\n"
+
+
+def _markdown_entry(entry: Entry | None) -> str:
+    if entry is None:
+        return "–"
+    value = f"**{entry.value}**" if entry.best else entry.value
+    return f"{value} ({entry.interval})" if entry.interval else value
+
+
+def _escape(text: str) -> str:
+    """Names as text: Markdown and HTML of their own do not work."""
+    text = str(text).replace("&", "&amp;").replace("<", "&lt;")
+    return "".join(f"\\{char}" if char in "\\`*[]|" else char for char in text).replace("\n", " ")

@@ -1,0 +1,161 @@
+"""A study as it lies on disk, made up: what training and evaluation leave in the folders of its cells."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from gan.cells import CellFiles
+
+VARIANTS = {"stylegan2": 0.034, "stylegan2_ada": 0.012, "dcgan": 0.075}
+FAMILIES = {"stylegan2": "stylegan2", "stylegan2_ada": "stylegan2", "dcgan": "dcgan"}
+START = 1_760_000_000
+
+
+def make_study(
+    root: Path, dataset: str = "phantom", variants: dict[str, float] = VARIANTS, seeds: int = 2
+) -> list[CellFiles]:
+    """Write the cells ``dataset`` x ``variants`` (name -> final KID) x ``seeds`` under ``root``."""
+    cells = []
+    for place, (variant, kid) in enumerate(variants.items()):
+        for seed in range(seeds):
+            cell = CellFiles(dataset, variant, seed, root / dataset / variant / f"seed{seed}")
+            make_cell(cell, kid, np.random.default_rng(100 * place + seed))
+            cells.append(cell)
+    return cells
+
+
+def make_cell(cell: CellFiles, kid: float, rng: np.random.Generator) -> None:
+    """One finished cell whose KID at the end is about ``kid``."""
+    (cell.folder / "snapshots").mkdir(parents=True)
+    recipe = recipe_of(cell)
+    key = hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:12]
+    write(cell, "recipe.json", recipe)
+    kimgs = [0, 10, 20, 30, 40]
+    decay = [kid + (0.5 - kid) * 0.12 ** (kimg / 12) + rng.normal(0, kid / 20) for kimg in kimgs]
+    write(cell, "curve.json", {"run_key": key, "rows": curve_of(kimgs, decay)})
+    write(cell, "scores.json", {**identity(cell, key), "scores": scores_of(decay[-1])})
+    used = {"wall_s": 410.0, "cpu_s": 800.0 + 90 * kid, "gpu_s": 0.0, "peak_mem_mb": 1450.0}
+    write(cell, "cost.json", {**used, "device": "cpu", "threads": 2, "resumed": 0})
+    write_stats(cell, rng, ada="ada" in cell.variant)
+    (cell.folder / "generator.pt").write_bytes(b"weights of " + cell.name.encode())
+    for kimg in kimgs:
+        grid(cell.folder / "snapshots" / f"kimg{kimg:05d}.png", rng, noise=120 * 0.12 ** (kimg / 12))
+    grid(cell.folder / "fake.png", rng, noise=100 * kid)
+    grid(cell.folder / "real.png", np.random.default_rng(0), noise=0)
+
+
+def recipe_of(cell: CellFiles) -> dict:
+    family = FAMILIES.get(cell.variant, "stylegan2")
+    options = {"z_dim": 100, "lr": 2e-4} if family == "dcgan" else {"z_dim": 512, "lr": 0.0025, "r1_gamma": None}
+    if family == "stylegan2":
+        options["augment"] = "mri" if "ada" in cell.variant else "none"
+    return {
+        "data": {"source": "phantom", "contrasts": ["t1c", "t2f"], "size": 64, "intensity": "percentiles"},
+        "variant": {"family": family, "revision": 1, "options": options},
+        "training": {"kimg": 40, "batch": 16, "snapshot_kimg": 10, "checkpoint_kimg": 10, "precision": "float32"},
+        **{"seed": cell.seed, "revisions": {"data": 1, "training": 1, "metrics": 1}},
+    }
+
+
+def identity(cell: CellFiles, key: str) -> dict:
+    chosen = {"kimg": 40, "chosen": "best", "metric": "kd_indomain"}
+    return {"dataset": cell.dataset, "variant": cell.variant, "seed": cell.seed, "run_key": key, "snapshot": chosen}
+
+
+def score(metric: str, value: float, contrast: str = "all", width: float = 0.15, **own) -> dict:
+    """A row of scores.json; keyword arguments replace single entries."""
+    floor = {"kd_indomain": 0.006, "fd_indomain": 14.0}.get(metric, 0.8)
+    row = {"metric": metric, "contrast": contrast, "split": "test", "value": value, "low": value * (1 - width)}
+    row |= {"high": value * (1 + width), "floor": floor, "relative": value / floor, "n_real": 412, "n_fake": 2000}
+    return {**row, "extractor": "indomain-7f3a", "seed": 0, **own}
+
+
+def scores_of(kid: float) -> list[dict]:
+    rows = []
+    for contrast, factor in (("all", 1.0), ("t1c", 1.1), ("t2f", 0.9)):
+        rows += [score("kd_indomain", kid * factor, contrast), score("fd_indomain", 20 + 900 * kid * factor, contrast)]
+        rows += [
+            score("precision_indomain", 0.8 - 3 * kid, contrast, 0.04),
+            score("recall_indomain", 0.6 - 4 * kid, contrast, 0.05),
+        ]
+    return rows
+
+
+def curve_of(kimgs: list[int], values: list[float]) -> list[dict]:
+    common = {"n_real": 180, "n_fake": 500, "extractor": "indomain-7f3a", "seed": 0, "split": "val", "contrast": "all"}
+    return [
+        {"kimg": kimg, "metric": metric, "value": value * factor, **common}
+        for kimg, value in zip(kimgs, values, strict=True)
+        for metric, factor in (("kd_indomain", 1.0), ("fd_indomain", 900.0))
+    ]
+
+
+def write_stats(cell: CellFiles, rng: np.random.Generator, *, ada: bool, lines: int = 160) -> None:
+    rows = []
+    for place in range(1, lines + 1):
+        kimg = 40 * place / lines
+        row = {"kimg": kimg, "step": place * 16, "time": START + 2.5 * place}
+        row |= {
+            "loss/G": 1.2 + 0.3 * np.sin(kimg / 5) + rng.normal(0, 0.05),
+            "loss/D": 0.9 - kimg / 90 + rng.normal(0, 0.05),
+        }
+        row |= {
+            "logits/real": 0.5 + kimg / 60,
+            "logits/fake": -0.4 - kimg / 50,
+            "speed/s_per_kimg": 10.1,
+            "memory/peak_gb": 1.4,
+        }
+        if ada:
+            row |= {"ada/rt": 0.6 + rng.normal(0, 0.03), "ada/p": min(0.4, kimg / 100)}
+        rows.append({key: float(value) for key, value in row.items()})
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    (cell.folder / "stats.jsonl").write_text(text)
+
+
+def grid(path: Path, rng: np.random.Generator, noise: float, size: int = 64, side: int = 6) -> None:
+    """A grid of heads: bright rim, darker inside with two ventricles, more noise the worse the generator."""
+    rows, columns = np.mgrid[-1 : 1 : size * 1j, -1 : 1 : size * 1j]
+    image = np.zeros((side * size, side * size))
+    for place in range(side * side):
+        a, b = 0.6 + 0.12 * rng.random(), 0.75 + 0.12 * rng.random()
+        r = (columns / a) ** 2 + (rows / b) ** 2
+        head = np.where(r < 1, 200.0, 8.0) - np.where(r < 0.85, 150.0, 0) + np.where(r < 0.72, 70.0, 0)
+        head -= np.where((np.abs(columns) - 0.12) ** 2 / 0.006 + rows**2 / 0.05 < 1, 90, 0)
+        head += rng.normal(0, 3 + noise, head.shape)
+        y, x = divmod(place, side)
+        image[y * size : (y + 1) * size, x * size : (x + 1) * size] = head
+    Image.fromarray(image.clip(0, 255).astype(np.uint8)).save(path)
+
+
+def write(cell: CellFiles, name: str, value: dict) -> None:
+    (cell.folder / name).write_text(json.dumps(value))
+
+
+def make_store(folder: Path) -> Path:
+    """The two files of a store that a report reads."""
+    folder.mkdir(parents=True)
+    rows = ["subject,split,label,slices,kept"]
+    rows += [
+        f"P{place:03d},{'train' if place < 16 else 'val' if place < 18 else 'test'},,60,{40 + place % 7}"
+        for place in range(24)
+    ]
+    (folder / "subjects.csv").write_text("\n".join(rows) + "\n")
+    meta = {
+        "channels": ["t1c", "t2f"],
+        "mask": None,
+        "labels": [],
+        "size": [64, 64],
+        "axis": "axial",
+        "spacing": [3.2, 3.2],
+    }
+    meta |= {
+        "intensity": {"map": "percentiles", "low": 0.5, "high": 99.5},
+        "reference": "t1c",
+        "dataset": "phantom",
+        "format": 1,
+    }
+    (folder / "store.json").write_text(json.dumps(meta))
+    return folder
