@@ -54,7 +54,7 @@ class Anatomy(NamedTuple):
             tilt=tuple(rng.normal(0, (4, 2, 2.5))),
             shift=tuple(rng.normal(0, (1.5, 1.5, 1.5))),
             ventricles=0.75 + 0.6 * age + rng.normal(0, 0.06),
-            gap=2.0 + 1.8 * age,
+            gap=1.2 + 1.4 * age,
             cortex=rng.normal(2.9, 0.15),
             sulci=rng.normal(1, 0.1) + 0.15 * age,
             skull=rng.normal(6, 0.6),
@@ -88,7 +88,7 @@ def tissue_fractions(
     points = place(grid, anatomy, tumour, rng)
     brain, cerebellum, stem = _brain(points)
     gap = np.float32(anatomy.gap) + smooth_field(rng, grid.axes, 35) * np.float32(0.6)
-    cavity = join(join(brain, cerebellum, 12), stem, 8) + gap
+    cavity = join(join(brain, cerebellum, 6), stem, 8) + gap
     layers = _outer_layers(grid, points, cavity, anatomy, rng)
     layers += [("csf", grid.fraction(cavity))]
     layers += _sinuses(grid, points, cavity)
@@ -120,11 +120,11 @@ def _brain(points: list[Volume]) -> tuple[Volume, Volume, Volume]:
     side = np.abs(x)
     ball = ellipsoid(points, (0, 0, 0), CEREBRUM)
     # The base: the floor of the frontal lobes in front, the tentorium rising to the middle behind.
-    base = z + np.where(y > 0, 27 - np.float32(0.08) * y, 27 + np.float32(0.22) * y) + np.float32(0.1) * side
+    base = z + np.where(y > 0, 28 - np.float32(0.2) * y, 26 + np.float32(0.05) * y)
     temporal = ellipsoid((side, y, z), (41, 4, -25), (20, 41, 20))
-    cerebrum = join(cut(ball, base, 10), temporal, 6)
+    cerebrum = join(cut(ball, base, 8), temporal, 6)
     cerebellum = join(
-        ellipsoid((side, y, z), (21, -43, -43), (29, 26, 19)), ellipsoid(points, (0, -46, -41), (12, 23, 18)), 5
+        ellipsoid((side, y, z), (21, -42, -42), (30, 27, 20)), ellipsoid(points, (0, -46, -41), (12, 23, 18)), 5
     )
     stem = tube(points, [(0, -10, -8, 13), (0, -9, -24, 15), (0, -15, -40, 11), (0, -22, -100, 8)])
     return cerebrum, cerebellum, stem
@@ -172,7 +172,7 @@ def _outer_layers(
         ("air", grid.fraction(antrum)),
     ]
     diploe = thickness * np.float32(0.5) - np.float32(1.6) - np.abs(cavity + thickness * np.float32(0.5))
-    layers.append(("marrow", grid.fraction(diploe) * np.clip((z + 25) / 10, 0, 1)))
+    layers.append(("marrow", grid.fraction(diploe) * np.clip((z + 25) / 10, np.clip(texture, 0, 1), 1)))
     return layers
 
 
@@ -201,17 +201,18 @@ def _pial_distance(
     surface = np.minimum(hull, np.minimum(fissure, sylvian))
 
     radius = np.sqrt(sum((p / np.float32(a)) ** 2 for p, a in zip(points, CEREBRUM, strict=True)))
-    flatten = np.float32(0.9) / np.maximum(radius, np.float32(0.2)) + np.float32(0.1)
+    flatten = np.float32(0.75) / np.maximum(radius, np.float32(0.2)) + np.float32(0.25)
+    wander = [p + 3 * smooth_field(rng, grid.axes, 14) for p in points]
     lattice = [np.arange(-1.25 * a, 1.25 * a + 2, 2) for a in CEREBRUM]
-    pattern = smooth_field(rng, lattice, 8.5)
-    where = [(p * flatten - np.float32(axis[0])) / 2 for p, axis in zip(points, lattice, strict=True)]
+    pattern = smooth_field(rng, lattice, 7.5)
+    where = [(p * flatten - np.float32(axis[0])) / 2 for p, axis in zip(wander, lattice, strict=True)]
     sheet = map_coordinates(pattern, where, order=1, mode="nearest", output=np.float32)
     gradient = np.sqrt(sum(g * g for g in np.gradient(sheet, np.float32(grid.spacing))))
     distance = np.abs(sheet) / np.maximum(gradient, np.float32(0.06))
 
-    depth = np.float32(anatomy.sulci) * (12 + 4 * smooth_field(rng, grid.axes, 22))
-    opening = np.float32(0.5 * anatomy.gap - 0.4)
-    sulcus = distance - opening + np.maximum(0, surface - depth)
+    depth = np.float32(anatomy.sulci) * (15 + 5 * smooth_field(rng, grid.axes, 22))
+    opening = np.float32(0.3 * anatomy.gap - 0.2)
+    sulcus = distance - opening + np.maximum(0, surface - depth) + 60 * np.maximum(0, np.float32(0.6) - radius)
     return np.minimum(surface, sulcus)
 
 
@@ -280,7 +281,7 @@ def _lesion(
     layers: Layers = [("oedema", oedema * (np.float32(0.92) * white + np.float32(0.15) * (grey - white)))]
     body = grid.fraction(mass) * grey
     if tumour.high:
-        wall = np.float32(0.22 * tumour.radius + 0.8) + spread * np.float32(1.2)
+        wall = np.float32(0.1 * tumour.radius + 1.4) + spread * np.float32(0.8)
         layers += [("rim", body), ("necrosis", grid.fraction(mass - np.maximum(wall, np.float32(1.2))) * grey)]
     else:
         specks = np.clip(rough - np.float32(1.2), 0, 1) * grid.fraction(mass - 2)

@@ -21,7 +21,7 @@ class Tissue(NamedTuple):
 # report at 3 T. Fat: T2 as an echo train sees it. Blood flows out of the slice between pulses, hence its low density.
 TISSUES = {
     "skin": Tissue(1000, 35, 0.60, 0.15),
-    "fat": Tissue(380, 90, 0.60),
+    "fat": Tissue(380, 90, 0.50),
     "muscle": Tissue(1400, 40, 0.75, 0.10),
     "mucosa": Tissue(1500, 90, 0.80, 0.30),
     "air": Tissue(1000, 10, 0.0),
