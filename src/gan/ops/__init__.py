@@ -1,0 +1,23 @@
+"""Differentiable operations of the networks and of the augmentation: each is one function of torch tensors.
+
+Every operation has first and second derivatives (R1 and path length need them), works in float64, float32 and bfloat16,
+contiguous or channels_last, and synchronises nothing with the host.
+"""
+
+from gan.ops.activation import bias_act
+from gan.ops.modulation import conv, demodulation, modulated_conv
+from gan.ops.resample import binomial_taps, blur, downsample, upfirdn, upsample
+from gan.ops.warp import warp
+
+__all__ = [
+    "bias_act",
+    "binomial_taps",
+    "blur",
+    "conv",
+    "demodulation",
+    "downsample",
+    "modulated_conv",
+    "upfirdn",
+    "upsample",
+    "warp",
+]

@@ -1,0 +1,81 @@
+"""Convolutions with a change of rate, and with styles (Karras et al. 2020a, section 2.2).
+
+Styles scale the activations, not the weights: `conv(x, s * w) = conv(s * x, w)`. One ordinary convolution serves the
+whole batch, and second derivatives (path length, R1) need no convolution with one group per image.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gan.ops.resample import upfirdn
+
+_CONV = {4: F.conv2d, 5: F.conv3d}
+_CONV_TRANSPOSE = {4: F.conv_transpose2d, 5: F.conv_transpose3d}
+
+
+def demodulation(weight: Tensor, styles: Tensor, eps: float = 1e-8) -> Tensor:
+    """The normaliser ``rsqrt(sum_ik (s_i w_oik)^2 + eps)`` [N, O] as one matrix product.
+
+    weight: [O, I, *kernel]; styles: [N, I]. Nothing of size N * O * I * k is built. At least float32.
+    """
+    dtype = torch.promote_types(torch.promote_types(weight.dtype, styles.dtype), torch.float32)
+    power = weight.to(dtype).square().flatten(2).sum(2)
+    with torch.autocast(styles.device.type, enabled=False):
+        return (styles.to(dtype).square() @ power.t() + eps).rsqrt()
+
+
+def conv(x: Tensor, weight: Tensor, *, up: int = 1, down: int = 1, taps: Tensor | None = None) -> Tensor:
+    """Convolve and change the rate by ``up`` or ``down``, filtered by ``taps``; the border is zero.
+
+    x: [N, I, *spatial], 2-D or 3-D; weight: [O, I, *kernel], odd and equal sizes; taps: [k]. Returns
+    [N, O, *(n * up // down)] for n a multiple of ``down``. The weight is applied as a correlation, and with ``up``,
+    through a transposed convolution, mirrored: of no consequence to learned weights. Raises ValueError if both ``up``
+    and ``down`` differ from 1, or if one does and ``taps`` is None.
+    """
+    if up > 1 and down > 1:
+        raise ValueError("conv: either up or down, not both")
+    if up == down == 1:
+        return _CONV[x.ndim](x, weight, padding=weight.shape[-1] // 2)
+    if taps is None:
+        raise ValueError("conv: a change of rate needs taps")
+    size, k, dims = weight.shape[-1], taps.numel(), x.ndim - 2
+    if down > 1:
+        margin = size // 2
+        before, after = (k - down + 1) // 2 + margin, (k - down) // 2 + margin
+        if size == 1:
+            return _CONV[x.ndim](upfirdn(x, taps, down=down, padding=(before, after)), weight)
+        return _CONV[x.ndim](upfirdn(x, taps, padding=(before, after)), weight, stride=down)
+    if size == 1:
+        y, margin = _CONV[x.ndim](x, weight), 0
+        return upfirdn(y, taps, up=up, padding=((k + up - 1) // 2, (k - up) // 2), gain=up**dims)
+    y = _CONV_TRANSPOSE[x.ndim](x, weight.transpose(0, 1), stride=up)
+    # Of the transposed convolution's (n - 1) * up + size samples, centre n * up under the filter.
+    before = (k + up - 1) // 2 - size // 2
+    after = x.shape[-1] * up - y.shape[-1] + k - 1 - before
+    return upfirdn(y, taps, padding=(before, after), gain=up**dims)
+
+
+def modulated_conv(
+    x: Tensor,
+    weight: Tensor,
+    styles: Tensor,
+    *,
+    demodulate: bool = True,
+    up: int = 1,
+    down: int = 1,
+    taps: Tensor | None = None,
+) -> Tensor:
+    """`conv` with the input channels of each image scaled by its styles, and the outputs normalised.
+
+    x: [N, I, *spatial]; weight: [O, I, *kernel]; styles: [N, I]; ``demodulate`` divides by the standard deviation that
+    white input of unit variance would have (`demodulation`). Dtype and memory format of ``x`` are kept; styles and
+    weight may be of a wider dtype, and the normaliser is computed in it.
+    """
+    ones = (1,) * (x.ndim - 2)
+    x = x * styles.to(x.dtype).view(*styles.shape, *ones)
+    x = conv(x, weight.to(x.dtype), up=up, down=down, taps=taps)
+    if demodulate:
+        normaliser = demodulation(weight, styles).to(x.dtype)
+        x = x * normaliser.view(*normaliser.shape, *ones)
+    return x

@@ -1,0 +1,66 @@
+"""Affine warp with derivatives of any order with respect to the image.
+
+PyTorch has no second derivative of ``grid_sample``. The warp is linear in the image, so its backward is the adjoint
+operation (scatter for gather), and the adjoint's backward is the warp again.
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+_PADDING = {"zeros": 0, "reflection": 2}
+_SAMPLE = {4: torch.ops.aten.grid_sampler_2d, 5: torch.ops.aten.grid_sampler_3d}
+_SCATTER = {4: torch.ops.aten.grid_sampler_2d_backward, 5: torch.ops.aten.grid_sampler_3d_backward}
+_BILINEAR = 0
+
+
+def warp(x: Tensor, theta: Tensor, size: tuple[int, ...], padding: str = "zeros") -> Tensor:
+    """Sample ``x`` linearly where ``theta`` sends the pixels of the result.
+
+    x: [N, C, H, W] or [N, C, D, H, W]; theta: [N, 2, 3] or [N, 3, 4], from coordinates of the result to coordinates of
+    ``x``, order (x, y[, z]), -1 and 1 the outer edges of the border pixels (``align_corners=False`` of
+    ``F.affine_grid``); it gets no gradient. size: the result's spatial size. padding: ``zeros`` outside, or
+    ``reflection`` at the outer edge, repeated as often as needed. Returns [N, C, *size].
+    """
+    if padding not in _PADDING:
+        raise ValueError(f"warp: no padding {padding!r}; there are {', '.join(_PADDING)}")
+    if theta.shape != (len(x), x.ndim - 2, x.ndim - 1) or len(size) != x.ndim - 2:
+        raise ValueError(f"warp: x {list(x.shape)} does not go with theta {list(theta.shape)} and size {list(size)}")
+    grid = F.affine_grid(theta.detach().to(x.dtype), [*x.shape[:2], *size], align_corners=False)
+    return _Warp.apply(x, grid, _PADDING[padding])
+
+
+class _Warp(torch.autograd.Function):
+    @staticmethod
+    def forward(x: Tensor, grid: Tensor, padding: int) -> Tensor:
+        return _SAMPLE[x.ndim](x, grid, _BILINEAR, padding, False)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        x, grid, ctx.padding = inputs
+        ctx.size = x.shape
+        ctx.save_for_backward(grid)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple:
+        (grid,) = ctx.saved_tensors
+        return _WarpAdjoint.apply(grad, grid, ctx.size, ctx.padding), None, None
+
+
+class _WarpAdjoint(torch.autograd.Function):
+    @staticmethod
+    def forward(grad: Tensor, grid: Tensor, size: torch.Size, padding: int) -> Tensor:
+        like = grad.new_zeros(1).expand(size)  # only its shape is read: the image itself need not be kept
+        return _SCATTER[grad.ndim](grad, like, grid, _BILINEAR, padding, False, [True, False])[0]
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        _, grid, _, ctx.padding = inputs
+        ctx.save_for_backward(grid)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple:
+        (grid,) = ctx.saved_tensors
+        return _Warp.apply(grad, grid, ctx.padding), None, None, None
