@@ -1,0 +1,207 @@
+"""Train one cell of a study: ``python -m gan.run --recipe R --store S --folder F --checkpoints C``.
+
+Exit codes: 0 trained; 1 an error that its line explains; 143 (SIGTERM) or 130 (SIGINT) stopped with the state saved, run
+the same command again to go on.
+"""
+
+import argparse
+import contextlib
+import json
+import shutil
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from gan.data.store import Store
+from gan.errors import GanError, command, logged
+from gan.files import read_json, write_json
+from gan.study import run_key
+from gan.train.cost import device_name
+from gan.train.loop import train
+from gan.train.signals import Stopped
+from gan.variants.base import Batch, ImageShape
+from gan.variants.options import FAMILIES, defaults
+
+FULL_SCALE = 65535  # of the store's 16 bits
+RESIDENT = 0.25  # part of a GPU's free memory that the training images may take
+
+
+class StoreDataset:
+    """The training split of a store as float32 in [-1, 1] on ``device``.
+
+    Intensities: 0..65535 to [-1, 1]. Mask: 0 to the largest label of the split to [-1, 1]. Images stay on the GPU when they
+    take at most a quarter of its free memory, else they are read from the memory-mapped file batch by batch.
+    """
+
+    def __init__(self, store: Store, device: torch.device, conditional: bool):
+        self._rows = store.rows("train")
+        if not len(self._rows):
+            raise GanError(f"{store.folder}: no images in the split train; loosen slices or split.train of its row")
+        self._images, self._device = store.images, device
+        names = list(store.meta["labels"]) if conditional else []
+        classes = store.labels(self._rows) if names else np.zeros(len(self._rows), dtype=np.int64)
+        if (classes < 0).any():
+            raise GanError(
+                f"{store.folder}: {(classes < 0).sum()} training images have no label, conditional needs all"
+            )
+        _, channels, *size = store.images.shape
+        self.shape = ImageShape(channels, tuple(size), len(names))
+        self._classes = torch.from_numpy(classes).to(device)
+        self._scale = self._scales(store.meta).to(device)
+        counts = np.bincount(classes, minlength=len(names)).tolist() if names else []
+        self.meta = store.meta | {"labels": names, "label_counts": counts, "scale": self._scale.flatten().tolist()}
+        self._resident = self._load() if self._fits() else None
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def batch(self, indices: np.ndarray) -> Batch:
+        """See `gan.train.trainer.Dataset`."""
+        places = torch.from_numpy(indices).to(self._device)
+        if self._resident is not None:
+            real = self._resident[places]
+        else:
+            real = _signed(self._images[self._rows[indices]])
+            if self._device.type == "cuda":
+                real = real.pin_memory().to(self._device, non_blocking=True)
+        real = real.float().add_(32768).mul_(self._scale).sub_(1)
+        if not self.shape.labels:
+            return Batch(real, torch.zeros(len(indices), 0, device=self._device))
+        return Batch(real, nn.functional.one_hot(self._classes[places], self.shape.labels).float())
+
+    def _scales(self, meta: dict[str, Any]) -> torch.Tensor:
+        full = [
+            self._largest(place) if name == meta["mask"] else FULL_SCALE for place, name in enumerate(meta["channels"])
+        ]
+        return (2 / torch.tensor(full, dtype=torch.float32)).reshape(-1, *[1] * len(self.shape.size))
+
+    def _largest(self, channel: int) -> int:
+        return max(1, *(int(self._images[row, channel].max()) for row in self._rows))
+
+    def _fits(self) -> bool:
+        if self._device.type != "cuda":
+            return False
+        size = len(self._rows) * int(np.prod(self._images.shape[1:])) * 2
+        return size <= RESIDENT * torch.cuda.mem_get_info(self._device)[0]
+
+    def _load(self) -> torch.Tensor:
+        blocks = np.array_split(self._rows, max(1, len(self._rows) // 256))
+        return torch.cat([_signed(self._images[rows]).to(self._device) for rows in blocks])
+
+
+def _signed(images: np.ndarray) -> torch.Tensor:
+    """16 bit images less 32768: torch computes with signed integers of that size only."""
+    return torch.from_numpy((np.ascontiguousarray(images) ^ np.uint16(0x8000)).view(np.int16))
+
+
+def run(
+    recipe: dict[str, Any], store: Store, folder: Path, checkpoints: Path, device: torch.device, every: float
+) -> None:
+    """Train ``recipe`` and write the files of a cell into ``folder``; ``every``: kimg between two checkpoints."""
+    dataset = StoreDataset(store, device, bool(recipe["variant"]["options"].get("conditional")))
+    state = checkpoints / run_key(recipe)
+    write_json(folder / "recipe.json", recipe)
+    cost = train(recipe, dataset, folder=folder, checkpoints=state, checkpoint_kimg=every, device=device)
+    used = {"device": device_name(device), "threads": torch.get_num_threads(), "finished": time.time()}
+    write_json(folder / "cost.json", asdict(cost) | used)
+    shutil.rmtree(state, ignore_errors=True)
+
+
+def read_recipe(text: str) -> dict[str, Any]:
+    """A recipe from JSON or from a file that holds it. `GanError` names what is missing."""
+    recipe = _parse(text) if text.lstrip().startswith("{") else read_json(text)
+    for path in (
+        "data",
+        "variant.family",
+        "variant.options",
+        "training.kimg",
+        "training.batch",
+        "training.snapshot_kimg",
+        "training.precision",
+        "seed",
+    ):
+        part = recipe
+        for key in path.split("."):
+            if not isinstance(part, dict) or key not in part:
+                raise GanError(f"--recipe: the key {path} is missing; give a recipe.json or what gan.study makes")
+            part = part[key]
+    family = recipe["variant"]["family"]
+    if family not in FAMILIES:
+        raise GanError(f"--recipe: variant.family is {family!r}; allowed: {', '.join(FAMILIES)}")
+    return recipe
+
+
+def check_store(recipe: dict[str, Any], store: Store) -> None:
+    """`GanError` if the store is not the one that the recipe describes, or lacks what its variant needs."""
+    data, options = recipe["data"], defaults(recipe["variant"]["family"]) | recipe["variant"]["options"]
+    wanted = [*data.get("contrasts", []), *([data["mask"]] if data.get("mask") else [])]
+    if wanted and wanted != store.meta["channels"]:
+        raise GanError(
+            f"{store.folder}: its channels are {', '.join(store.meta['channels'])}, the recipe asks for "
+            f"{', '.join(wanted)}; build the store again or name another one"
+        )
+    if options.get("conditional") and not store.meta["labels"]:
+        raise GanError(
+            f"{store.folder}: it has no labels, but options.conditional is true; set it to false or name labels"
+        )
+
+
+def pick_device(name: str) -> torch.device:
+    """The device for ``auto``, ``cpu`` or ``cuda``; `GanError` if a GPU is asked for and there is none."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise GanError(
+            "--device cuda: torch sees no GPU here; use --device cpu, or a torch with CUDA on a machine with a GPU"
+        )
+    return torch.device("cuda" if name == "cuda" or (name == "auto" and torch.cuda.is_available()) else "cpu")
+
+
+def _parse(text: str) -> dict[str, Any]:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise GanError(f"--recipe: not valid JSON ({error})") from error
+
+
+def _arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m gan.run", description="Train one cell of a study.")
+    parser.add_argument("--recipe", required=True, help="the recipe, as JSON or as a file")
+    parser.add_argument("--store", required=True, type=Path, help="folder of the packed store")
+    parser.add_argument("--folder", required=True, type=Path, help="folder of the cell: gets all results")
+    parser.add_argument("--checkpoints", required=True, type=Path, help="the state lives here, below the run key")
+    parser.add_argument(
+        "--checkpoint-kimg", type=float, default=20.0, help="kimg between two checkpoints (%(default)g)"
+    )
+    parser.add_argument(
+        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto takes a GPU if there is one"
+    )
+    parser.add_argument("--threads", type=int, help="CPU threads of torch")
+    parser.add_argument("--log", type=Path, help="file that also gets the messages")
+    return parser.parse_args(argv)
+
+
+@command
+def main(argv: list[str] | None = None) -> int:
+    """Entry point; see the module for the exit codes."""
+    given = _arguments(argv)
+    with logged(given.log) if given.log else contextlib.nullcontext():
+        if given.threads:
+            torch.set_num_threads(given.threads)
+        device, recipe = pick_device(given.device), read_recipe(given.recipe)
+        store = Store.open(given.store)
+        check_store(recipe, store)
+        try:
+            run(recipe, store, given.folder, given.checkpoints, device, given.checkpoint_kimg)
+        except Stopped as stopped:
+            print(stopped, file=sys.stderr)
+            return stopped.code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,110 @@
+"""The checkpoint: the whole state of a run in one file, the one before it kept until the new one is whole.
+
+The folder ``results/checkpoints/<run key>`` holds ``checkpoint.pt``, ``previous.pt``, and the statistics and snapshots
+so far: a scheduler that clears the outputs of a failed job leaves it alone.
+"""
+
+import contextlib
+import os
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gan.errors import GanError
+from gan.files import atomic_path
+
+FORMAT = "gan-checkpoint-1"
+CURRENT, PREVIOUS = "checkpoint.pt", "previous.pt"
+
+
+def save_checkpoint(folder: Path, run_key: str, state: dict[str, Any]) -> None:
+    """Write ``state`` (tensors, numbers, text, lists, dicts) as the current checkpoint.
+
+    At any moment at least one whole checkpoint is on the disk. A full disk is a `GanError`, and the former checkpoint
+    stays the current one.
+    """
+    current = folder / CURRENT
+    with atomic_path(current) as temporary:
+        with open(temporary, "wb") as file:
+            torch.save({"format": FORMAT, "run_key": run_key, "state": state}, file)
+        if current.exists():
+            _link(current, folder / PREVIOUS)
+    _sync_folder(folder)
+
+
+def load_checkpoint(folder: Path, run_key: str) -> tuple[dict[str, Any], str | None] | None:
+    """The state of the newest whole checkpoint, and a warning if a newer one was broken; None without any.
+
+    `GanError` if the checkpoint belongs to another recipe, or if all there are are broken.
+    """
+    broken = ""
+    for path in (folder / CURRENT, folder / PREVIOUS):
+        if not path.exists():
+            continue
+        content, problem = _read(path)
+        if content is None:
+            broken = broken or f"{path} is broken ({problem})"
+            continue
+        if content["run_key"] != run_key:
+            raise GanError(
+                f"{path} belongs to the run {content['run_key']}, this recipe is {run_key}; "
+                f"name another folder for the checkpoints or delete {folder}"
+            )
+        return content["state"], f"{broken}; going on from {path.name}" if broken else None
+    if broken:
+        raise GanError(f"{broken} and there is no earlier one; delete {folder} to train from the start")
+    return None
+
+
+def clean(folder: Path) -> None:
+    """Remove what a killed process left half-written. Only for the holder of the lock."""
+    for part in folder.rglob(".part-*"):
+        part.unlink(missing_ok=True)
+
+
+def publish(source: Path, target: Path) -> None:
+    """Make ``target`` the same file as ``source`` by a hard link, or a copy where the file system has no links."""
+    if target.exists() and target.samefile(source):
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    _link(source, target)
+
+
+def _read(path: Path) -> tuple[dict[str, Any] | None, str]:
+    try:
+        # torch does not compare the checksums of its archive: a flipped bit would be trained on
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged:
+            return None, f"checksum of {damaged}"
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (zipfile.BadZipFile, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        return None, str(error).splitlines()[0]
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        return None, "unknown format"
+    return content, ""
+
+
+def _link(source: Path, target: Path) -> None:
+    aside = target.with_name(f".part-{target.name}")
+    aside.unlink(missing_ok=True)
+    try:
+        os.link(source, aside)
+    except OSError:
+        with atomic_path(target) as temporary:
+            temporary.write_bytes(source.read_bytes())
+        return
+    aside.replace(target)
+    aside.unlink(missing_ok=True)  # rename of two names of one file leaves both
+
+
+def _sync_folder(folder: Path) -> None:
+    with contextlib.suppress(OSError):  # not every network file system can
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -1,0 +1,65 @@
+"""What a run costs: wall time, processor time, device time and peak memory, summed over its resumes."""
+
+import os
+import resource
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+
+@dataclass
+class Cost:
+    """Seconds and MB so far. Work lost between the last checkpoint and a kill is not counted: it decides no result.
+
+    gpu_s: device seconds held, 0 on a CPU; resumed: how many times the run went on from a checkpoint.
+    """
+
+    wall_s: float = 0.0
+    cpu_s: float = 0.0
+    gpu_s: float = 0.0
+    peak_mem_mb: float = 0.0
+    peak_gpu_mem_mb: float = 0.0
+    resumed: int = 0
+    started: float = 0.0
+
+
+class CostMeter:
+    """Adds what this process spends to what earlier ones spent."""
+
+    def __init__(self, device: torch.device, before: dict[str, Any] | None = None):
+        self._device = device
+        self._before = Cost(**before) if before else Cost(started=time.time())
+        self._wall, self._cpu = time.perf_counter(), time.process_time()
+        if before:
+            self._before.resumed += 1
+
+    def now(self) -> Cost:
+        """The cost up to this moment."""
+        before, wall = self._before, time.perf_counter() - self._wall
+        cuda = self._device.type == "cuda"
+        return Cost(
+            wall_s=before.wall_s + wall,
+            cpu_s=before.cpu_s + time.process_time() - self._cpu,
+            gpu_s=before.gpu_s + (wall if cuda else 0.0),
+            peak_mem_mb=max(before.peak_mem_mb, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+            peak_gpu_mem_mb=max(before.peak_gpu_mem_mb, torch.cuda.max_memory_allocated(self._device) / 2**20)
+            if cuda
+            else before.peak_gpu_mem_mb,
+            resumed=before.resumed,
+            started=before.started,
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        return asdict(self.now())
+
+
+def device_name(device: torch.device) -> str:
+    """The name of the GPU, or ``cpu``."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0))

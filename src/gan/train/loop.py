@@ -1,0 +1,225 @@
+"""The one loop that trains every variant: steps, statistics, snapshots, checkpoints, until the recipe's kimg are seen."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gan.errors import GanError
+from gan.grids import layout, write_grid
+from gan.study import run_key
+from gan.train.checkpoint import clean, load_checkpoint, publish, save_checkpoint
+from gan.train.cost import Cost, CostMeter
+from gan.train.lock import locked
+from gan.train.progress import Progress
+from gan.train.schedule import Schedule, stem
+from gan.train.signals import Stopped, StopSignals
+from gan.train.snapshot import Snapshot, save_generator
+from gan.train.stats import StatsFile
+from gan.train.trainer import Dataset, Trainer
+
+Emit = Callable[[dict[str, Any]], None]
+OnSnapshot = Callable[[float, Path], None]
+
+
+def train(
+    recipe: dict[str, Any],
+    dataset: Dataset,
+    *,
+    folder: Path,
+    checkpoints: Path,
+    checkpoint_kimg: float = 20.0,
+    emit: Emit | None = None,
+    on_snapshot: OnSnapshot | None = None,
+    device: str | torch.device = "cpu",
+) -> Cost:
+    """Train ``recipe`` on ``dataset``, going on from the checkpoint if there is one, and return what it has cost.
+
+    folder: gets ``generator.pt``, ``real.png``, ``stats.jsonl`` and ``snapshots/kimg<00040>.pt, .png`` (kimg 0 and the
+    end included). checkpoints: of this run alone; holds the state every ``checkpoint_kimg`` and links to the statistics
+    and snapshots, so that they outlive a scheduler that clears ``folder``; the caller removes it after success.
+    emit: sees every row of the statistics; on_snapshot(kimg, path): every snapshot, as soon as it is on disk.
+
+    Raises `Stopped` after SIGTERM or SIGINT, with the state saved; `GanError` if the run is being trained already, the
+    checkpoint is of another recipe or broken, the disk is full, or the training diverges.
+    """
+    with locked(checkpoints), StopSignals() as stop:
+        clean(checkpoints)
+        run = _Run(recipe, dataset, folder, checkpoints, checkpoint_kimg, torch.device(device), emit, on_snapshot)
+        try:
+            run.start()
+            while run.trainer.step < run.schedule.steps:
+                run.advance()
+                if stop.signum is not None:
+                    run.save()
+                    raise Stopped(stop.signum, f"stopped at {run.kimg:g} kimg, state saved; run again to go on")
+            return run.finish()
+        finally:
+            run.close()
+
+
+class _Run:
+    def __init__(
+        self,
+        recipe: dict[str, Any],
+        dataset: Dataset,
+        folder: Path,
+        checkpoints: Path,
+        checkpoint_kimg: float,
+        device: torch.device,
+        emit: Emit | None,
+        on_snapshot: OnSnapshot | None,
+    ):
+        self.recipe, self.dataset, self.key = recipe, dataset, run_key(recipe)
+        self.folder, self.checkpoints = folder, checkpoints
+        self.emit, self.on_snapshot = emit, on_snapshot
+        self.schedule = Schedule.of(recipe["training"], checkpoint_kimg)
+        saved = load_checkpoint(checkpoints, self.key)
+        self.trainer = Trainer(recipe, dataset, device)
+        self.cost = CostMeter(device, saved[0]["cost"] if saved else None)
+        self.stats = StatsFile(checkpoints / "stats.jsonl")
+        self.real, self.labels = self._reference()
+        warning = None
+        if saved:
+            state, warning = saved
+            self.trainer.load_state_dict(state["trainer"])
+        start = self.trainer.step
+        self.stats.cut(start if saved else -1)
+        title = recipe["variant"].get("name", recipe["variant"]["family"])
+        self.progress = Progress(recipe["training"]["kimg"], self.kimg, title)
+        if saved:
+            self.progress.say(f"going on at {self.kimg:g} kimg from {checkpoints}")
+        if warning:
+            self._event("checkpoint_broken", warning)
+        self._since = time.perf_counter(), start
+
+    @property
+    def kimg(self) -> float:
+        return self.schedule.kimg(self.trainer.step)
+
+    def start(self) -> None:
+        """Bring ``folder`` to where the checkpoint is; a new run takes its snapshot of the untrained generator."""
+        for old in (self.folder / "snapshots").glob("kimg*.*"):
+            old.unlink()
+        publish(self.stats.path, self.folder / "stats.jsonl")
+        write_grid(self.folder / "real.png", self.real.numpy(), self._columns())
+        if self.trainer.step == 0:
+            self.snapshot()
+        for step, kimg in self.schedule.snapshots.items():
+            if step <= self.trainer.step:
+                for suffix in (".pt", ".png"):
+                    name = f"snapshots/{stem(kimg)}{suffix}"
+                    publish(self.checkpoints / name, self.folder / name)
+
+    def advance(self) -> None:
+        """One step, and what is due after it. The checkpoint comes last: what it holds has been checked and written."""
+        step = self.trainer.step + 1
+        tick = self.schedule.is_tick(step)
+        self.trainer.advance(measure=tick)
+        if tick:
+            self._row()
+        began = time.perf_counter()
+        if step in self.schedule.snapshots:
+            self.snapshot()
+        if self.schedule.is_checkpoint(step):
+            self.save()
+        self._since = self._since[0] + time.perf_counter() - began, self._since[1]
+
+    def snapshot(self) -> None:
+        """The moving average as a file, and a grid of its samples from latents that stay the same over the run."""
+        step = self.trainer.step
+        snapshot = self._snapshot()
+        self.trainer.require_finite(self.kimg, {})
+        name = f"snapshots/{stem(self.schedule.snapshots[step])}"
+        fake = snapshot.sample(len(self.real), self.recipe["seed"], self.labels)
+        write_grid(self.checkpoints / f"{name}.png", fake.numpy(), self._columns())
+        save_generator(self.checkpoints / f"{name}.pt", snapshot)
+        for suffix in (".pt", ".png"):
+            publish(self.checkpoints / f"{name}{suffix}", self.folder / f"{name}{suffix}")
+        if step > 0:
+            for event, message in self.trainer.watch.grid(fake, self.real):
+                self._event(event, message)
+        if self.on_snapshot:
+            self.on_snapshot(self.kimg, self.folder / f"{name}.pt")
+
+    def save(self) -> None:
+        """The whole state as a checkpoint; never of a training that has diverged."""
+        self._require_finite(self.trainer.meter.peek())
+        self.stats.sync()
+        publish(self.stats.path, self.folder / "stats.jsonl")
+        state = {"trainer": self.trainer.state_dict(), "cost": self.cost.state_dict()}
+        save_checkpoint(self.checkpoints, self.key, state)
+
+    def finish(self) -> Cost:
+        """The last snapshot as ``generator.pt``."""
+        last = self.schedule.snapshots[self.schedule.steps]
+        publish(self.checkpoints / f"snapshots/{stem(last)}.pt", self.folder / "generator.pt")
+        publish(self.stats.path, self.folder / "stats.jsonl")
+        return self.cost.now()
+
+    def close(self) -> None:
+        self.stats.close()
+        self.progress.close()
+
+    def _row(self) -> None:
+        means = self.trainer.meter.read()
+        self._require_finite(means)
+        now, (since, step) = time.perf_counter(), self._since
+        shown = {name: value for name, value in means.items() if not name.startswith("phase/")}
+        row = self._stamp() | shown
+        row["speed/s_per_kimg"] = (now - since) / max(self.schedule.kimg(self.trainer.step - step), 1e-9)
+        cost = self.cost.now()
+        row["memory/peak_gb"] = (cost.peak_gpu_mem_mb or cost.peak_mem_mb) / 1024
+        self._since = now, self.trainer.step
+        self._write(row)
+        self.progress.row(row)
+        for event, message in self.trainer.watch.row(row):
+            self._event(event, message)
+
+    def _require_finite(self, means: dict[str, float]) -> None:
+        try:
+            self.trainer.require_finite(self.kimg, means)
+        except GanError as error:
+            self._event("diverged", str(error), say=False)
+            raise
+
+    def _event(self, event: str, message: str, say: bool = True) -> None:
+        self._write(self._stamp() | {"event": event, "message": message})
+        if say:
+            self.progress.say(f"warning at {self.kimg:g} kimg: {message}")
+
+    def _write(self, row: dict[str, Any]) -> None:
+        self.stats.append(row)
+        if self.emit:
+            self.emit(row)
+
+    def _stamp(self) -> dict[str, Any]:
+        return {"kimg": self.kimg, "step": self.trainer.step, "time": round(time.time(), 3)}
+
+    def _snapshot(self) -> Snapshot:
+        variant = self.recipe["variant"]
+        return Snapshot(
+            network=self.trainer.ema,
+            family=variant["family"],
+            options=variant["options"],
+            shape=self.dataset.shape,
+            batch=self.trainer.batch,
+            kimg=self.kimg,
+            run_key=self.key,
+            data=self.dataset.meta,
+        )
+
+    def _columns(self) -> int:
+        return layout(self.dataset.shape.channels, self.dataset.shape.size)[1]
+
+    def _reference(self) -> tuple[Tensor, np.ndarray | None]:
+        """Real images for the grid beside the samples, and their classes, which the samples share."""
+        rows, columns = layout(self.dataset.shape.channels, self.dataset.shape.size)
+        order = np.random.default_rng(self.recipe["seed"]).permutation(len(self.dataset))
+        batch = self.dataset.batch(np.resize(order, rows * columns))
+        labels = batch.labels.argmax(1).cpu().numpy() if self.dataset.shape.labels else None
+        return batch.real.float().cpu(), labels

@@ -1,0 +1,180 @@
+"""The generator as a file that needs nothing beside it: how it is built, its weights, and what its images mean."""
+
+import os
+import pickle
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gan.errors import GanError
+from gan.files import atomic_path
+from gan.variants import build, variant_class
+from gan.variants.base import ImageShape
+
+FORMAT = "gan-generator-1"
+CHUNK = 16  # images drawn at a time: fixed, so that image i depends on (seed, i) and not on how many are asked for
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A generator (the moving average of the weights) and all that is known of it.
+
+    network: in evaluation mode; options: of the family, complete; batch: images per training step; kimg: thousands of
+    real images seen. data: ``channels``, ``mask``, ``labels``, ``label_counts``, ``intensity``, ``spacing`` (mm) and
+    what else the store says of its images.
+    """
+
+    network: nn.Module
+    family: str
+    options: dict[str, Any]
+    shape: ImageShape
+    batch: int
+    kimg: float = 0.0
+    run_key: str = ""
+    data: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def labels(self) -> list[str]:
+        """Names of the classes that can be asked for; empty for an unconditional generator."""
+        return list(self.data.get("labels") or map(str, range(self.shape.labels))) if self.shape.labels else []
+
+    def sample(
+        self, n: int, seed: int, labels: int | Sequence[int] | np.ndarray | None = None, truncation: float = 1.0
+    ) -> Tensor:
+        """``n`` images float32 [n, C, *size] in about [-1, 1], on the CPU. See `chunks`."""
+        return torch.cat(list(self.chunks(n, seed, labels, truncation)))
+
+    def chunks(
+        self, n: int, seed: int, labels: int | Sequence[int] | np.ndarray | None = None, truncation: float = 1.0
+    ) -> Iterator[Tensor]:
+        """The images of `sample`, at most 16 at a time.
+
+        Image i is decided by ``seed`` and i alone (latent, label, noise), however many are drawn. labels: one class for
+        all, or one each; None draws them as often as they occur in the training images. truncation: 1 draws from the
+        whole distribution, 0 gives the mean. `GanError` if classes are asked of a generator that has none.
+        """
+        if n < 1:
+            raise GanError(f"{n} images asked for; ask for at least 1")
+        wanted = self._classes(n, labels)
+        for first in range(0, n, CHUNK):
+            z, classes = self.latents(seed, first // CHUNK)
+            if wanted is not None:
+                given = torch.as_tensor(wanted[first : first + CHUNK])
+                classes[: len(given)] = given
+            images = self.render(z, classes, seed, first // CHUNK, truncation)
+            yield images[: n - first]
+
+    def latents(self, seed: int, chunk: int) -> tuple[Tensor, Tensor]:
+        """Latents float32 [16, z_dim] and classes int64 [16] of the images 16 * chunk and on, on the CPU."""
+        random = torch.Generator().manual_seed(_mix(seed, chunk, 0))
+        z = torch.randn(CHUNK, self.options["z_dim"], generator=random)
+        counts = self.data.get("label_counts") or [1] * self.shape.labels
+        if not self.shape.labels:
+            return z, torch.zeros(CHUNK, dtype=torch.int64)
+        frequency = torch.tensor(counts, dtype=torch.float64)
+        return z, torch.multinomial(frequency, CHUNK, replacement=True, generator=random)
+
+    def render(self, z: Tensor, classes: Tensor, seed: int, chunk: int, truncation: float = 1.0) -> Tensor:
+        """Images of latents [N, z_dim] and classes [N], with noise inputs that ``seed`` and ``chunk`` decide."""
+        device = next(self.network.parameters()).device
+        with torch.no_grad(), self.noise(seed, chunk):
+            one_hot = _one_hot(classes, self.shape.labels)
+            sample = variant_class(self.family).sample
+            return sample(self.network, z.to(device), one_hot.to(device), truncation).float().cpu()
+
+    def noise(self, seed: int, chunk: int) -> torch.random.fork_rng:
+        """Context in which the default random generators are seeded; they are as before afterwards."""
+        device = next(self.network.parameters()).device
+        return _Forked(device, _mix(seed, chunk, 1))
+
+    def _classes(self, n: int, labels: int | Sequence[int] | np.ndarray | None) -> np.ndarray | None:
+        if labels is None:
+            return None
+        if not self.shape.labels:
+            raise GanError("this generator was trained without labels; leave the label out")
+        classes = np.broadcast_to(np.asarray(labels, dtype=np.int64), (n,))
+        if classes.min() < 0 or classes.max() >= self.shape.labels:
+            raise GanError(f"label {int(classes.max())} is not known; allowed: 0 to {self.shape.labels - 1}")
+        return classes
+
+
+class _Forked:
+    """`torch.random.fork_rng` with a seed, for the CPU and, if it is a GPU, ``device``."""
+
+    def __init__(self, device: torch.device, seed: int):
+        self._fork = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
+        self._seed = seed
+
+    def __enter__(self) -> None:
+        self._fork.__enter__()
+        torch.manual_seed(self._seed)
+
+    def __exit__(self, *exception: object) -> None:
+        self._fork.__exit__(*exception)
+
+
+def save_generator(path: str | os.PathLike, snapshot: Snapshot) -> None:
+    """Write a snapshot, atomically. Equal weights give equal bytes."""
+    content = {
+        "format": FORMAT,
+        "family": snapshot.family,
+        "options": snapshot.options,
+        "shape": asdict(snapshot.shape) | {"size": list(snapshot.shape.size)},
+        "batch": snapshot.batch,
+        "state": {name: value.detach().cpu() for name, value in snapshot.network.state_dict().items()},
+        "kimg": snapshot.kimg,
+        "run_key": snapshot.run_key,
+        "data": snapshot.data,
+    }
+    # torch names the archive after a path, but not after an open file: the bytes must not hold a temporary name
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        torch.save(content, file)
+
+
+def load_generator(path: str | os.PathLike, device: str | torch.device = "cpu") -> Snapshot:
+    """Read a file of `save_generator`. `GanError` if it is absent, broken or of another format."""
+    content = _read(Path(path))
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        found = content.get("format") if isinstance(content, dict) else type(content).__name__
+        raise GanError(
+            f"{path}: format is {found!r}, expected {FORMAT!r}; name a generator.pt or a snapshot of this program"
+        )
+    shape = ImageShape(content["shape"]["channels"], tuple(content["shape"]["size"]), content["shape"]["labels"])
+    with torch.random.fork_rng(devices=[]):
+        network = build(content["family"], content["options"], shape, content["batch"]).generator
+    try:
+        network.load_state_dict(content["state"])
+    except RuntimeError as error:
+        raise GanError(
+            f"{path}: its weights do not fit this version of {content['family']!r}; train it again ({str(error).splitlines()[-1].strip()})"
+        ) from error
+    network = network.to(device).eval().requires_grad_(False)
+    rest = {key: content[key] for key in ("family", "options", "batch", "kimg", "run_key", "data")}
+    return Snapshot(network=network, shape=shape, **rest)
+
+
+def _read(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise GanError(f"{path}: no such file; name the generator.pt of a trained cell") from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        raise GanError(
+            f"{path}: not a generator file, or a broken one; name a generator.pt or train it again"
+        ) from error
+
+
+def _one_hot(classes: Tensor, number: int) -> Tensor:
+    if not number:
+        return torch.zeros(len(classes), 0)
+    return nn.functional.one_hot(classes, number).float()
+
+
+def _mix(*numbers: int) -> int:
+    """One seed out of several, as numpy's SeedSequence mixes them."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))

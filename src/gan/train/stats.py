@@ -1,0 +1,108 @@
+"""The statistics of a run: `stats.jsonl`, one JSON object a line, and means gathered without stopping the device."""
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class StatsFile:
+    """Append rows to ``path``; each is one write of one line, so a reader never sees a half row before the last line.
+
+    The file is only ever appended to or truncated in place: a hard link to it follows the run.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+
+    def append(self, row: dict[str, Any]) -> None:
+        """Write one row; numbers that are not finite become null, since JSON has none."""
+        clean = {
+            key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in row.items()
+        }
+        os.write(self._file, (json.dumps(clean) + "\n").encode())
+
+    def cut(self, step: int) -> None:
+        """Drop every row after ``step``, and a torn last line: what a resumed run is going to write again."""
+        keep = 0
+        with open(self.path, "rb") as lines:
+            for line in lines:
+                row = _parse(line)
+                if row is None or row.get("step", 0) > step:
+                    break
+                keep += len(line)
+        os.ftruncate(self._file, keep)
+
+    def sync(self) -> None:
+        """Bring the rows to the disk: a checkpoint must not know more than its statistics."""
+        os.fsync(self._file)
+
+    def close(self) -> None:
+        os.close(self._file)
+
+
+def read_stats(path: str | Path) -> list[dict[str, Any]]:
+    """The rows of a ``stats.jsonl``; a torn last line is left out. An absent file has no rows."""
+    path = Path(path)
+    if not path.exists():
+        return []
+    with open(path, "rb") as lines:
+        return [row for row in map(_parse, lines) if row is not None]
+
+
+def _parse(line: bytes) -> dict[str, Any] | None:
+    if not line.endswith(b"\n"):
+        return None
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return None
+    return row if isinstance(row, dict) else None
+
+
+class Meter:
+    """Means of named scalars between two rows, summed on the device: only `read` waits for it."""
+
+    def __init__(self):
+        self._sums: dict[str, Tensor] = {}
+        self._counts: dict[str, int] = {}
+
+    def add(self, scalars: dict[str, Tensor]) -> None:
+        """Add one value of each; values are scalars on any device."""
+        for name, value in scalars.items():
+            value = torch.as_tensor(value).detach().double()
+            self._sums[name] = self._sums[name] + value if name in self._sums else value.clone()
+            self._counts[name] = self._counts.get(name, 0) + 1
+
+    def read(self) -> dict[str, float]:
+        """The mean of each since the last `read`, in one transfer."""
+        if not self._sums:
+            return {}
+        values = torch.stack([value.to(self._device()) for value in self._sums.values()]).tolist()
+        means = {name: value / self._counts[name] for name, value in zip(self._sums, values, strict=True)}
+        self._sums, self._counts = {}, {}
+        return means
+
+    def peek(self) -> dict[str, float]:
+        """As `read`, but goes on counting."""
+        sums, counts = dict(self._sums), dict(self._counts)
+        means = self.read()
+        self._sums, self._counts = sums, counts
+        return means
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"sums": dict(self._sums), "counts": dict(self._counts)}
+
+    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
+        self._sums = {name: value.to(device) for name, value in state["sums"].items()}
+        self._counts = dict(state["counts"])
+
+    def _device(self) -> torch.device:
+        devices = [value.device for value in self._sums.values()]
+        return next((device for device in devices if device.type != "cpu"), devices[0])

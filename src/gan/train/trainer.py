@@ -1,0 +1,136 @@
+"""One run's state and how it advances by a step. All that decides the next step is in `Trainer.state_dict`."""
+
+import copy
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import nn
+
+from gan.errors import GanError
+from gan.train.sampler import Sampler
+from gan.train.stats import Meter
+from gan.train.watch import Watch, norm, require_finite
+from gan.variants import build
+from gan.variants.base import Batch, ImageShape, Phase
+
+
+class Dataset(Protocol):
+    """What training asks of data. ``batch`` takes int64 indices [n] below ``len`` and returns tensors on the device.
+
+    meta: what the generator's file shall say of its images (channels, mask, labels, label_counts, intensity, spacing);
+    plain numbers, text, lists and dicts.
+    """
+
+    shape: ImageShape
+    meta: dict[str, Any]
+
+    def __len__(self) -> int: ...
+
+    def batch(self, indices: np.ndarray) -> Batch: ...
+
+
+class Trainer:
+    """Networks, moving average, optimizers and random numbers of one recipe on one device."""
+
+    def __init__(self, recipe: dict[str, Any], dataset: Dataset, device: torch.device):
+        training, variant = recipe["training"], recipe["variant"]
+        _set_precision(training["precision"])
+        torch.manual_seed(recipe["seed"])
+        self.dataset, self.device, self.batch = dataset, device, training["batch"]
+        self.sampler = Sampler(len(dataset), self.batch, recipe["seed"])
+        self.variant = build(variant["family"], variant["options"], dataset.shape, self.batch).to(device)
+        self.ema = copy.deepcopy(self.variant.generator).eval().requires_grad_(False)
+        self.networks = self.variant.networks()
+        self.optimizers = self.variant.optimizers()
+        self.phases = self.variant.phases()
+        for name in self.optimizers:
+            self._trainable(name, False)
+        self.meter, self.watch, self.step = Meter(), Watch(), 0
+        self._seed = recipe["seed"]
+
+    def advance(self, measure: bool) -> None:
+        """One step: every phase that is due, the moving average, the variant's own controllers.
+
+        measure: also take the gradient norms of the phases of every step, as ``grad/<network>``.
+        """
+        batch = self.dataset.batch(self.sampler.indices(self.step))
+        for phase in self.phases:
+            if self.step % phase.every == 0:
+                self._descend(phase, batch, measure and phase.every == 1)
+        self._average(self.variant.ema_beta(self.step * self.batch))
+        self.meter.add(self.variant.end_step(self.step))
+        self.step += 1
+
+    def _descend(self, phase: Phase, batch: Batch, measure: bool) -> None:
+        optimizer = self.optimizers[phase.trains]
+        self._trainable(phase.trains, True)
+        optimizer.zero_grad(set_to_none=True)
+        loss, scalars = self.variant.loss(phase.name, batch)
+        loss.backward()
+        self.meter.add(scalars | {f"phase/{phase.name}": loss})
+        if measure:
+            self.meter.add(
+                {f"grad/{phase.trains}": norm(p.grad for p in self._parameters(phase.trains) if p.grad is not None)}
+            )
+        optimizer.step()
+        self._trainable(phase.trains, False)
+
+    @torch.no_grad()
+    def _average(self, beta: float) -> None:
+        source = self.variant.generator
+        torch._foreach_lerp_(list(self.ema.parameters()), list(source.parameters()), 1 - beta)
+        for average, buffer in zip(self.ema.buffers(), source.buffers(), strict=True):
+            average.copy_(buffer)
+
+    def require_finite(self, kimg: float, means: dict[str, float]) -> None:
+        """`GanError` if anything in ``means`` or any weight is NaN or infinite."""
+        require_finite(kimg, means, self.networks)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that decides the steps to come."""
+        return {
+            "step": self.step,
+            "variant": self.variant.state_dict(),
+            "ema": self.ema.state_dict(),
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
+            "meter": self.meter.state_dict(),
+            "watch": self.watch.state_dict(),
+            "random": torch.get_rng_state(),
+            "random_cuda": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from ``state``. On the kind of device that saved it, nothing tells the run from an uninterrupted one."""
+        try:
+            self.variant.load_state_dict(state["variant"])
+            self.ema.load_state_dict(state["ema"])
+            for name, optimizer in self.optimizers.items():
+                optimizer.load_state_dict(state["optimizers"][name])
+        except (RuntimeError, KeyError, ValueError) as error:
+            raise GanError(
+                "the checkpoint was written by another version of this variant; delete its folder to train from the start"
+            ) from error
+        self.meter.load_state_dict(state["meter"], self.device)
+        self.watch.load_state_dict(state["watch"])
+        self.step = state["step"]
+        torch.set_rng_state(state["random"])
+        if self.device.type == "cuda":
+            if state["random_cuda"] is not None:
+                torch.cuda.set_rng_state(state["random_cuda"], self.device)
+            else:
+                torch.cuda.manual_seed(self._seed + self.step)  # saved on a CPU: not the numbers that it has used
+
+    def _parameters(self, name: str) -> list[nn.Parameter]:
+        return [parameter for group in self.optimizers[name].param_groups for parameter in group["params"]]
+
+    def _trainable(self, name: str, flag: bool) -> None:
+        for parameter in self._parameters(name):
+            parameter.requires_grad_(flag)
+
+
+def _set_precision(name: str) -> None:
+    if name != "fp32":
+        raise GanError(f"recipe: training.precision is {name!r}; allowed: fp32")
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False

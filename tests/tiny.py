@@ -1,0 +1,143 @@
+"""A generative model of a few hundred weights, and random images: training tests in milliseconds a step."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gan.variants.base import Batch, ImageShape, Phase, Variant
+from gan.variants.options import FAMILIES
+
+
+@dataclass(frozen=True)
+class TinyOptions:
+    FAMILY: ClassVar[str] = "tiny"
+    MODULE: ClassVar[str] = "tiny"
+    CLASS: ClassVar[str] = "Tiny"
+    REVISION: ClassVar[int] = 1
+
+    z_dim: int = 4
+    lr: float = 1e-3
+    fail_at: int = -1  # step whose loss is NaN
+    p: float = 0.1  # reported as ada/p
+    conditional: bool = False
+
+
+class TinyGenerator(nn.Module):
+    def __init__(self, z_dim: int, shape: ImageShape):
+        super().__init__()
+        self.shape = shape
+        self.linear = nn.Linear(z_dim + shape.labels, 16)
+        self.norm = nn.BatchNorm1d(16)
+        self.out = nn.Linear(16, shape.channels * shape.size[0] * shape.size[1])
+
+    def forward(self, z: Tensor, labels: Tensor) -> Tensor:
+        x = self.norm(self.linear(torch.cat([z, labels], dim=1))).relu()
+        x = self.out(x).view(-1, self.shape.channels, *self.shape.size)
+        return torch.tanh(x + 0.01 * torch.randn_like(x))  # noise inputs, as a StyleGAN2 has
+
+
+class Tiny(Variant):
+    OPTIONS = TinyOptions
+
+    def __init__(self, options: Any, shape: ImageShape, batch: int):
+        super().__init__(options, shape, batch)
+        self.generator = TinyGenerator(options.z_dim, shape)
+        self.discriminator = nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(shape.channels * shape.size[0] * shape.size[1], 16),
+            nn.LeakyReLU(0.2),
+            nn.Linear(16, 1),
+        )
+        self.register_buffer("p", torch.tensor(float(options.p)))
+        self.step = 0
+
+    def phases(self) -> tuple[Phase, ...]:
+        return Phase("Gmain", "G"), Phase("Dmain", "D"), Phase("Dr1", "D", 4)
+
+    def networks(self) -> dict[str, nn.Module]:
+        return {"G": self.generator, "D": self.discriminator}
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        return {
+            name: torch.optim.Adam(net.parameters(), self.options.lr, (0.0, 0.99))
+            for name, net in self.networks().items()
+        }
+
+    def loss(self, phase: str, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        if phase == "Dr1":
+            real = batch.real.detach().requires_grad_(True)
+            (gradient,) = torch.autograd.grad(self.discriminator(real).sum(), real, create_graph=True)
+            return gradient.square().sum() / len(real), {}
+        z = torch.randn(len(batch.real), self.options.z_dim)
+        fake = self.discriminator(self.generator(z, batch.labels))
+        if phase == "Gmain":
+            loss = nn.functional.softplus(-fake).mean()
+            if self.options.fail_at == self.step:
+                loss = loss * float("nan")
+            return loss, {"loss/G": loss.detach(), "logits/fake": fake.mean().detach()}
+        real = self.discriminator(batch.real)
+        loss = nn.functional.softplus(fake).mean() + nn.functional.softplus(-real).mean()
+        return loss, {"loss/D": loss.detach(), "logits/real": real.mean().detach()}
+
+    def ema_beta(self, seen: int) -> float:
+        return 0.5 ** (self.batch / max(1e-8, min(500.0, 0.05 * seen)))
+
+    def end_step(self, step: int) -> dict[str, Tensor]:
+        self.step = step + 1
+        return {"ada/p": self.p}
+
+    @staticmethod
+    def sample(generator: nn.Module, z: Tensor, labels: Tensor, truncation: float = 1.0) -> Tensor:
+        return generator(z * truncation, labels)
+
+
+class TinyData:
+    """``length`` random images; with ``labels`` classes if wanted."""
+
+    def __init__(self, length: int = 50, channels: int = 1, size: int = 8, labels: int = 0):
+        random = torch.Generator().manual_seed(1)
+        self.shape = ImageShape(channels, (size, size), labels)
+        self.real = torch.rand(length, channels, size, size, generator=random) * 2 - 1
+        self.classes = torch.arange(length) % max(1, labels)
+        self.meta = {
+            "channels": [f"c{index}" for index in range(channels)],
+            "mask": None,
+            "labels": [f"class{index}" for index in range(labels)],
+            "label_counts": torch.bincount(self.classes, minlength=labels).tolist() if labels else [],
+            "intensity": {"map": "percentiles"},
+            "spacing": [2.0, 2.0],
+        }
+
+    def __len__(self) -> int:
+        return len(self.real)
+
+    def batch(self, indices: np.ndarray) -> Batch:
+        index = torch.from_numpy(indices)
+        if not self.shape.labels:
+            return Batch(self.real[index], torch.zeros(len(index), 0))
+        return Batch(self.real[index], nn.functional.one_hot(self.classes[index], self.shape.labels).float())
+
+
+def recipe(**changes: Any) -> dict[str, Any]:
+    """A recipe of 40 steps with snapshots every 20; ``changes`` go to its training, its options or its seed."""
+    training = {"kimg": 0.32, "batch": 8, "snapshot_kimg": 0.16, "precision": "fp32"}
+    options = {item.name: item.default for item in dataclasses.fields(TinyOptions)}
+    for key, value in changes.items():
+        if key in options:
+            options[key] = value
+        elif key in training:
+            training[key] = value
+    return {
+        "data": {"dataset": "random"},
+        "variant": {"name": "tiny", "family": "tiny", "revision": 1, "options": options},
+        "training": training,
+        "seed": changes.get("seed", 0),
+        "revisions": {"data": 1, "train": 1},
+    }
+
+
+FAMILIES["tiny"] = TinyOptions
