@@ -81,7 +81,7 @@ def write_subject(folder: Path, number: int, *, matrix: int, spacing: float, tum
 
 
 def _axes(matrix: int, spacing: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Voxel centres, mm: the head's middle in the middle of the plane; along z from above the vault to the skull base."""
+    """Voxel centres, mm: the head in the middle of the plane; along z from above the vault to the skull base."""
     plane = (np.arange(matrix) - (matrix - 1) / 2) * spacing
     depth = round(0.75 * matrix)
     top = 0.375 * FIELD_OF_VIEW + 10 + 0.5 * max(0.0, depth * spacing - 0.75 * FIELD_OF_VIEW)

@@ -248,11 +248,9 @@ def _deep_structures(grid: Grid, points: list[Volume], pial: Volume, anatomy: An
     ]
 
 
-def _hindbrain(
-    grid: Grid, points: list[Volume], cerebellum: Volume, stem: Volume, rng: np.random.Generator
-) -> Layers:
+def _hindbrain(grid: Grid, points: list[Volume], cerebellum: Volume, stem: Volume, rng: np.random.Generator) -> Layers:
     """Cerebellum with folia around a white core, brain stem, fourth ventricle."""
-    x, y, z = points
+    _, y, z = points
     wave = np.sin(np.float32(2 * np.pi / 7.5) * (z + np.float32(0.35) * y) + smooth_field(rng, grid.axes, 12))
     folia = grid.fraction(cerebellum - 3 - 4 * wave)
     core = grid.fraction(cerebellum - 11 - 2 * wave)

@@ -1,6 +1,7 @@
 """Smooth random fields and signed distances (mm, positive inside) to simple shapes, on a grid of voxels."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -51,7 +52,7 @@ def ellipsoid(points: Sequence[Volume], centre: Triple, axes: Triple) -> Volume:
 def tube(points: Sequence[Volume], path: Sequence[tuple[float, float, float, float]]) -> Volume:
     """Signed distance to a tube along a polyline of (x, y, z, radius) with the radius changing linearly between."""
     distance = np.full(np.broadcast_shapes(*(p.shape for p in points)), -np.inf, np.float32)
-    for start, end in zip(path[:-1], path[1:], strict=True):
+    for start, end in pairwise(path):
         a, b = np.array(start, np.float32), np.array(end, np.float32)
         step = b[:3] - a[:3]
         along = sum((p - o) * s for p, o, s in zip(points, a[:3], step / (step @ step), strict=True))

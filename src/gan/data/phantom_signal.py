@@ -65,7 +65,7 @@ def mprage(t: Tissue, *, tr: float, ti: float, echo_spacing: float, pulses: int,
     """Magnitude at the centre of k-space of an MPRAGE sequence in its steady state.
 
     Between pulses the longitudinal magnetisation m (of equilibrium 1) follows affine maps m -> a m + b: the inversion
-    (-1, 0), free recovery over a time d (e, 1 - e) with e = exp(-d/T1), and an excitation, which scales m by cos(angle).
+    (-1, 0), free recovery for a time d (e, 1 - e) with e = exp(-d/T1), and an excitation, scaling m by cos(angle).
     The steady state is the fixed point of the maps of one cycle, composed (as in Wang et al., PLoS ONE 9, 2014).
     tr: from inversion to inversion; ti: to the central pulse; echo_spacing: between pulses; angle: degrees.
     """
@@ -102,7 +102,7 @@ def _suppressed(name: str, t: Tissue) -> Tissue:
 
 
 def signals(tissues: dict[str, Tissue]) -> dict[str, dict[str, float]]:
-    """Signal of each tissue, {contrast: {tissue: value}}, for t1n, t1c, t2w and t2f (FLAIR), in units of equilibrium."""
+    """Signal of each tissue, {contrast: {tissue: value}}, for t1n, t1c, t2w and t2f (FLAIR); 1 is equilibrium."""
 
     def t1(t: Tissue) -> float:
         return mprage(t, tr=2000, ti=900, echo_spacing=7, pulses=128, angle=9)
