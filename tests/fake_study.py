@@ -1,6 +1,5 @@
 """A study as it lies on disk, made up: what training and evaluation leave in the folders of its cells."""
 
-import hashlib
 import json
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 from gan.cells import CellFiles
+from gan.study import run_key
 
 VARIANTS = {"stylegan2": 0.034, "stylegan2_ada": 0.012, "dcgan": 0.075}
 FAMILIES = {"stylegan2": "stylegan2", "stylegan2_ada": "stylegan2", "dcgan": "dcgan"}
@@ -31,7 +31,7 @@ def make_cell(cell: CellFiles, kid: float, rng: np.random.Generator) -> None:
     """One finished cell whose KID at the end is about ``kid``."""
     (cell.folder / "snapshots").mkdir(parents=True)
     recipe = recipe_of(cell)
-    key = hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:12]
+    key = run_key(recipe)
     write(cell, "recipe.json", recipe)
     kimgs = [0, 10, 20, 30, 40]
     decay = [kid + (0.5 - kid) * 0.12 ** (kimg / 12) + rng.normal(0, kid / 20) for kimg in kimgs]
@@ -54,7 +54,7 @@ def recipe_of(cell: CellFiles) -> dict:
         options["augment"] = "mri" if "ada" in cell.variant else "none"
     return {
         "data": {"source": "phantom", "contrasts": ["t1c", "t2f"], "size": 64, "intensity": "percentiles"},
-        "variant": {"family": family, "revision": 1, "options": options},
+        "variant": {"name": cell.variant, "family": family, "revision": 1, "options": options},
         "training": {"kimg": 40, "batch": 16, "snapshot_kimg": 10, "checkpoint_kimg": 10, "precision": "float32"},
         **{"seed": cell.seed, "revisions": {"data": 1, "training": 1, "metrics": 1}},
     }

@@ -5,6 +5,7 @@ that is missing or half written: a study is looked at while it still runs, and w
 """
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,32 +57,36 @@ class CellFiles:
         return f"training stopped or running at {last['kimg']:g} kimg" if "kimg" in last else "not started"
 
 
-def stats_lines(path: Path, start: int = 0) -> tuple[list[dict[str, Any]], int]:
-    """The objects in a ``stats.jsonl`` from byte ``start`` on, and the byte after the last whole line.
+def stats_lines(path: Path, start: int = 0) -> Iterator[tuple[dict[str, Any], int]]:
+    """The objects in a ``stats.jsonl`` from byte ``start`` on, each with the byte after its line.
 
-    A last line without its newline is still being written and is left for the next call; a line that is not a JSON
-    object (the tail of a crash) is skipped.
+    A last line without its newline is still being written and is left out; a line that is not a JSON object (the tail
+    of a crash) is skipped. A missing file has no lines.
     """
     if not path.exists():
-        return [], 0
+        return
     with open(path, "rb") as file:
         file.seek(start)
-        data = file.read()
-    whole = data[: data.rfind(b"\n") + 1]
-    rows = []
-    for line in whole.splitlines():
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(row, dict):
-            rows.append(row)
-    return rows, start + len(whole)
+        for line in file:
+            if not line.endswith(b"\n"):
+                return
+            start += len(line)
+            try:
+                row = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(row, dict):
+                yield row, start
+
+
+def stats(path: Path) -> list[dict[str, Any]]:
+    """All whole lines of a ``stats.jsonl``."""
+    return [row for row, _ in stats_lines(path)]
 
 
 def last_stats(path: Path) -> dict[str, Any]:
     """The last whole line of a ``stats.jsonl``; empty when there is none."""
-    rows, _ = stats_lines(path)
+    rows = stats(path)
     return rows[-1] if rows else {}
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 from PIL import Image
 
-from gan.cells import CellFiles, flatten, last_stats, stats_lines
+from gan.cells import CellFiles, flatten, last_stats, stats
 from gan.errors import GanError
 from gan.files import read_json
 from gan.report.table import compute_cost, number
@@ -184,7 +184,7 @@ def events(cells: Sequence[CellFiles]) -> list[tuple[str, str]]:
     """What training reported out of the ordinary: (cell, message), from lines of stats.jsonl with an ``event``."""
     found = []
     for cell in cells:
-        for row in stats_lines(cell.folder / "stats.jsonl")[0]:
+        for row in stats(cell.folder / "stats.jsonl"):
             if not row.get("event"):
                 continue
             text = row.get("message") or row["event"]

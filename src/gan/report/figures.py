@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from gan.cells import CellFiles, stats_lines
+from gan.cells import CellFiles, stats
 from gan.report.table import WHOLE, direction, metric_label
 
 matplotlib.use("svg")
@@ -180,7 +180,7 @@ def intervals(seeds: pd.DataFrame, means: pd.DataFrame, looks: dict) -> str:
 def losses(cells: Sequence[CellFiles], looks: dict) -> str:
     """Small multiples over kimg of what training reported: losses, logits, r_t and p of ADA, seconds per kimg."""
     panels = ["loss/G", "loss/D", "logits/real", "logits/fake", "ada/rt", "ada/p", "grad/G", "grad/D"]
-    runs = [(cell.variant, pd.DataFrame(stats_lines(cell.folder / "stats.jsonl")[0])) for cell in cells]
+    runs = [(cell.variant, pd.DataFrame(stats(cell.folder / "stats.jsonl"))) for cell in cells]
     runs = [(variant, frame) for variant, frame in runs if "kimg" in frame]
     present = [name for name in panels if any(name in frame and frame[name].notna().any() for _, frame in runs)]
     if not present:

@@ -1,0 +1,94 @@
+"""Opening an MLflow store: a local SQLite file that is whole or absent, or a server that answers or is given up soon."""
+
+import contextlib
+import fcntl
+import logging
+import os
+import sqlite3
+import tempfile
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+# Read when MLflow is imported or called. A dead server would otherwise hold each call for minutes.
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+os.environ.setdefault("MLFLOW_ENABLE_ASYNC_LOGGING", "false")
+
+from mlflow import MlflowClient
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+DATABASE, ARTIFACTS, STATE = "mlflow.db", "mlartifacts", ".mlflow"
+LOCK_WAIT_S = 3
+
+
+class Unavailable(Exception):
+    """The store cannot be written now; the message says why and what to do."""
+
+
+def database(folder: Path) -> Path:
+    """The SQLite file of a study."""
+    return folder.resolve() / DATABASE
+
+
+def connect(uri: str | None, folder: Path) -> MlflowClient:
+    """A client for the server ``uri``, or without one for the store in ``folder``, made when it is missing.
+
+    Raises `Unavailable` within seconds when the server does not answer or another program holds the store.
+    """
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    if uri is None:
+        path = database(folder)
+        if not path.exists():
+            _create(path)
+        _check_writable(path)
+        uri = f"sqlite:///{path}"
+    elif uri.startswith(("http://", "https://")):
+        _check_answers(uri)
+    return MlflowClient(tracking_uri=uri)
+
+
+@contextlib.contextmanager
+def single_writer(folder: Path) -> Iterator[None]:
+    """Hold the right to publish into ``folder``; a second publisher gets `Unavailable`."""
+    path = folder / STATE / "lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise Unavailable("another process is publishing this study; publish again when it has ended") from error
+        yield
+
+
+def _create(path: Path) -> None:
+    """Make an empty store aside and link it into place: a kill in between leaves nothing half made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".part-mlflow-") as aside:
+        temporary = Path(aside) / DATABASE
+        SqlAlchemyStore(f"sqlite:///{temporary}", str(path.parent / ARTIFACTS)).engine.dispose()
+        with contextlib.suppress(FileExistsError):
+            os.link(temporary, path)
+
+
+def _check_writable(path: Path) -> None:
+    try:
+        with contextlib.closing(sqlite3.connect(path, timeout=LOCK_WAIT_S)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.rollback()
+    except sqlite3.OperationalError as error:
+        reason = "is locked by another program; close it (the user interface, a copy) and publish again"
+        raise Unavailable(f"{path} {reason if 'locked' in str(error) else error}") from error
+    except sqlite3.DatabaseError as error:
+        raise Unavailable(f"{path} is not a database ({error}); delete it and publish again") from error
+
+
+def _check_answers(uri: str) -> None:
+    try:
+        with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=5):
+            return
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        raise Unavailable(f"{uri} does not answer ({reason}); start the server or correct tracking.uri") from error

@@ -1,0 +1,127 @@
+"""A cell's files as MLflow points. Every value, step and timestamp comes from the files: the same files, the same points.
+
+MLflow keeps one of several points that agree in name, step, timestamp and value, so publishing twice adds nothing.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mlflow.entities import Metric
+
+from gan.cells import CellFiles, stats_lines
+from gan.tracking import names
+
+
+@dataclass
+class Progress:
+    """Points of ``stats.jsonl`` and where they end: ``offset`` is the byte, ``kimg`` the last one, after them."""
+
+    points: list[Metric] = field(default_factory=list)
+    offset: int = 0
+    kimg: int = -1
+
+
+def progress(cell: CellFiles, start: Progress, durable_kimg: float) -> Progress:
+    """What ``stats.jsonl`` says after ``start``: the mean of each scalar over each whole kimg, at ``step`` = kimg.
+
+    Lines beyond ``durable_kimg`` are left for later, since a resumed run goes back to its checkpoint and MLflow cannot
+    take a point back. A file shorter than ``start`` was begun again: it is read from the front, without kimg that are
+    there already.
+    """
+    path = cell.folder / "stats.jsonl"
+    size = path.stat().st_size if path.exists() else 0
+    offset = start.offset if start.offset <= size else 0
+    found = Progress(offset=offset, kimg=start.kimg)
+    bucket: dict[str, list[float]] = defaultdict(list)
+    kimg, time, last_end = None, 0.0, offset
+    for row, end in stats_lines(path, offset):
+        if "kimg" not in row or row["kimg"] > durable_kimg:
+            continue
+        if kimg is not None and int(row["kimg"]) != kimg:
+            _close(found, bucket, kimg, time)
+            found.offset = last_end
+            bucket.clear()
+        kimg, time, last_end = int(row["kimg"]), row.get("time", 0.0), end
+        for name, value in row.items():
+            if "/" in name and isinstance(value, int | float) and math.isfinite(value):
+                bucket[names.allowed(name)].append(value)
+    if kimg is not None and math.isinf(durable_kimg):
+        _close(found, bucket, kimg, time)
+        found.offset = last_end
+    return found
+
+
+def _close(found: Progress, bucket: dict[str, list[float]], kimg: int, time: float) -> None:
+    if kimg <= found.kimg:
+        return
+    found.kimg = kimg
+    for name, values in bucket.items():
+        found.points.append(Metric(name, sum(values) / len(values), int(time * 1000), kimg))
+
+
+def durable_kimg(cell: CellFiles) -> float:
+    """The last kimg that a resumed run cannot fall behind: all of a trained run, else the last checkpoint.
+
+    A checkpoint is written before training goes on, so a line beyond a multiple of ``checkpoint_kimg`` proves it.
+    """
+    if (cell.folder / "generator.pt").exists():
+        return math.inf
+    every = (cell.object("recipe.json").get("training") or {}).get("checkpoint_kimg")
+    last = max((row["kimg"] for row, _ in stats_lines(cell.folder / "stats.jsonl") if "kimg" in row), default=0)
+    if not every:
+        return 0.0
+    return every * max(0, math.ceil(last / every) - 1)
+
+
+def curve(cell: CellFiles) -> list[Metric]:
+    """The scores of the snapshots on the validation split, over kimg."""
+    path = cell.folder / "curve.json"
+    rows = cell.object("curve.json").get("rows") or []
+    return [Metric(names.curve(row), round(row["value"], 6), stamp(path), int(row["kimg"])) for row in _finite(rows)]
+
+
+def final(cell: CellFiles) -> list[Metric]:
+    """The scores of the chosen snapshot on the test split with interval and floor, and what the run cost, at step 0.
+
+    They are stamped with the age of their file, so that a cell scored again shows its newest scores.
+    """
+    result, time = cell.object("scores.json"), stamp(cell.folder / "scores.json")
+    points = []
+    for row in _finite(result.get("scores") or []):
+        points.append(Metric(names.final(row), round(row["value"], 6), time, 0))
+        for kind in ("low", "high", "floor", "relative"):
+            if isinstance(row.get(kind), int | float) and math.isfinite(row[kind]):
+                points.append(Metric(names.final(row, kind), round(row[kind], 6), time, 0))
+    kimg = (result.get("snapshot") or {}).get("kimg")
+    if kimg is not None:
+        points.append(Metric("best/kimg", kimg, time, 0))
+    return points + _cost(cell)
+
+
+def _cost(cell: CellFiles) -> list[Metric]:
+    cost, time = cell.object("cost.json"), stamp(cell.folder / "cost.json")
+    scales = {"wall_s": ("cost/wall_h", 3600), "cpu_s": ("cost/cpu_h", 3600), "gpu_s": ("cost/gpu_h", 3600)}
+    scales["peak_mem_mb"] = ("cost/peak_mem_gb", 1024)
+    return [
+        Metric(name, round(cost[key] / scale, 4), time, 0)
+        for key, (name, scale) in scales.items()
+        if isinstance(cost.get(key), int | float)
+    ]
+
+
+def _finite(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [row for row in rows if isinstance(row.get("value"), int | float) and math.isfinite(row["value"])]
+
+
+def stamps(cell: CellFiles) -> dict[str, int]:
+    """The ages of the files behind `final` and `curve`: when none has changed, neither have their points."""
+    return {name: stamp(cell.folder / name) for name in ("scores.json", "curve.json", "cost.json")}
+
+
+def stamp(path: Path) -> int:
+    """Milliseconds since the epoch when ``path`` was written; 0 without it."""
+    return path.stat().st_mtime_ns // 1_000_000 if path.exists() else 0

@@ -1,0 +1,91 @@
+"""Serve the store of a study on this machine alone, and print the links that open the comparison."""
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+from gan.errors import GanError
+from gan.tracking import client as stores
+from gan.tracking import views
+
+HOST = "127.0.0.1"
+START_S = 90
+
+
+def serve(folder: Path, port: int) -> int:
+    """Run MLflow's server for the store in ``folder`` until it is interrupted; returns its exit code.
+
+    A port that is taken is replaced by the next free one, which is said. Raises `GanError` when there is no store, no
+    free port or no answer.
+    """
+    path = stores.database(folder)
+    if not path.exists():
+        raise GanError(f"{path}: no such file; publish the study first (`snakemake all`)")
+    free = free_port(port)
+    if free != port:
+        print(f"port {port} is in use; serving on {free}", file=sys.stderr)
+    server = subprocess.Popen(command(path, free), env=environment(), cwd=path.parent)
+    try:
+        wait(f"http://{HOST}:{free}", server)
+        for line in links(path, free):
+            print(line, flush=True)
+        print("Stop with Ctrl-C.", flush=True)
+        return server.wait()
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def command(path: Path, port: int) -> list[str]:
+    """The server's command line: one worker, bound to this machine, files served from beside the store."""
+    store = ["--backend-store-uri", f"sqlite:///{path}", "--artifacts-destination", str(path.parent / stores.ARTIFACTS)]
+    return [sys.executable, "-m", "mlflow", "server", *store, "--host", HOST, "--port", str(port), "--workers", "1"]
+
+
+def environment() -> dict[str, str]:
+    """Without telemetry and without the job runner, which alone would start eight more processes."""
+    return {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+
+
+def free_port(first: int, tries: int = 50) -> int:
+    """The first port from ``first`` on that nothing listens on."""
+    for port in range(first, min(first + tries, 65536)):
+        with contextlib.closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with contextlib.suppress(OSError):
+                probe.bind((HOST, port))
+                return port
+    raise GanError(f"--port {first}: no free port up to {first + tries - 1}; name another")
+
+
+def wait(url: str, server: subprocess.Popen) -> None:
+    """Return once the server answers; `GanError` when it ends or stays silent."""
+    end = time.monotonic() + START_S
+    while time.monotonic() < end:
+        if server.poll() is not None:
+            raise GanError(f"mlflow server ended with exit code {server.returncode}; its own message stands above")
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/health", timeout=2):
+            return
+        time.sleep(0.3)
+    raise GanError(f"mlflow server has not answered on {url} for {START_S} s")
+
+
+def links(path: Path, port: int) -> list[str]:
+    """Lines to print: for each data set the address of every saved view."""
+    client = stores.MlflowClient(tracking_uri=f"sqlite:///{path}")
+    lines = []
+    for experiment in sorted(client.search_experiments(), key=lambda item: item.name):
+        if experiment.experiment_id == "0":
+            continue
+        lines.append(experiment.name)
+        for key in (views.CURVES, views.LEADERBOARD, views.MEANS):
+            if views.TAG + key in experiment.tags:
+                lines.append(f"  {key:12}{views.link(f'http://{HOST}:{port}', experiment.experiment_id, key)}")
+    return lines

@@ -1,0 +1,112 @@
+"""Saved views of an experiment: a leaderboard, curves with samples, and means over seeds, one click from a link.
+
+MLflow keeps a shared view as an experiment tag ``mlflow.sharedViewState.<key>`` that holds JSON with the state of the
+page, compressed. The format is MLflow's own and not promised (written for 3.17): a view that a later version cannot
+read is ignored by it, and nothing else depends on it.
+"""
+
+import base64
+import json
+import time
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+from mlflow import MlflowClient
+
+TAG = "mlflow.sharedViewState."
+LEADERBOARD, CURVES, MEANS = "leaderboard", "curves", "means"
+SAMPLES = "samples/ema"
+CHARTS_ROUTE = "/#/experiments/{id}/runs?workflowType=machine_learning&compareRunsMode={mode}&viewStateShareKey={key}"
+
+
+def link(base: str, experiment_id: str, key: str = CURVES) -> str:
+    """The address that opens the saved view ``key`` on the server at ``base``."""
+    mode = "TABLE" if key == LEADERBOARD else "CHART"
+    return base.rstrip("/") + CHARTS_ROUTE.format(id=experiment_id, mode=mode, key=key)
+
+
+def save(client: MlflowClient, experiment_id: str, *, lead: str, lower: bool, curves: Sequence[str], kimg: int) -> None:
+    """Write the three views of an experiment, unless they are there already.
+
+    lead: metric of the final score that leads (``best/fid_n10000``), ``lower`` when low is good; curves: metrics of the
+    snapshots; kimg: the step whose sample grids are shown first.
+    """
+    base = _base(lead, lower)
+    charts = {"compareRunCharts": _charts(lead, curves, kimg), "compareRunSections": _sections()}
+    group = {"aggregateFunction": "average", "groupByKeys": [{"groupByData": "variant", "mode": "param"}]}
+    views = {
+        LEADERBOARD: ("1 Leaderboard", base),
+        CURVES: ("2 Curves and samples", {**base, **charts}),
+        MEANS: ("3 Mean over seeds", {**base, **charts, "groupBy": group}),
+    }
+    tags = client.get_experiment(experiment_id).tags
+    for key, (name, state) in views.items():
+        old = tags.get(TAG + key)
+        if old is not None and unpack(json.loads(old)["state"]) == state:
+            continue
+        now = int(time.time() * 1000)
+        value = {"name": name, "createdAt": now, "updatedAt": now, "state": pack(state)}
+        client.set_experiment_tag(experiment_id, TAG + key, json.dumps(value))
+
+
+def pack(state: dict[str, Any]) -> str:
+    """A page state as MLflow stores it."""
+    return "deflate;" + base64.b64encode(zlib.compress(json.dumps(state).encode())).decode()
+
+
+def unpack(text: str) -> dict[str, Any]:
+    """The inverse of `pack`."""
+    return json.loads(zlib.decompress(base64.b64decode(text.removeprefix("deflate;"))))
+
+
+def _base(lead: str, lower: bool) -> dict[str, Any]:
+    """State of the table: current runs, sorted by the leading score, with the columns that explain it."""
+    columns = [lead, lead.replace("best/", "low/"), lead.replace("best/", "high/"), lead.replace("best/", "relative/")]
+    shown = [f"metrics.`{name}`" for name in [*columns, "best/kimg", "cost/cpu_h", "cost/gpu_h"]]
+    return {
+        **{"searchFilter": 'tags.superseded = "false"', "orderByKey": f"metrics.`{lead}`", "orderByAsc": lower},
+        **{"startTime": "ALL", "lifecycleFilter": "Active", "datasetsFilter": [], "modelVersionFilter": "All Runs"},
+        **{"selectedColumns": [*shown, "params.`variant`", "params.`seed`"], "columnOrder": [], "columnWidths": {}},
+        **{"runsHiddenMode": "FIRST_20_RUNS", "viewMaximized": False, "runListHidden": False},
+        **{"isAccordionReordered": True, "useGroupedValuesInCharts": True, "hideEmptyCharts": True, "groupBy": None},
+        **{
+            "groupsExpanded": {},
+            "runsPinned": [],
+            "runsHidden": [],
+            "runsVisibilityMap": {},
+            "autoRefreshEnabled": False,
+        },
+        "globalLineChartConfig": {"xAxisKey": "step", "lineSmoothness": 0, "selectedXAxisMetricKey": ""},
+    }
+
+
+def _charts(lead: str, curves: Sequence[str], kimg: int) -> list[dict[str, Any]]:
+    charts = [_line(f"curve{place}", "scores", name, log=True) for place, name in enumerate(curves)]
+    charts.append(_chart("bar", "BAR", "scores", metricKey=lead, displayName=lead))
+    charts.append(_chart("images", "IMAGE", "samples", imageKeys=[SAMPLES], step=kimg, showRunParams=False))
+    names = ("loss/G", "loss/D", "ada/p", "logits/real", "logits/fake", "ada/rt")
+    return charts + [_line(name.replace("/", "_"), "training", name) for name in names]
+
+
+def _sections() -> list[dict[str, Any]]:
+    rows = (("scores", "Scores", 2), ("samples", "Samples", 1), ("training", "Training", 3))
+    flags = {"display": True, "isReordered": True, "deleted": False, "isGenerated": False}
+    return [{"uuid": key, "name": name, "columns": columns, "cardHeight": 360, **flags} for key, name, columns in rows]
+
+
+def _chart(key: str, kind: str, section: str, **own: Any) -> dict[str, Any]:
+    common = {"runsCountToCompare": 20, "deleted": False, "isGenerated": False}
+    return {"uuid": key, "type": kind, "metricSectionId": section, **common, **own}
+
+
+def _line(key: str, section: str, metric: str, *, log: bool = False) -> dict[str, Any]:
+    return _chart(
+        key,
+        "LINE",
+        section,
+        **{"displayName": metric, "metricKey": metric, "selectedMetricKeys": [metric], "lineSmoothness": 0},
+        **{"xAxisScaleType": "linear", "scaleType": "log" if log else "linear", "range": {}, "xAxisKey": "step"},
+        **{"selectedXAxisMetricKey": "", "yAxisKey": "metric", "yAxisExpressions": [], "ignoreOutliers": False},
+        **{"useGlobalXaxisKey": True, "useGlobalLineSmoothing": True},
+    )
