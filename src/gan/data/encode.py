@@ -1,0 +1,128 @@
+"""One subject's volumes, or one picture, as candidate slices and the stored pixels of those that are kept."""
+
+import hashlib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gan.data import intensity
+from gan.data.nifti import open_volume
+from gan.data.pictures import read_picture
+from gan.data.planes import Frame, as_slices, frame, pixel_spacing, place, place_labels
+from gan.data.store import STEP
+from gan.errors import GanError
+
+
+class Item(NamedTuple):
+    """What one worker encodes. files: one per channel; first: number of its first slice; tiles: how many to show."""
+
+    subject: str
+    files: tuple[Path, ...]
+    label: str
+    split: str
+    first: int = 0
+    tiles: int = 0
+
+
+class Encoded(NamedTuple):
+    """S candidates, K of them kept. images: uint16 [K, C, H, W]; slices, fractions, kept: [S]; positions: 0..1 [S];
+    digests: of the kept images; limits: (low, high) per contrast, None where the map is by slice; tiles: place among
+    the candidates -> uint16 [C, H, W]; shape: of the source; frame: how its pixels came to be stored."""
+
+    images: np.ndarray
+    slices: np.ndarray
+    positions: np.ndarray
+    fractions: np.ndarray
+    kept: np.ndarray
+    digests: list[bytes]
+    limits: list[tuple[float, float] | None]
+    tiles: dict[int, np.ndarray]
+    shape: tuple[int, ...]
+    frame: Frame
+
+
+class Channel(NamedTuple):
+    """stack: [S, H, W]; low, high: [S], None for a mask. ``slope * stored + inter`` is in the scanner's units."""
+
+    stack: np.ndarray
+    spacing: tuple[float, float]
+    low: np.ndarray | None = None
+    high: np.ndarray | None = None
+    slope: float = 1.0
+    inter: float = 0.0
+
+
+def encode(item: Item, row: dict[str, Any]) -> Encoded:
+    """Apply intensity map, filter and frame of ``row`` to ``item``.
+
+    The filter looks at the reference contrast on its native pixels, before padding and resampling: a slice is kept
+    when more than ``slices.fraction`` of them exceed ``slices.threshold`` on the scale 0..255.
+    """
+    spec = row["slices"]
+    opened = [_channel(path, row, mask=place >= len(row["contrasts"])) for place, path in enumerate(item.files)]
+    every = slice(None, None, spec["every"])
+    reference = opened[row["contrasts"].index(row["reference"] or row["contrasts"][0])]
+    low, high = reference.low[every], reference.high[every]  # type: ignore[index]
+    fractions = intensity.fraction_above(reference.stack[every], spec["threshold"], low, high)
+    unfiltered = row["layout"] == "images" and spec["fraction"] == 0
+    kept = np.ones(len(fractions), dtype=bool) if unfiltered else fractions > spec["fraction"]
+    count = len(reference.stack)
+    slices = np.arange(count)[every]
+    size = (spec["size"],) * 2 if isinstance(spec["size"], int) else tuple(spec["size"])
+    to = frame(reference.stack.shape[1:], reference.spacing, size, spec["fit"])  # type: ignore[arg-type]
+    images = _stored(opened, slices[kept], to)
+    shown = np.unique(np.linspace(0, len(slices) - 1, item.tiles).round().astype(int))
+    return Encoded(
+        images=images,
+        slices=slices + item.first,
+        positions=slices / max(1, count - 1),
+        fractions=fractions,
+        kept=kept,
+        digests=[hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in images],
+        limits=[_limits(channel, row) for channel in opened[: len(row["contrasts"])]],
+        tiles=dict(zip(shown.tolist(), _stored(opened, slices[shown], to), strict=True)),
+        shape=reference.stack.shape,
+        frame=to,
+    )
+
+
+def _channel(path: Path, row: dict[str, Any], *, mask: bool) -> Channel:
+    if row["layout"] == "images":
+        values, slope, inter, spacing = read_picture(path), 1.0, 0.0, (1.0, 1.0)
+        stack = values[None]
+    else:
+        volume = open_volume(path)
+        values, slope, inter = volume.data, volume.slope, volume.inter
+        stack = as_slices(values, row["slices"]["axis"])
+        spacing = pixel_spacing(volume.spacing, row["slices"]["axis"])
+    if mask:
+        return Channel(stack, spacing)
+    try:
+        return Channel(stack, spacing, *intensity.limits(values, stack, row["intensity"], slope, inter), slope, inter)
+    except GanError as error:
+        raise GanError(f"{path}: {error}") from error
+
+
+def _stored(opened: list[Channel], slices: np.ndarray, to: Frame) -> np.ndarray:
+    """Slices of all channels as they are stored: uint16 [K, C, H, W]."""
+    images = np.empty((len(slices), len(opened), *to.size), dtype=np.uint16)
+    if not len(slices):
+        return images
+    for place_, channel in enumerate(opened):
+        stack = channel.stack[slices]
+        if channel.low is None or channel.high is None:
+            images[:, place_] = place_labels(stack, to)
+            continue
+        scaled = place(intensity.to_scale(stack, channel.low[slices], channel.high[slices]), to)
+        scaled *= STEP
+        scaled += 0.5  # the cast cuts off
+        images[:, place_] = scaled
+    return images
+
+
+def _limits(channel: Channel, row: dict[str, Any]) -> tuple[float, float] | None:
+    if row["intensity"]["map"] == "slice_minmax" or channel.low is None or channel.high is None:
+        return None
+    low, high = (float(end[0] * channel.slope + channel.inter) for end in (channel.low, channel.high))
+    return low, high

@@ -1,0 +1,41 @@
+"""Folders that are either whole or absent."""
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from gan.errors import GanError
+
+NO_SPACE = {28, 122}  # ENOSPC, EDQUOT
+
+
+@contextlib.contextmanager
+def atomic_folder(folder: Path) -> Iterator[Path]:
+    """Yield an empty sibling of ``folder`` that takes its place when the block succeeds and is removed when it fails.
+
+    An earlier ``folder`` is untouched until then. What a killed process left behind is cleared first, so one folder
+    has one writer at a time. A full disk is a `GanError`.
+    """
+    folder = Path(folder)
+    part, old = (folder.with_name(f".{kind}-{folder.name}") for kind in ("part", "old"))
+    try:
+        for stale in (part, old):
+            shutil.rmtree(stale, ignore_errors=True)
+        part.mkdir(parents=True)
+        yield part
+        if folder.exists():
+            folder.rename(old)
+        part.rename(folder)
+    except OSError as error:
+        if error.errno in NO_SPACE:
+            raise no_space(folder) from error
+        raise
+    finally:
+        for stale in (part, old):
+            shutil.rmtree(stale, ignore_errors=True)
+
+
+def no_space(path: Path) -> GanError:
+    """The error of a full disk or quota."""
+    return GanError(f"{path}: not written, no space left on the disk or in the quota; free some and rerun")

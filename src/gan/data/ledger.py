@@ -1,0 +1,113 @@
+"""What becomes of every candidate slice: the index of a store, its splits, the summary per subject."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from gan.data import splits
+from gan.data.encode import Encoded, Item
+from gan.errors import GanError
+
+
+class Ledger:
+    """Collects what becomes of every candidate slice, in the order of the store."""
+
+    def __init__(self, row: dict[str, Any]):
+        self.row = row
+        self.pictures = row["layout"] == "images"
+        self.shown: list[tuple[Item, Encoded]] = []
+        self._columns: list[pd.DataFrame] = []
+        self._items: list[tuple[Item, Encoded]] = []
+        self._digests: list[bytes] = []
+        self._seen: dict[bytes, tuple[Item, int]] = {}
+
+    def add(self, item: Item, result: Encoded) -> np.ndarray:
+        """Book ``result``; returns which of its images are to be stored, bool [K]."""
+        kept = result.kept.copy()
+        reasons = np.where(kept, "", f"fraction <= {self.row['slices']['fraction']:g}").astype(object)
+        store = np.ones(len(result.images), dtype=bool)
+        if self.pictures:
+            for place, (candidate, digest) in enumerate(zip(np.flatnonzero(kept), result.digests, strict=True)):
+                other = self._copy_of(item, int(result.slices[candidate]), digest)
+                if other:
+                    store[place], kept[candidate], reasons[candidate] = False, False, f"copy of {other}"
+        self._digests += [digest for digest, stored in zip(result.digests, store, strict=True) if stored]
+        columns = {"subject": item.subject, "slice": result.slices, "position": result.positions}
+        columns |= {"fraction": result.fractions, "kept": kept, "reason": reasons, "label": item.label}
+        self._columns.append(pd.DataFrame(columns))
+        slim = result._replace(
+            images=result.images[:0].copy(), kept=kept
+        )  # the images themselves would fill the memory
+        self._items.append((item, slim._replace(tiles={})))
+        if result.tiles:
+            self.shown.append((item, slim))
+        return store
+
+    def _copy_of(self, item: Item, number: int, digest: bytes) -> str:
+        """The earlier picture with the same pixels, or empty; in another split or class it is an error."""
+        other, earlier = self._seen.setdefault(digest, (item, number))
+        if (other, earlier) == (item, number):
+            return ""
+        if other.split != item.split or other.label != item.label:
+            raise GanError(
+                f"{item.files[0]}: the same image as {other.files[0]}, in another split or class; remove one"
+            )
+        return f"{other.subject} slice {earlier}"
+
+    def index(self) -> pd.DataFrame:
+        """The index of the store, checked."""
+        index = pd.concat(self._columns, ignore_index=True)
+        if not any(index["kept"]):
+            spec = self.row["slices"]
+            filter_ = f"fraction {spec['fraction']:g} above threshold {spec['threshold']:g}"
+            raise GanError(
+                f"no slice passes the filter ({filter_}); the largest fraction is {index['fraction'].max():.4f}: "
+                "lower slices.fraction or slices.threshold, or change intensity"
+            )
+        assigned = self._splits(index)
+        index["split"] = [assigned[subject] for subject in index["subject"]]
+        index["row"] = np.where(index["kept"], index["kept"].cumsum() - 1, -1)
+        splits.check(index)
+        splits.check_copies(index, dict(enumerate(self._digests)))
+        return index
+
+    def _splits(self, index: pd.DataFrame) -> dict[str, str]:
+        labels = {subject: "|".join(sorted(set(of))) for subject, of in index.groupby("subject")["label"]}
+        brought: dict[str, str] = {}
+        for item, _ in self._items:
+            if brought.setdefault(item.subject, item.split) != item.split:
+                both = f"{brought[item.subject]} and {item.split}"
+                raise GanError(f"subject {item.subject}: in {both}; a subject belongs to one split, move its files")
+        fixed = {subject: split for subject, split in brought.items() if split in ("val", "test")}
+        return splits.assign(labels, self.row["split"], fixed)  # type: ignore[arg-type]
+
+    def subjects(self, index: pd.DataFrame) -> pd.DataFrame:
+        """A summary per subject; for volumes with the limits of the intensity map in the scanner's units."""
+        groups = index.groupby("subject", sort=True)
+        table = pd.DataFrame(
+            {
+                "label": groups["label"].agg(lambda of: "|".join(sorted(set(of)))),
+                "split": groups["split"].first(),
+                "candidates": groups.size(),
+                "kept": groups["kept"].sum(),
+                "mean_fraction": groups["fraction"].mean(),
+            }
+        ).reset_index()
+        if self.pictures:
+            return table
+        return table.merge(pd.DataFrame([self._details(*pair) for pair in self._items]), on="subject")
+
+    def _details(self, item: Item, result: Encoded) -> dict[str, Any]:
+        details: dict[str, Any] = {"subject": item.subject, "slice_shape": "x".join(map(str, result.shape[1:]))}
+        details["pixel_spacing"] = "x".join(f"{mm:.6g}" for mm in result.frame.spacing)
+        for contrast, ends in zip(self.row["contrasts"], result.limits, strict=True):
+            if ends is not None:
+                details |= {f"low_{contrast}": ends[0], f"high_{contrast}": ends[1]}
+        return details
+
+    def meta(self) -> dict[str, Any]:
+        """What ``store.json`` says of the data: class names; mm of a stored pixel, the median over subjects."""
+        labels = sorted({item.label for item, _ in self._items} - {""})
+        spacing = np.median([result.frame.spacing for _, result in self._items], axis=0)
+        return {"labels": labels, "spacing": None if self.pictures else [round(float(mm), 6) for mm in spacing]}

@@ -1,0 +1,147 @@
+"""One volume in memory and on disk: read any NIfTI, check it, turn it to RAS, write it without its old header."""
+
+import gzip
+import zlib
+from pathlib import Path
+from typing import NamedTuple
+
+import nibabel as nib
+import numpy as np
+from nibabel.affines import voxel_sizes
+from nibabel.filebasedimages import ImageFileError
+from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
+from nibabel.spatialimages import HeaderDataError, SpatialImage
+
+from gan.errors import GanError
+
+_UNREADABLE = (OSError, EOFError, zlib.error, ImageFileError, HeaderDataError, ValueError)
+
+
+class Volume(NamedTuple):
+    """data: [X, Y, Z] as stored, integers of at most 32 bits or float32; affine: [4, 4], voxel to RAS in mm;
+    the values are ``slope * data + inter`` with slope > 0."""
+
+    data: np.ndarray
+    affine: np.ndarray
+    slope: float = 1.0
+    inter: float = 0.0
+
+    @property
+    def spacing(self) -> tuple[float, ...]:
+        """mm along X, Y, Z."""
+        return tuple(map(float, voxel_sizes(self.affine)))
+
+    def values(self) -> np.ndarray:
+        """The values as float32 [X, Y, Z]."""
+        return self.data.astype(np.float32) * np.float32(self.slope) + np.float32(self.inter)
+
+
+def read_nifti(path: Path) -> Volume:
+    """Read a NIfTI file, .nii or .nii.gz, in its own orientation.
+
+    Raises `GanError` when it is damaged or truncated, is not one 3-D scalar volume, or does not say its orientation.
+    """
+    try:
+        image = _open(path)
+        data = np.asarray(_raw(image))
+    except _UNREADABLE as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise GanError(f"{path}: damaged or not NIfTI ({reason}); restore it from its source or remove it") from error
+    while data.ndim > 3 and data.shape[-1] == 1:
+        data = data[..., 0]
+    if data.ndim != 3:
+        shape = " x ".join(map(str, data.shape))
+        raise GanError(f"{path}: {data.ndim}-D ({shape}), a 3-D volume is needed; split it, e.g. with fslsplit")
+    if data.dtype.kind not in "biuf":
+        raise GanError(f"{path}: voxels of type {data.dtype}, one real number a voxel is needed; convert it")
+    return _plain(data, _affine(path, image), *_scaling(image))
+
+
+def _open(path: Path) -> SpatialImage:
+    if not path.name.endswith(".nii.gz"):
+        return nib.load(path)  # type: ignore[return-value]
+    content = gzip.decompress(path.read_bytes())  # at once: faster than as a stream
+    version2 = 540 in (int.from_bytes(content[:4], order) for order in ("little", "big"))
+    return (nib.Nifti2Image if version2 else nib.Nifti1Image).from_bytes(content)
+
+
+def _raw(image: SpatialImage) -> np.ndarray:
+    proxy = image.dataobj
+    return proxy.get_unscaled() if hasattr(proxy, "get_unscaled") else np.asanyarray(proxy)  # type: ignore[attr-defined]
+
+
+def _scaling(image: SpatialImage) -> tuple[float, float]:
+    return float(getattr(image.dataobj, "slope", 1.0)), float(getattr(image.dataobj, "inter", 0.0))
+
+
+def _affine(path: Path, image: SpatialImage) -> np.ndarray:
+    header = image.header
+    if isinstance(header, nib.Nifti1Header) and not header["sform_code"] and not header["qform_code"]:
+        remedy = "state one if you are sure of it, e.g. with fslorient -setsformcode 1"
+        raise GanError(f"{path}: no orientation (sform_code and qform_code are 0); {remedy}")
+    affine = np.asarray(image.affine, dtype=np.float64)
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
+        raise GanError(f"{path}: the affine is singular or not finite; repair the header or remove the file")
+    return affine
+
+
+def _plain(data: np.ndarray, affine: np.ndarray, slope: float, inter: float) -> Volume:
+    """Native byte order, at most 32 bits, floats with slope 1."""
+    if data.dtype.kind in "iub" and data.dtype.itemsize <= 4 and data.dtype != np.uint32 and slope > 0:
+        return Volume(data.astype(data.dtype.newbyteorder("="), copy=False), affine, slope, inter)
+    with np.errstate(over="ignore"):
+        if slope == 1.0 and inter == 0.0:
+            return Volume(data.astype(np.float32, copy=False), affine)
+        return Volume((data * slope + inter).astype(np.float32), affine)
+
+
+def canonical(volume: Volume) -> Volume:
+    """The same volume with its axes permuted and flipped to be closest to Right, Anterior, Superior."""
+    orientation = io_orientation(volume.affine)
+    data = np.asfortranarray(apply_orientation(volume.data, orientation))
+    return volume._replace(data=data, affine=volume.affine @ inv_ornt_aff(orientation, volume.data.shape))
+
+
+def check_image(volume: Volume, source: Path) -> Volume:
+    """``volume`` itself; `GanError` when it has NaN or infinite voxels or is constant."""
+    low, high = volume.data.min(), volume.data.max()
+    if not (np.isfinite(low) and np.isfinite(high)):
+        count = int((~np.isfinite(volume.data)).sum())
+        raise GanError(f"{source}: {count} voxels are NaN or infinite; repair them (e.g. fslmaths -nan) or remove it")
+    if low == high:
+        what = "all-zero" if low * volume.slope + volume.inter == 0 else "constant"
+        raise GanError(f"{source}: {what}, there is no image in it; restore it from its source or remove the subject")
+    return volume
+
+
+def check_mask(volume: Volume, source: Path) -> Volume:
+    """``volume`` as label numbers in uint8 or uint16; `GanError` unless all are whole and in 0..65535.
+
+    An empty mask is sound: not every subject has a lesion.
+    """
+    values = volume.data if (volume.slope, volume.inter) == (1.0, 0.0) else volume.values()
+    low, high = float(values.min()), float(values.max())
+    if not (low >= 0 and high <= 65535) or (values.dtype.kind == "f" and not np.array_equal(values, np.rint(values))):
+        raise GanError(f"{source}: a mask holds whole label numbers from 0 to 65535, this one is {low:g} to {high:g}")
+    return Volume(values.astype(np.uint8 if high < 256 else np.uint16), volume.affine)
+
+
+def write_nifti(volume: Volume, path: Path) -> None:
+    """Write ``volume`` as .nii with a header of its own: shape, type, slope, affine; nothing of the source's header."""
+    data = np.asfortranarray(volume.data)
+    header = nib.Nifti1Image(data, volume.affine).header
+    header.set_xyzt_units("mm")
+    header.set_slope_inter(volume.slope, volume.inter)
+    header["vox_offset"] = 352  # header of 348 bytes, 4 zero bytes: no extensions
+    with open(path, "wb") as file:
+        file.write(header.binaryblock + bytes(4))
+        file.write(data.T.data)
+
+
+def open_volume(path: Path) -> Volume:
+    """Memory-map a volume that `write_nifti` wrote."""
+    try:
+        image = nib.load(path)
+        return Volume(np.asarray(_raw(image)), image.affine, *_scaling(image))  # type: ignore[attr-defined]
+    except _UNREADABLE as error:
+        raise GanError(f"{path}: unreadable ({error}); convert the data set again") from error

@@ -1,0 +1,146 @@
+"""From canonical volumes to the packed store: filter, frame, index, splits, pictures for the eye."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from gan.data.encode import Encoded, Item, encode
+from gan.data.intensity import DEFAULT_PERCENTILES
+from gan.data.ledger import Ledger
+from gan.data.pool import ordered
+from gan.data.sheet import Row, Tile, as_grey, contact_sheet, preview
+from gan.data.store import writing
+from gan.data.volumes import TABLE, channels
+from gan.errors import GanError
+
+SHEET_ROWS, SHEET_TILES, SHEET_WIDTH = 12, 10, 20
+PREVIEWS = 64
+
+
+def build_store(
+    row: dict[str, Any],
+    volumes: Path,
+    folder: Path,
+    *,
+    workers: int = 1,
+    name: str = "dataset",
+    previews: int = PREVIEWS,
+) -> None:
+    """Build the store of data set ``name`` (its ``row``) in ``folder`` from the ``volumes`` that `convert` wrote.
+
+    previews: the most slices that are written as PNG as well, spread evenly over the store. The result depends on the
+    row and the volumes alone, not on ``workers``. ``folder`` appears whole or not at all.
+
+    Raises `GanError` when no slice passes the filter, a split cannot be filled, a subject is in two splits, two splits
+    hold the same image, or a volume has no intensity range.
+    """
+    items = _items(row, Path(volumes))
+    size = row["slices"]["size"]
+    shape = (len(channels(row)), *((size, size) if isinstance(size, int) else size))
+    with writing(Path(folder), shape) as writer:
+        ledger = Ledger(row)
+        unit = "image" if row["layout"] == "images" else "subject"
+        encoded = ordered(partial(encode, row=row), items, workers=workers, label="slice", unit=unit)
+        for item, result in zip(items, encoded, strict=True):
+            writer.append(result.images[ledger.add(item, result)])
+        index = ledger.index()
+        images = writer.images()
+        top = 0 if row["mask"] is None else int(images[:, _mask(row)].max())
+        contact_sheet(_sheet_rows(row, index, ledger.shown, top), writer.folder / "contact_sheet.png")
+        _previews(row, index, images, writer.folder / "previews", top, most=previews)
+        writer.finish(index, ledger.subjects(index), _meta(row, name) | ledger.meta())
+
+
+def _items(row: dict[str, Any], volumes: Path) -> list[Item]:
+    """One item per subject, or per picture, sorted by subject."""
+    try:
+        table = pd.read_csv(volumes / TABLE, dtype=str, keep_default_na=False)
+    except FileNotFoundError as error:
+        raise GanError(f"{volumes / TABLE}: no such file; convert the data set first") from error
+    if row["layout"] == "images":
+        return _picture_items(volumes, table)
+    records: dict[str, dict[str, dict[str, str]]] = {}
+    for record in table.to_dict("records"):
+        records.setdefault(record["subject"], {})[record["contrast"]] = record
+    items = []
+    for subject, of_contrast in sorted(records.items()):
+        missing = [contrast for contrast in channels(row) if contrast not in of_contrast]
+        if missing:
+            raise GanError(f"{volumes / TABLE}: subject {subject} has no {missing[0]}; convert the data set again")
+        wanted = [of_contrast[contrast] for contrast in channels(row)]
+        files = tuple(volumes / record["file"] for record in wanted)
+        items.append(Item(subject, files, wanted[0]["label"], wanted[0]["split"]))
+    tiles = min(SHEET_TILES, max(4, SHEET_WIDTH // len(channels(row))))
+    for place in _spread(len(items), SHEET_ROWS):
+        items[place] = items[place]._replace(tiles=tiles)
+    return items
+
+
+def _picture_items(volumes: Path, table: pd.DataFrame) -> list[Item]:
+    table = table.sort_values(["subject", "file"], kind="stable", ignore_index=True)
+    numbers = table.groupby("subject").cumcount()
+    items = [
+        Item(line.subject, (volumes / line.file,), line.label, line.split, first)  # type: ignore[arg-type]
+        for line, first in zip(table.itertuples(), numbers, strict=True)
+    ]
+    for places in table.groupby("label").indices.values():
+        for place in places[_spread(len(places), SHEET_TILES)]:
+            items[place] = items[place]._replace(tiles=1)
+    return items
+
+
+def _spread(count: int, most: int) -> np.ndarray:
+    """At most ``most`` places in 0..count-1, evenly spread."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))
+
+
+def _sheet_rows(row: dict[str, Any], index: pd.DataFrame, shown: list[tuple[Item, Encoded]], top: int) -> list[Row]:
+    """A row per subject, or per class of pictures."""
+    pictures = row["layout"] == "images"
+    split = dict(zip(index["subject"], index["split"], strict=True))
+    rows: dict[str, list[Tile]] = {}
+    for item, result in shown:
+        title = " ".join(filter(None, (item.subject, split[item.subject], item.label)))
+        tiles = rows.setdefault(item.label if pictures else title, [])
+        for place, image in result.tiles.items():
+            caption = title if pictures else f"{result.slices[place]}: {result.fractions[place]:.2f}"
+            tiles.append(Tile(as_grey(image, _mask(row), top), caption, bool(result.kept[place])))
+    return [Row(title, rows[title]) for title in sorted(rows)]
+
+
+def _previews(
+    row: dict[str, Any], index: pd.DataFrame, images: np.ndarray, folder: Path, top: int, *, most: int
+) -> None:
+    folder.mkdir()
+    kept = index[index["kept"]].iloc[_spread(len(images), most)]
+    for subject, number, place in zip(kept["subject"], kept["slice"], kept["row"], strict=True):
+        for contrast, image in zip(channels(row), as_grey(images[place], _mask(row), top), strict=True):
+            preview(image, folder / f"{subject}_{number:03d}_{contrast}.png")
+
+
+def _mask(row: dict[str, Any]) -> int | None:
+    """The channel of the mask."""
+    return None if row["mask"] is None else len(row["contrasts"])
+
+
+def _meta(row: dict[str, Any], name: str) -> dict[str, Any]:
+    spec, size = row["slices"], row["slices"]["size"]
+    intensity = dict(row["intensity"])
+    if intensity["map"] == "percentile":
+        ends = zip(("low", "high"), DEFAULT_PERCENTILES, strict=True)
+        intensity |= {key: usual for key, usual in ends if intensity.get(key) is None}
+    return {
+        "dataset": name,
+        "channels": channels(row),
+        "reference": row["reference"] or row["contrasts"][0],
+        "mask": row["mask"],
+        "size": [size, size] if isinstance(size, int) else list(size),
+        "axis": spec["axis"],
+        "fit": spec["fit"],
+        "filter": {key: spec[key] for key in ("every", "threshold", "fraction")},
+        "intensity": intensity,
+        "split": row["split"],
+    }

@@ -1,0 +1,83 @@
+"""Train, validation and test by subject, and the checks that nothing of one is in another."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from gan.errors import GanError
+
+SPLITS = ("train", "val", "test")
+
+
+def assign(labels: Mapping[str, str], parts: dict[str, Any], fixed: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Split the subjects of ``labels`` (subject -> label) by the ``split`` of a data set, stratified by label.
+
+    parts: ``train``, ``val``, ``test`` as parts (any scale) and ``seed``. fixed: splits that the data set brings along;
+    the other subjects share the remaining splits. The same subjects, labels and parts give the same splits, whatever
+    their order. Raises `GanError` when a wanted split would be empty.
+    """
+    fixed = {} if fixed is None else fixed
+    wanted = {name: float(parts[name]) for name in SPLITS if parts[name] > 0 and name not in fixed.values()}
+    free = sorted(set(labels) - set(fixed))
+    if len(free) < len(wanted):
+        names = ", ".join(wanted)
+        remedy = f"at least {len(wanted)} are needed; add subjects or set a part of `split` to 0"
+        raise GanError(f"split: {len(free)} subjects cannot fill {names}; {remedy}")
+    if free and not wanted:
+        raise GanError("split: every part is 0; give train a part above 0")
+    rng = np.random.default_rng(parts["seed"])
+    strata: dict[str, list[str]] = {}
+    for subject in rng.permutation(np.array(free, dtype=object)):
+        strata.setdefault(labels[subject], []).append(subject)
+    ordered = [subject for label in sorted(strata) for subject in strata[label]]
+    return {**fixed, **dict(zip(ordered, _balanced(len(ordered), wanted), strict=True))}
+
+
+def _balanced(count: int, parts: dict[str, float]) -> list[str]:
+    """A sequence of ``count`` split names in which every stretch has nearly the shares of the whole."""
+    totals = _whole(count, parts)
+    given = dict.fromkeys(totals, 0)
+    sequence = []
+    for place in range(1, count + 1):
+        behind = max(totals, key=lambda name: totals[name] * place / count - given[name])
+        given[behind] += 1
+        sequence.append(behind)
+    return sequence
+
+
+def _whole(count: int, parts: dict[str, float]) -> dict[str, int]:
+    """``count`` shared out by largest remainders, at least 1 each."""
+    exact = {name: count * part / sum(parts.values()) for name, part in parts.items()}
+    totals = {name: max(1, int(share)) for name, share in exact.items()}
+    while sum(totals.values()) < count:
+        totals[max(exact, key=lambda name: exact[name] - totals[name])] += 1
+    while sum(totals.values()) > count:
+        totals[max((name for name in totals if totals[name] > 1), key=lambda name: totals[name] - exact[name])] -= 1
+    return totals
+
+
+def check(index: pd.DataFrame) -> None:
+    """`GanError` unless every subject of ``index`` is in one split and every split has a kept slice."""
+    split_of: dict[str, str] = {}
+    for subject, split in zip(index["subject"], index["split"], strict=True):
+        if split_of.setdefault(subject, split) != split:
+            raise GanError(f"subject {subject}: in {split_of[subject]} and {split}; a subject belongs to one split")
+    kept = set(index.loc[index["kept"], "split"])
+    for split in sorted(set(index["split"]) - kept):
+        raise GanError(
+            f"split {split}: no slice of its subjects passes the filter; lower slices.fraction or slices.threshold, "
+            "or change split.seed"
+        )
+
+
+def check_copies(index: pd.DataFrame, digests: Mapping[int, bytes]) -> None:
+    """`GanError` when two splits hold the same stored image. digests: row of the store -> hash of its pixels."""
+    first: dict[bytes, tuple[str, str]] = {}
+    columns = ("row", "subject", "slice", "split")
+    for row, subject, number, split in zip(*(index[index["kept"]][name] for name in columns), strict=True):
+        here = f"{subject} slice {number}"
+        there, other = first.setdefault(digests[row], (here, split))
+        if other != split:
+            raise GanError(f"the same image in two splits: {there} ({other}), {here} ({split}); remove one of the two")
