@@ -15,6 +15,7 @@ FEATURES = f"{ROOT}/features/{{dataset}}/{{extractor}}"
 CELL = f"{ROOT}/{{dataset}}/{{variant}}/seed{{seed}}"
 LOGS = f"{ROOT}/logs"
 PYTHON = sys.executable
+TRAIN = STUDY.resources("train")
 
 
 wildcard_constraints:

@@ -20,7 +20,9 @@ rule train:
         gpu=ask("train", "gpu"),
     params:
         recipe=recipe,
+        folder=CELL,
     shell:
         # exec: a signal of the scheduler must reach the training process itself, which then saves its state
-        "exec {PYTHON} -m gan.run --recipe {params.recipe:q} --store {input.store} --folder {CELL_FOLDER}"
-        " --checkpoints results/checkpoints --device {DEVICE} --threads {threads} --log {log}"
+        "exec {PYTHON} -m gan.run --recipe {params.recipe:q} --store {input.store} --folder {params.folder}"
+        " --checkpoints results/checkpoints --checkpoint-kimg {TRAIN[checkpoint_kimg]} --device {TRAIN[device]}"
+        " --threads {threads} --log {log}"

@@ -1,0 +1,16 @@
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from gan.cells import CellFiles
+from gan.errors import logged
+from gan.files import write_json
+from gan.study import Cell
+from gan.tracking import publish
+
+root = Path(snakemake.output.tracking).parent
+cells = [CellFiles(*cell, root / Cell(*cell).folder) for cell in json.loads(snakemake.params.cells)]
+with logged(snakemake.log[0]):
+    result = publish(cells, uri=snakemake.params.uri, folder=root, study=snakemake.params.study)
+    print(result.message, *result.links, sep="\n")
+    write_json(snakemake.output.tracking, asdict(result))
