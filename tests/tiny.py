@@ -1,13 +1,19 @@
 """A generative model of a few hundred weights, and random images: training tests in milliseconds a step."""
 
 import dataclasses
+import os
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from gan.train.loop import train
+from gan.train.signals import Stopped
+from gan.train.stats import read_stats
 from gan.variants.base import Batch, ImageShape, Phase, Variant
 from gan.variants.options import FAMILIES
 
@@ -42,6 +48,7 @@ class TinyGenerator(nn.Module):
 
 class Tiny(Variant):
     OPTIONS = TinyOptions
+    p: Tensor
 
     def __init__(self, options: Any, shape: ImageShape, batch: int):
         super().__init__(options, shape, batch)
@@ -141,3 +148,31 @@ def recipe(**changes: Any) -> dict[str, Any]:
 
 
 FAMILIES["tiny"] = TinyOptions
+
+
+def outcome(folder: Path) -> dict[str, Any]:
+    """All of a run that must not depend on interruptions: bytes of the generators and grids, rows of the statistics."""
+    names = sorted(path for path in folder.rglob("*.p[tn]*"))
+    machine = ("time", "speed/s_per_kimg", "memory/peak_gb")
+    rows = [
+        {key: value for key, value in row.items() if key not in machine} for row in read_stats(folder / "stats.jsonl")
+    ]
+    return {"stats": rows} | {str(path.relative_to(folder)): path.read_bytes() for path in names}
+
+
+def main() -> None:
+    """``python -m tiny FOLDER CHECKPOINTS [SIGNAL STEP]``: train, and send oneself the signal in the row of that step."""
+    folder, checkpoints, *signal = sys.argv[1:]
+
+    def emit(row: dict[str, Any]) -> None:
+        if signal and row["step"] == int(signal[1]):
+            os.kill(os.getpid(), int(signal[0]))
+
+    try:
+        train(recipe(), TinyData(), folder=Path(folder), checkpoints=Path(checkpoints), checkpoint_kimg=0.08, emit=emit)
+    except Stopped as stopped:
+        sys.exit(stopped.code)
+
+
+if __name__ == "__main__":
+    main()

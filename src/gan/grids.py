@@ -13,14 +13,15 @@ from PIL.PngImagePlugin import PngInfo
 from gan.files import atomic_path
 
 NORMALISATION = "linear from [-1, 1] to 0..255, clipped"
-GRID_WIDTH, GRID_HEIGHT = 1024, 768  # px, about, of a sample grid
-MOST = 16  # samples in a row or column of a grid
+GRID_WIDTH, GRID_HEIGHT = 1024, 768  # px, at most, of a sample grid
+MOST_COLUMNS, MOST_ROWS = 12, 8  # samples; more tell the eye no more
 
 
 def layout(channels: int, size: tuple[int, ...]) -> tuple[int, int]:
-    """(rows, columns) of samples in a grid of about 1024 x 768 px; a column holds all contrasts of a sample."""
+    """(rows, columns) of samples in a grid of at most 1024 x 768 px; a column holds all contrasts of a sample."""
     height, width = size[-2:]
-    return _fit(GRID_HEIGHT // height), _fit(GRID_WIDTH // (width * channels))
+    rows, columns = GRID_HEIGHT // height, GRID_WIDTH // (width * channels)
+    return min(MOST_ROWS, max(1, rows)), min(MOST_COLUMNS, max(1, columns))
 
 
 def tile(images: np.ndarray, columns: int) -> np.ndarray:
@@ -54,7 +55,3 @@ def write_png(path: str | os.PathLike, pixels: np.ndarray) -> None:
 def write_grid(path: str | os.PathLike, images: np.ndarray, columns: int) -> None:
     """Write `tile` of ``images`` as a PNG."""
     write_png(path, tile(images, columns))
-
-
-def _fit(number: int) -> int:
-    return min(MOST, max(1, number))

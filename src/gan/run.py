@@ -1,7 +1,7 @@
 """Train one cell of a study: ``python -m gan.run --recipe R --store S --folder F --checkpoints C``.
 
-Exit codes: 0 trained; 1 an error that its line explains; 143 (SIGTERM) or 130 (SIGINT) stopped with the state saved, run
-the same command again to go on.
+Exit codes: 0 trained; 1 an error that its line explains; 143 (SIGTERM) or 130 (SIGINT) stopped with the state saved,
+run the same command again to go on.
 """
 
 import argparse
@@ -35,8 +35,8 @@ RESIDENT = 0.25  # part of a GPU's free memory that the training images may take
 class StoreDataset:
     """The training split of a store as float32 in [-1, 1] on ``device``.
 
-    Intensities: 0..65535 to [-1, 1]. Mask: 0 to the largest label of the split to [-1, 1]. Images stay on the GPU when they
-    take at most a quarter of its free memory, else they are read from the memory-mapped file batch by batch.
+    Intensities: 0..65535 to [-1, 1]. Mask: 0 to the largest label of the split to [-1, 1]. Images stay on the GPU when
+    they take at most a quarter of its free memory, else they are read from the memory-mapped file batch by batch.
     """
 
     def __init__(self, store: Store, device: torch.device, conditional: bool):

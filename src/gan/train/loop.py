@@ -1,4 +1,4 @@
-"""The one loop that trains every variant: steps, statistics, snapshots, checkpoints, until the recipe's kimg are seen."""
+"""The one loop that trains every variant: steps, statistics, snapshots and checkpoints until the kimg are seen."""
 
 import time
 from collections.abc import Callable
@@ -21,6 +21,7 @@ from gan.train.signals import Stopped, StopSignals
 from gan.train.snapshot import Snapshot, save_generator
 from gan.train.stats import StatsFile
 from gan.train.trainer import Dataset, Trainer
+from gan.variants.options import defaults
 
 Emit = Callable[[dict[str, Any]], None]
 OnSnapshot = Callable[[float, Path], None]
@@ -55,7 +56,8 @@ def train(
             while run.trainer.step < run.schedule.steps:
                 run.advance()
                 if stop.signum is not None:
-                    run.save()
+                    if not run.schedule.is_checkpoint(run.trainer.step):
+                        run.save()
                     raise Stopped(stop.signum, f"stopped at {run.kimg:g} kimg, state saved; run again to go on")
             return run.finish()
         finally:
@@ -205,7 +207,7 @@ class _Run:
         return Snapshot(
             network=self.trainer.ema,
             family=variant["family"],
-            options=variant["options"],
+            options=defaults(variant["family"]) | variant["options"],
             shape=self.dataset.shape,
             batch=self.trainer.batch,
             kimg=self.kimg,

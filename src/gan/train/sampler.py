@@ -6,7 +6,7 @@ from gan.errors import GanError
 
 
 class Sampler:
-    """The order of the training images as a function of the step alone, so a resumed run needs no position but its step.
+    """The order of the training images as a function of the step alone: a resumed run needs no other position.
 
     length: images of the data set; batch: images per step, over all devices; seed: of the recipe. The same arguments
     give the same order on every machine.

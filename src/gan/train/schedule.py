@@ -1,4 +1,4 @@
-"""When a run logs, takes a snapshot, saves and ends: functions of the step alone, so that a resumed run repeats them."""
+"""When a run logs, takes a snapshot, saves and ends: functions of the step alone, which a resumed run repeats."""
 
 import math
 from dataclasses import dataclass

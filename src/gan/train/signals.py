@@ -8,7 +8,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Stopped(Exception):
-    """A signal ended the run after its state was saved. ``code`` is the exit status: 143 for SIGTERM, 130 for SIGINT."""
+    """A signal ended the run after its state was saved. ``code``: the exit status, 143 for SIGTERM, 130 for SIGINT."""
 
     def __init__(self, signum: int, message: str):
         super().__init__(message)

@@ -1,5 +1,6 @@
 """The generator as a file that needs nothing beside it: how it is built, its weights, and what its images mean."""
 
+import contextlib
 import os
 import pickle
 from collections.abc import Iterator, Sequence
@@ -87,10 +88,13 @@ class Snapshot:
             sample = variant_class(self.family).sample
             return sample(self.network, z.to(device), one_hot.to(device), truncation).float().cpu()
 
-    def noise(self, seed: int, chunk: int) -> torch.random.fork_rng:
+    @contextlib.contextmanager
+    def noise(self, seed: int, chunk: int) -> Iterator[None]:
         """Context in which the default random generators are seeded; they are as before afterwards."""
         device = next(self.network.parameters()).device
-        return _Forked(device, _mix(seed, chunk, 1))
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            torch.manual_seed(_mix(seed, chunk, 1))
+            yield
 
     def _classes(self, n: int, labels: int | Sequence[int] | np.ndarray | None) -> np.ndarray | None:
         if labels is None:
@@ -101,21 +105,6 @@ class Snapshot:
         if classes.min() < 0 or classes.max() >= self.shape.labels:
             raise GanError(f"label {int(classes.max())} is not known; allowed: 0 to {self.shape.labels - 1}")
         return classes
-
-
-class _Forked:
-    """`torch.random.fork_rng` with a seed, for the CPU and, if it is a GPU, ``device``."""
-
-    def __init__(self, device: torch.device, seed: int):
-        self._fork = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
-        self._seed = seed
-
-    def __enter__(self) -> None:
-        self._fork.__enter__()
-        torch.manual_seed(self._seed)
-
-    def __exit__(self, *exception: object) -> None:
-        self._fork.__exit__(*exception)
 
 
 def save_generator(path: str | os.PathLike, snapshot: Snapshot) -> None:
@@ -150,9 +139,8 @@ def load_generator(path: str | os.PathLike, device: str | torch.device = "cpu") 
     try:
         network.load_state_dict(content["state"])
     except RuntimeError as error:
-        raise GanError(
-            f"{path}: its weights do not fit this version of {content['family']!r}; train it again ({str(error).splitlines()[-1].strip()})"
-        ) from error
+        reason = str(error).splitlines()[-1].strip()
+        raise GanError(f"{path}: its weights do not fit {content['family']} ({reason}); train it again") from error
     network = network.to(device).eval().requires_grad_(False)
     rest = {key: content[key] for key in ("family", "options", "batch", "kimg", "run_key", "data")}
     return Snapshot(network=network, shape=shape, **rest)

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from torch import nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from gan.errors import GanError
 from gan.train.sampler import Sampler
@@ -79,9 +80,10 @@ class Trainer:
     @torch.no_grad()
     def _average(self, beta: float) -> None:
         source = self.variant.generator
-        torch._foreach_lerp_(list(self.ema.parameters()), list(source.parameters()), 1 - beta)
-        for average, buffer in zip(self.ema.buffers(), source.buffers(), strict=True):
-            average.copy_(buffer)
+        average = get_ema_multi_avg_fn(beta)
+        average(list(self.ema.parameters()), list(source.parameters()), None)
+        for mine, its in zip(self.ema.buffers(), source.buffers(), strict=True):
+            mine.copy_(its)
 
     def require_finite(self, kimg: float, means: dict[str, float]) -> None:
         """`GanError` if anything in ``means`` or any weight is NaN or infinite."""
@@ -101,7 +103,7 @@ class Trainer:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from ``state``. On the kind of device that saved it, nothing tells the run from an uninterrupted one."""
+        """Go on from ``state``; on the kind of device that saved it, as if nothing had happened."""
         try:
             self.variant.load_state_dict(state["variant"])
             self.ema.load_state_dict(state["ema"])
@@ -109,7 +111,7 @@ class Trainer:
                 optimizer.load_state_dict(state["optimizers"][name])
         except (RuntimeError, KeyError, ValueError) as error:
             raise GanError(
-                "the checkpoint was written by another version of this variant; delete its folder to train from the start"
+                "the checkpoint is of another version of this variant; delete its folder to train from the start"
             ) from error
         self.meter.load_state_dict(state["meter"], self.device)
         self.watch.load_state_dict(state["watch"])

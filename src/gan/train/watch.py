@@ -1,4 +1,4 @@
-"""Signs of a failed training: numbers that are not finite stop it; saturation, runaway augmentation and collapse warn."""
+"""Signs of a failed training: NaN and infinities stop it; saturation, runaway augmentation and collapse warn."""
 
 import math
 from collections.abc import Iterable
@@ -7,12 +7,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import get_total_norm
 
 from gan.errors import GanError
 
 WINDOW = 5  # rows of statistics that must agree before a warning
 SATURATED = 0.01  # loss of a discriminator that tells every real image from every fake one
-ADA_LIMIT = 0.8  # Karras et al. 2020a, section 3: above it augmentations can leak into the images
+ADA_LIMIT = 0.8  # Karras et al. 2020a: above it augmentations can leak into the images
 COLLAPSED = 0.05  # spread between fake images, as a part of that between real ones
 
 
@@ -75,8 +76,7 @@ def spread(images: Tensor) -> float:
 
 def norm(tensors: Iterable[Tensor]) -> Tensor:
     """The 2-norm of all ``tensors`` together, on their device; NaN or infinite if any number in them is."""
-    norms = torch._foreach_norm([tensor.detach() for tensor in tensors])
-    return torch.linalg.vector_norm(torch.stack(norms)) if norms else torch.zeros(())
+    return get_total_norm([tensor.detach() for tensor in tensors])
 
 
 def require_finite(kimg: float, means: dict[str, float], networks: dict[str, nn.Module]) -> None:
@@ -95,8 +95,8 @@ def require_finite(kimg: float, means: dict[str, float], networks: dict[str, nn.
     if bad:
         raise GanError(
             f"training diverged by {kimg:g} kimg: {bad[0]} is not finite"
-            + (f" (also {', '.join(bad[1:])})" if bad[1:] else "")
-            + "; lower variants.<name>.options.lr or raise its r1_gamma"
+            f"{f' (and {len(bad) - 1} more values)' if bad[1:] else ''}; lower the learning rate of the variant (option lr) "
+            f"or regularise it more"
         )
 
 

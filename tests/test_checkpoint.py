@@ -1,0 +1,269 @@
+"""Interrupted, killed, full disk, damaged: a run goes on where it was, and ends as if nothing had happened."""
+
+import fcntl
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from tiny import TinyData, outcome, recipe
+
+from gan.errors import GanError
+from gan.study import run_key
+from gan.train.checkpoint import load_checkpoint, publish, save_checkpoint
+from gan.train.loop import train
+from gan.train.signals import Stopped
+from gan.train.stats import read_stats
+
+TESTS = Path(__file__).parent
+CHECKPOINT_KIMG = 0.08  # every 10 of the 40 steps
+
+
+def run(base: Path, *, emit=None, given=None):
+    return train(
+        given or recipe(),
+        TinyData(),
+        folder=base / "cell",
+        checkpoints=base / "state",
+        checkpoint_kimg=CHECKPOINT_KIMG,
+        emit=emit,
+    )
+
+
+def stop_at(step: int, signum: int = signal.SIGTERM):
+    def emit(row):
+        if row["step"] == step:
+            os.kill(os.getpid(), signum)
+
+    return emit
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The outcome of a run without interruptions."""
+    base = tmp_path_factory.mktemp("whole")
+    run(base)
+    return outcome(base / "cell")
+
+
+def test_same_seed_same_bytes(whole, tmp_path):
+    run(tmp_path)
+    assert outcome(tmp_path / "cell") == whole
+
+
+def test_another_seed_gives_another_generator(whole, tmp_path):
+    run(tmp_path, given=recipe(seed=1))
+    assert outcome(tmp_path / "cell")["generator.pt"] != whole["generator.pt"]
+
+
+@pytest.mark.parametrize(
+    ("step", "signum", "code"), [(4, signal.SIGTERM, 143), (20, signal.SIGINT, 130), (36, signal.SIGTERM, 143)]
+)
+def test_signal_saves_and_the_next_run_ends_as_if_uninterrupted(whole, tmp_path, step, signum, code):
+    with pytest.raises(Stopped, match="state saved") as stopped:
+        run(tmp_path, emit=stop_at(step, signum))
+    assert stopped.value.code == code
+    assert not (tmp_path / "cell/generator.pt").exists()
+    saved = load_checkpoint(tmp_path / "state", run_key(recipe()))
+    assert saved is not None and saved[0]["trainer"]["step"] == step
+    cost = run(tmp_path)
+    assert cost.resumed == 1
+    assert outcome(tmp_path / "cell") == whole
+
+
+def test_outputs_cleared_by_a_scheduler_come_back(whole, tmp_path):
+    """Snakemake deletes what a failed job has written; the statistics and snapshots must outlive that."""
+    with pytest.raises(Stopped):
+        run(tmp_path, emit=stop_at(24))
+    shutil.rmtree(tmp_path / "cell")
+    run(tmp_path)
+    assert outcome(tmp_path / "cell") == whole
+
+
+@pytest.mark.parametrize("step", [8, 32])
+def test_kill_9_then_resume(whole, tmp_path, step):
+    """Killed before the first checkpoint and between two; rows and files after the checkpoint are written again."""
+    command = [sys.executable, "-m", "tiny", str(tmp_path / "cell"), str(tmp_path / "state")]
+    killed = subprocess.run([*command, str(int(signal.SIGKILL)), str(step)], cwd=TESTS, env=os.environ)
+    assert killed.returncode == -signal.SIGKILL
+    assert read_stats(tmp_path / "cell/stats.jsonl")[-1]["step"] == step
+    cost = run(tmp_path)
+    assert cost.resumed == (1 if step > 10 else 0)
+    assert outcome(tmp_path / "cell") == whole
+
+
+def test_sigterm_in_a_process_of_its_own(tmp_path):
+    command = [sys.executable, "-m", "tiny", str(tmp_path / "cell"), str(tmp_path / "state")]
+    stopped = subprocess.run([*command, str(int(signal.SIGTERM)), "12"], cwd=TESTS, env=os.environ)
+    assert stopped.returncode == 143
+    assert (tmp_path / "state/checkpoint.pt").exists()
+
+
+def test_cost_adds_up_over_resumes(tmp_path):
+    with pytest.raises(Stopped):
+        run(tmp_path, emit=stop_at(20))
+    saved = load_checkpoint(tmp_path / "state", run_key(recipe()))
+    assert saved is not None
+    before = saved[0]["cost"]
+    cost = run(tmp_path)
+    assert cost.wall_s > before["wall_s"] > 0 and cost.cpu_s > before["cpu_s"] > 0
+    assert cost.started == before["started"]
+
+
+def test_checkpoint_of_another_recipe(tmp_path):
+    with pytest.raises(Stopped):
+        run(tmp_path, emit=stop_at(12))
+    other = recipe(lr=0.01)
+    with pytest.raises(GanError) as error:
+        run(tmp_path, given=other)
+    for part in (run_key(recipe()), run_key(other), "checkpoint.pt", "delete"):
+        assert part in str(error.value)
+    assert load_checkpoint(tmp_path / "state", run_key(recipe())) is not None, "the refused run damaged the checkpoint"
+
+
+def test_second_writer(tmp_path):
+    state = tmp_path / "state"
+    state.mkdir()
+    with open(state / "lock", "w") as holder:
+        fcntl.flock(holder, fcntl.LOCK_EX)
+        json.dump({"pid": 4242, "host": "node7", "since": "2026-01-01 00:00:00"}, holder)
+        holder.flush()
+        with pytest.raises(GanError, match=r"state/lock: process 4242 on node7 \(since 2026.*\) is training this run"):
+            run(tmp_path)
+    run(tmp_path)
+
+
+def damage_truncate(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def damage_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 4
+    path.write_bytes(content)
+
+
+def damage_empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+DAMAGES = [damage_truncate, damage_bit, damage_empty]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_checkpoint_falls_back_to_the_previous_one(whole, tmp_path, damage, capfd):
+    with pytest.raises(Stopped):
+        run(tmp_path, emit=stop_at(24))
+    damage(tmp_path / "state/checkpoint.pt")
+    cost = run(tmp_path)
+    assert cost.resumed == 1
+    assert "checkpoint.pt is broken" in capfd.readouterr().err
+    result = outcome(tmp_path / "cell")
+    events = [row for row in result["stats"] if "event" in row]
+    assert [(row["event"], row["step"]) for row in events] == [("checkpoint_broken", 20)]
+    result["stats"] = [row for row in result["stats"] if "event" not in row]
+    assert result == whole
+
+
+def test_all_checkpoints_damaged(tmp_path):
+    with pytest.raises(Stopped):
+        run(tmp_path, emit=stop_at(24))
+    for name in ("checkpoint.pt", "previous.pt"):
+        damage_truncate(tmp_path / "state" / name)
+    with pytest.raises(GanError, match=r"checkpoint\.pt is broken .* delete .*state to train from the start"):
+        run(tmp_path)
+
+
+def test_a_file_of_something_else_is_not_a_checkpoint(tmp_path):
+    torch.save({"weights": torch.zeros(3)}, tmp_path / "checkpoint.pt")
+    with pytest.raises(GanError, match="unknown format"):
+        load_checkpoint(tmp_path, "key")
+
+
+def test_a_checkpoint_runs_no_code(tmp_path):
+    torch.save({"format": "gan-checkpoint-1", "run_key": "key", "state": Path("x")}, tmp_path / "checkpoint.pt")
+    with pytest.raises(GanError, match="is broken"):
+        load_checkpoint(tmp_path, "key")
+
+
+@pytest.mark.parametrize("where", ["write", "fsync", "replace"])
+def test_full_disk_keeps_the_former_checkpoint(tmp_path, monkeypatch, where):
+    save_checkpoint(tmp_path, "key", {"step": 1})
+    save_checkpoint(tmp_path, "key", {"step": 2})
+
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        target = {"write": (torch, "save"), "fsync": (os, "fsync"), "replace": (Path, "replace")}[where]
+        patch.setattr(*target, full)
+        with pytest.raises(GanError, match=r"checkpoint\.pt: not written, no space left"):
+            save_checkpoint(tmp_path, "key", {"step": 3})
+    assert load_checkpoint(tmp_path, "key") == ({"step": 2}, None)
+    assert sorted(path.name for path in tmp_path.iterdir()) in (
+        ["checkpoint.pt", "previous.pt"],
+        [".part-previous.pt", "checkpoint.pt", "previous.pt"],
+    )
+
+
+def test_full_disk_in_training_then_resume(whole, tmp_path, monkeypatch):
+    saves = []
+
+    def fill_up(folder, key, state):
+        saves.append(state["trainer"]["step"])
+        if len(saves) == 3:
+            with monkeypatch.context() as patch:
+                patch.setattr(os, "fsync", lambda handle: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+                return save_checkpoint(folder, key, state)
+        return save_checkpoint(folder, key, state)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("gan.train.loop.save_checkpoint", fill_up)
+        with pytest.raises(GanError, match="no space left"):
+            run(tmp_path)
+    assert saves == [10, 20, 30]
+    run(tmp_path)
+    assert outcome(tmp_path / "cell") == whole
+
+
+def test_half_written_files_of_a_killed_process_are_removed(tmp_path):
+    (tmp_path / "state/snapshots").mkdir(parents=True)
+    for name in ("state/.part-abc.pt", "state/snapshots/.part-abc.png"):
+        (tmp_path / name).write_bytes(b"half")
+    run(tmp_path)
+    assert not list(tmp_path.rglob(".part-*"))
+
+
+def test_snapshots_of_an_earlier_recipe_are_replaced(tmp_path):
+    old = tmp_path / "cell/snapshots/kimg09999.pt"
+    old.parent.mkdir(parents=True)
+    old.write_bytes(b"old")
+    run(tmp_path)
+    assert not old.exists()
+
+
+def test_publish_copies_where_links_are_impossible(tmp_path, monkeypatch):
+    def refuse(*args):
+        raise OSError(18, "Invalid cross-device link")
+
+    monkeypatch.setattr(os, "link", refuse)
+    (tmp_path / "a").write_text("1")
+    publish(tmp_path / "a", tmp_path / "to/b")
+    assert (tmp_path / "to/b").read_text() == "1"
+    (tmp_path / "a").write_text("2")
+    publish(tmp_path / "a", tmp_path / "to/b")
+    assert (tmp_path / "to/b").read_text() == "2"
+
+
+def test_a_run_without_links_ends_the_same(whole, tmp_path, monkeypatch):
+    def refuse(*args):
+        raise OSError(18, "Invalid cross-device link")
+
+    monkeypatch.setattr(os, "link", refuse)
+    run(tmp_path)
+    assert outcome(tmp_path / "cell") == whole

@@ -1,0 +1,442 @@
+"""The loop and its parts: what a step trains, what is written when, what is noticed."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import tiny
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from tiny import TinyData, recipe
+
+from gan import grids
+from gan.data.store import Store, writing
+from gan.errors import GanError
+from gan.run import StoreDataset, main, read_recipe
+from gan.study import run_key
+from gan.train.loop import train
+from gan.train.sampler import Sampler
+from gan.train.schedule import Schedule, stem
+from gan.train.stats import Meter, StatsFile, read_stats
+from gan.train.trainer import Trainer
+from gan.train.watch import WINDOW, Watch
+
+CPU = torch.device("cpu")
+
+
+def run(base: Path, given=None, data=None, **options):
+    return train(given or recipe(), data or TinyData(), folder=base / "cell", checkpoints=base / "state", **options)
+
+
+# ---------------------------------------------------------------- sampler, schedule
+
+
+@given(length=st.integers(1, 40), batch=st.integers(1, 24), seed=st.integers(0, 2**31))
+def test_an_epoch_shows_every_image_once(length, batch, seed):
+    sampler = Sampler(length, batch, seed)
+    seen = np.concatenate([sampler.indices(step) for step in range(2 * length)])
+    for epoch in range(batch):
+        assert sorted(seen[epoch * length : (epoch + 1) * length]) == list(range(length))
+
+
+def test_order_depends_on_the_step_alone():
+    forwards = Sampler(17, 6, seed=3)
+    order = [forwards.indices(step) for step in range(12)]
+    for step in (7, 0, 11, 3):
+        assert (Sampler(17, 6, seed=3).indices(step) == order[step]).all()
+    assert any((Sampler(17, 6, seed=4).indices(step) != order[step]).any() for step in range(12))
+
+
+@pytest.mark.parametrize("world", [2, 3, 6])
+def test_devices_share_one_global_batch(world):
+    for step in range(8):
+        parts = [Sampler(17, 6, 0).indices(step, rank, world) for rank in range(world)]
+        assert (np.concatenate(parts) == Sampler(17, 6, 0).indices(step)).all()
+
+
+def test_batch_that_does_not_divide_among_devices():
+    with pytest.raises(GanError, match=r"training\.batch is 6; it must be a multiple of the number of devices, 4"):
+        Sampler(17, 6, 0).indices(0, 0, 4)
+
+
+def test_no_training_images():
+    with pytest.raises(GanError, match="no training images"):
+        Sampler(0, 4, 0)
+
+
+@pytest.mark.parametrize(
+    ("kimg", "batch", "every", "snapshots", "steps"),
+    [
+        (24, 32, 4, [0, 4, 8, 12, 16, 20, 24], 750),
+        (10, 32, 4, [0, 4, 8, 10], 313),
+        (2, 16, 40, [0, 2], 125),
+        (0.3, 100, 0.1, [0, 0.1, 0.2, 0.3], 3),
+        (0.001, 8, 1, [0, 0.001], 1),
+    ],
+)
+def test_schedule(kimg, batch, every, snapshots, steps):
+    schedule = Schedule.of({"kimg": kimg, "batch": batch, "snapshot_kimg": every}, checkpoint_kimg=20)
+    assert schedule.steps == steps and schedule.kimg(steps) == pytest.approx(kimg, abs=batch / 1000)
+    assert list(schedule.snapshots.values()) == pytest.approx(snapshots)
+    for step, mark in schedule.snapshots.items():
+        assert 0 <= schedule.kimg(step) - mark + 1e-9 < batch / 1000 + 1e-9
+    assert schedule.is_tick(steps) and schedule.is_checkpoint(steps)
+
+
+@pytest.mark.parametrize(
+    ("kimg", "name"), [(0, "kimg00000"), (40, "kimg00040"), (25000.0, "kimg25000"), (0.5, "kimg000.5")]
+)
+def test_names_of_snapshots(kimg, name):
+    assert stem(kimg) == name
+
+
+# ---------------------------------------------------------------- a step
+
+
+def test_a_phase_trains_its_network_alone(monkeypatch):
+    trainer = Trainer(recipe(), TinyData(), CPU)
+    seen = []
+    loss = trainer.variant.loss
+
+    def spy(phase, batch):
+        names = {name: {p.requires_grad for p in net.parameters()} for name, net in trainer.networks.items()}
+        seen.append((phase, names))
+        return loss(phase, batch)
+
+    monkeypatch.setattr(trainer.variant, "loss", spy)
+    for _ in range(5):
+        trainer.advance(measure=False)
+    assert [phase for phase, _ in seen] == ["Gmain", "Dmain", "Dr1"] + ["Gmain", "Dmain"] * 3 + [
+        "Gmain",
+        "Dmain",
+        "Dr1",
+    ]
+    for phase, names in seen:
+        assert names == {"G": {phase[0] == "G"}, "D": {phase[0] == "D"}}
+
+
+def test_moving_average_follows_the_decay_of_the_variant():
+    trainer = Trainer(recipe(), TinyData(), CPU)
+    source, average = trainer.variant.generator.linear.weight, trainer.ema.linear.weight
+    trainer.advance(measure=False)
+    assert torch.equal(source, average), "beta is 0 at the first step: the weights are copied"
+    before = average.clone()
+    trainer.advance(measure=False)
+    beta = trainer.variant.ema_beta(8)
+    torch.testing.assert_close(average, beta * before + (1 - beta) * source)
+    assert torch.equal(trainer.ema.norm.running_mean, trainer.variant.generator.norm.running_mean)
+    assert not trainer.ema.training and not any(p.requires_grad for p in trainer.ema.parameters())
+
+
+def test_measured_gradient_norm():
+    trainer = Trainer(recipe(), TinyData(), CPU)
+    trainer.advance(measure=True)
+    means = trainer.meter.read()
+    grads = [p.grad for p in trainer.variant.generator.parameters()]
+    assert means["grad/G"] == pytest.approx(math.sqrt(sum(float(g.square().sum()) for g in grads)))
+
+
+def test_unknown_precision():
+    given = recipe()
+    given["training"]["precision"] = "fp8"
+    with pytest.raises(GanError, match=r"training\.precision is 'fp8'; allowed: fp32"):
+        Trainer(given, TinyData(), CPU)
+
+
+def test_it_learns(tmp_path):
+    """Weights move away from where they started, and the moving average with them."""
+    run(tmp_path)
+    first, last = (torch.load(tmp_path / f"cell/snapshots/{name}.pt")["state"] for name in ("kimg00000", "kimg00.32"))
+    assert (first["linear.weight"] - last["linear.weight"]).abs().max() > 1e-3
+
+
+# ---------------------------------------------------------------- what is written
+
+
+def test_files_of_a_run(tmp_path):
+    rows, snapshots = [], []
+    run(tmp_path, emit=rows.append, on_snapshot=lambda kimg, path: snapshots.append((kimg, path.name, path.exists())))
+    names = [
+        f"snapshots/{name}.{suffix}" for name in ("kimg00000", "kimg00.16", "kimg00.32") for suffix in ("png", "pt")
+    ]
+    files = sorted(str(path.relative_to(tmp_path / "cell")) for path in (tmp_path / "cell").rglob("*.*"))
+    assert files == sorted(["generator.pt", "real.png", "stats.jsonl", *names])
+    assert snapshots == [(0.0, "kimg00000.pt", True), (0.16, "kimg00.16.pt", True), (0.32, "kimg00.32.pt", True)]
+    assert rows == read_stats(tmp_path / "cell/stats.jsonl")
+    assert [row["step"] for row in rows] == list(range(4, 41, 4))
+    expected = {"kimg", "step", "time", "loss/G", "loss/D", "logits/real", "logits/fake", "ada/p", "grad/G", "grad/D"}
+    assert set(rows[-1]) == expected | {"speed/s_per_kimg", "memory/peak_gb"}
+    assert rows[-1]["kimg"] == 0.32
+
+
+def test_grids_of_real_and_generated_images_have_one_layout(tmp_path):
+    run(tmp_path, data=TinyData(channels=2))
+    sizes = {Image.open(tmp_path / "cell" / name).size for name in ("real.png", "snapshots/kimg00.32.png")}
+    rows, columns = grids.layout(2, (8, 8))
+    assert sizes == {(columns * 2 * 8, rows * 8)}
+
+
+def test_stats_reader_leaves_out_a_torn_line(tmp_path):
+    path = tmp_path / "stats.jsonl"
+    stats = StatsFile(path)
+    stats.append({"kimg": 1.0, "step": 4, "loss/G": float("nan")})
+    with open(path, "a") as file:
+        file.write('{"kimg": 2.0, "st')
+    assert read_stats(path) == [{"kimg": 1.0, "step": 4, "loss/G": None}]
+    stats.cut(100)
+    stats.append({"kimg": 2.0, "step": 8})
+    assert [row["step"] for row in read_stats(path)] == [4, 8]
+    stats.close()
+    assert read_stats(tmp_path / "absent.jsonl") == []
+
+
+def test_stats_are_cut_in_place(tmp_path):
+    stats = StatsFile(tmp_path / "stats.jsonl")
+    (tmp_path / "link").hardlink_to(stats.path)
+    for step in range(5):
+        stats.append({"step": step})
+    stats.cut(2)
+    assert [row["step"] for row in read_stats(tmp_path / "link")] == [0, 1, 2]
+    stats.close()
+
+
+def test_meter_keeps_its_sums_over_a_checkpoint():
+    meter, other = Meter(), Meter()
+    meter.add({"a": torch.tensor(1.0), "b": torch.tensor(5.0)})
+    other.load_state_dict(meter.state_dict(), CPU)
+    for each in (meter, other):
+        each.add({"a": torch.tensor(2.0)})
+        assert each.peek() == each.read() == {"a": 1.5, "b": 5.0}
+        assert each.read() == {}
+
+
+# ---------------------------------------------------------------- failed trainings
+
+
+def test_divergence_is_reported(tmp_path):
+    with pytest.raises(
+        GanError, match=r"training diverged by 0\.128 kimg: the loss of phase Gmain .*lower .*lr"
+    ) as error:
+        run(tmp_path, recipe(fail_at=13), checkpoint_kimg=0.08)
+    assert "\n" not in str(error.value)
+    last = read_stats(tmp_path / "cell/stats.jsonl")[-1]
+    assert (last["event"], last["step"]) == ("diverged", 16)
+    assert not (tmp_path / "cell/generator.pt").exists()
+
+
+@pytest.mark.parametrize("where", ["checkpoint", "snapshot"])
+def test_a_diverged_state_is_never_saved(tmp_path, where):
+    """The step that diverges is neither a row of statistics nor the last: the check must come before the write."""
+    every = {"checkpoint": 0.112, "snapshot": 100}[where]
+    given = recipe(fail_at=13, snapshot_kimg={"checkpoint": 0.16, "snapshot": 0.112}[where])
+    with pytest.raises(GanError, match="training diverged"):
+        run(tmp_path, given, checkpoint_kimg=every)
+    assert not (tmp_path / "state/checkpoint.pt").exists()
+    assert not (tmp_path / "cell/snapshots/kimg0.112.pt").exists()
+
+
+ROW = {"kimg": 1.0, "loss/D": 0.5, "ada/p": 0.3}
+
+
+@pytest.mark.parametrize(
+    ("change", "event"),
+    [
+        ({}, None),
+        ({"loss/D": 0.001}, "discriminator_saturated"),
+        ({"loss/D": -3.0}, None),  # a Wasserstein loss is no saturation
+        ({"ada/p": 0.9}, "ada_runaway"),
+    ],
+)
+def test_watch_warns_once_after_a_while(change, event):
+    watch, found = Watch(), []
+    for _ in range(3 * WINDOW):
+        found.append([name for name, _ in watch.row(ROW | change)])
+    expected = [[] for _ in range(3 * WINDOW)]
+    if event:
+        expected[WINDOW - 1] = [event]
+    assert found == expected
+
+
+def test_watch_starts_over_when_the_sign_goes():
+    watch = Watch()
+    for row in [ROW | {"loss/D": 0.001}] * (WINDOW - 1) + [ROW] + [ROW | {"loss/D": 0.001}] * (WINDOW - 1):
+        assert watch.row(row) == []
+
+
+def test_collapse():
+    real = torch.rand(8, 1, 4, 4)
+    watch = Watch()
+    assert watch.grid(torch.rand(8, 1, 4, 4), real) == []
+    ((event, message),) = watch.grid(torch.full((8, 1, 4, 4), 0.3), real)
+    assert event == "collapse" and "collapsed" in message
+
+
+def test_warnings_reach_the_statistics_and_the_terminal_once(tmp_path, capfd):
+    run(tmp_path, recipe(p=0.95))
+    events = [row for row in read_stats(tmp_path / "cell/stats.jsonl") if "event" in row]
+    assert [(row["event"], row["step"]) for row in events if row["event"] == "ada_runaway"] == [("ada_runaway", 20)]
+    assert capfd.readouterr().err.count("augmentation probability is 0.95") == 1
+
+
+# ---------------------------------------------------------------- grids
+
+
+def test_tile_places_samples_in_rows_and_contrasts_side_by_side():
+    images = np.stack([np.full((2, 3, 4), value, dtype=np.float32) for value in (-1, 0, 1)])
+    images[:, 1] *= -1
+    picture = grids.tile(images, columns=2)
+    assert picture.shape == (6, 16)
+    expected = np.repeat(np.repeat([[0, 255, 128, 128], [255, 0, 0, 0]], 4, axis=1), 3, axis=0)
+    assert (picture == expected).all()
+
+
+def test_grey_values_are_clipped_and_not_stretched():
+    assert grids.to_uint8(np.array([-3.0, -1.0, 0.5, 1.0, 2.0])).tolist() == [0, 0, 191, 255, 255]
+
+
+def test_png_is_lossless_and_says_its_normalisation(tmp_path):
+    pixels = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    grids.write_png(tmp_path / "a.png", pixels)
+    with Image.open(tmp_path / "a.png") as image:
+        assert (np.asarray(image) == pixels).all()
+        assert "linear from [-1, 1] to 0..255" in image.info["Description"]
+
+
+def test_middle_slice_of_a_volume():
+    volume = np.full((1, 1, 5, 4, 4), -1.0)
+    volume[:, :, 2] = 1.0
+    assert (grids.tile(volume, 1) == 255).all()
+
+
+# ---------------------------------------------------------------- the application
+
+
+def make_store(folder: Path, *, size=16, mask=None, labels=("a", "b"), split="train") -> Path:
+    """24 images, 12 of them for training; the mask holds the labels 0 to 3."""
+    random = np.random.default_rng(0)
+    channels = ["t1", *([mask] if mask else [])]
+    images = random.integers(0, 65536, (24, len(channels), size, size)).astype(np.uint16)
+    if mask:
+        images[:, 1] %= 4
+    index = pd.DataFrame({"subject": [f"s{row // 4}" for row in range(24)], "slice": range(24), "row": range(24)})
+    index = index.assign(position=0.5, fraction=0.5, kept=True, reason="", split=[split] * 12 + ["test"] * 12)
+    index["label"] = [labels[row % len(labels)] if labels else "" for row in range(24)]
+    meta = {"channels": channels, "mask": mask, "labels": list(labels), "size": [size, size], "spacing": [1.5, 2.0]}
+    with writing(folder, images.shape[1:]) as writer:
+        writer.append(images)
+        writer.finish(index, pd.DataFrame(), meta | {"intensity": {"map": "percentiles"}})
+    return folder
+
+
+def dcgan(**changes):
+    given = recipe(**{"kimg": 0.064, "snapshot_kimg": 0.032} | changes)
+    given["data"] = {"contrasts": ["t1"], "mask": None}
+    given["variant"] = {"name": "dcgan", "family": "dcgan", "revision": 1, "options": {"z_dim": 8, "channels": 4}}
+    given["variant"]["options"] |= changes.get("options", {})
+    return given
+
+
+def cli(base: Path, given, *more: str) -> int:
+    fixed = ["--store", str(base / "store"), "--folder", str(base / "cell"), "--checkpoints", str(base / "states")]
+    return main(["--recipe", given if isinstance(given, str) else json.dumps(given), "--device", "cpu", *fixed, *more])
+
+
+def test_store_values_become_minus_one_to_one(tmp_path):
+    store = Store.open(make_store(tmp_path / "store", mask="seg"))
+    data = StoreDataset(store, CPU, conditional=True)
+    assert len(data) == 12 and (data.shape.channels, data.shape.size, data.shape.labels) == (2, (16, 16), 2)
+    batch = data.batch(np.array([3, 0, 11]))
+    raw = store.images[[3, 0, 11]].astype(np.float64)
+    np.testing.assert_allclose(batch.real[:, 0], raw[:, 0] / 32767.5 - 1, atol=1e-6)
+    np.testing.assert_allclose(batch.real[:, 1], raw[:, 1] / 1.5 - 1, atol=1e-6)
+    assert batch.labels.tolist() == [[0, 1], [1, 0], [0, 1]]
+    assert data.meta["label_counts"] == [6, 6]
+
+
+def test_command_trains_a_cell_and_clears_its_state(tmp_path):
+    make_store(tmp_path / "store")
+    (tmp_path / "recipe.json").write_text(json.dumps(dcgan()))
+    assert cli(tmp_path, str(tmp_path / "recipe.json"), "--threads", "1", "--log", str(tmp_path / "log")) == 0
+    assert json.loads((tmp_path / "cell/recipe.json").read_text()) == dcgan()
+    cost = json.loads((tmp_path / "cell/cost.json").read_text())
+    assert {"wall_s", "cpu_s", "gpu_s", "peak_mem_mb", "device", "threads", "resumed", "started", "finished"} <= set(
+        cost
+    )
+    assert cost["cpu_s"] > 0 and cost["gpu_s"] == 0 and cost["device"] == "cpu" and cost["finished"] >= cost["started"]
+    assert list((tmp_path / "states").iterdir()) == []
+    assert (tmp_path / "cell/generator.pt").exists()
+
+
+BAD = [
+    ("{not json", "--recipe: not valid JSON"),
+    ("absent.json", "absent.json: no such file"),
+    (json.dumps({"data": {}}), "--recipe: the key variant.family is missing"),
+    (dcgan() | {"variant": {"family": "dcgna", "options": {}}}, "variant.family is 'dcgna'; allowed: "),
+    (dcgan() | {"data": {"contrasts": ["t2"], "mask": None}}, "its channels are t1, the recipe asks for t2"),
+    (dcgan(options={"chanels": 4}), "has no option 'chanels'"),
+    (dcgan(options={"conditional": True}), "it has no labels, but options.conditional is true"),
+]
+
+
+@pytest.mark.parametrize(("given", "message"), BAD)
+def test_bad_recipes(tmp_path, capfd, given, message):
+    make_store(tmp_path / "store", labels=())
+    assert cli(tmp_path, given) == 1
+    error = capfd.readouterr().err
+    assert message in error and error.count("\n") == 1
+
+
+def test_store_without_training_images(tmp_path, capfd):
+    make_store(tmp_path / "store", split="val")
+    assert cli(tmp_path, dcgan()) == 1
+    assert "no images in the split train" in capfd.readouterr().err
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="asks for a GPU where there is none")
+def test_gpu_asked_for_where_there_is_none(tmp_path, capfd):
+    make_store(tmp_path / "store")
+    assert cli(tmp_path, dcgan(), "--device", "cuda") == 1
+    assert "torch sees no GPU here" in capfd.readouterr().err
+
+
+def test_recipe_by_text_and_by_file_are_one(tmp_path):
+    (tmp_path / "r.json").write_text(json.dumps(dcgan(), indent=4))
+    assert run_key(read_recipe(str(tmp_path / "r.json"))) == run_key(read_recipe(json.dumps(dcgan())))
+
+
+def test_sigterm_of_the_command(tmp_path):
+    """As a scheduler does it: a process in the middle of training gets SIGTERM, saves, and leaves with 143."""
+    make_store(tmp_path / "store")
+    fixed = ["--store", str(tmp_path / "store"), "--folder", str(tmp_path / "cell")]
+    states = ["--checkpoints", str(tmp_path / "states"), "--device", "cpu"]
+    long = json.dumps(dcgan(kimg=1000, snapshot_kimg=1000))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gan.run", "--recipe", long, *fixed, *states], stderr=subprocess.PIPE
+    )
+    stats = tmp_path / "cell/stats.jsonl"
+    end = time.monotonic() + 120
+    while not (stats.exists() and stats.stat().st_size) and time.monotonic() < end and process.poll() is None:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    _, error = process.communicate(timeout=120)
+    assert process.returncode == 143, error.decode()
+    assert b"state saved; run again to go on" in error
+    saved = tmp_path / "states" / run_key(json.loads(long)) / "checkpoint.pt"
+    assert saved.exists()
+
+
+def test_tiny_is_not_a_family_of_the_program():
+    """The fake of these tests is registered by importing them alone."""
+    code = "from gan.variants.options import FAMILIES; import sys; sys.exit('tiny' in FAMILIES)"
+    assert subprocess.run([sys.executable, "-c", code], env=os.environ).returncode == 0
+    assert tiny.TinyOptions.FAMILY == "tiny"
