@@ -1,0 +1,20 @@
+"""Layers and networks: `spatial_dims` 2 or 3 in one class, any number of channels."""
+
+from gan.nn.discriminator import Discriminator
+from gan.nn.generator import Generator
+from gan.nn.layers import Conv, Linear, minibatch_stddev, pixel_norm
+from gan.nn.mapping import Mapping
+from gan.nn.pyramid import Pyramid
+from gan.nn.synthesis import Synthesis
+
+__all__ = [
+    "Conv",
+    "Discriminator",
+    "Generator",
+    "Linear",
+    "Mapping",
+    "Pyramid",
+    "Synthesis",
+    "minibatch_stddev",
+    "pixel_norm",
+]

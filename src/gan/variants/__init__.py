@@ -1,5 +1,6 @@
 """The generative models under comparison, a file a family. Importing this package does not import torch."""
 
+import dataclasses
 import importlib
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +15,10 @@ def build(family: str, options: dict[str, Any], shape: "ImageShape", batch: int)
     """Make the variant that a recipe describes. Unknown families or options raise `GanError`."""
     if family not in FAMILIES:
         raise GanError(f"unknown family {family!r}; known: {', '.join(FAMILIES)}")
-    cls = variant_class(family)
-    try:
-        return cls(FAMILIES[family](**options), shape, batch)
-    except TypeError as error:
-        raise GanError(f"family {family}: {error}") from error
+    known = [item.name for item in dataclasses.fields(FAMILIES[family])]
+    if unknown := sorted(set(options) - set(known)):
+        raise GanError(f"family {family} has no option {unknown[0]!r}; it has: {', '.join(known)}")
+    return variant_class(family)(FAMILIES[family](**options), shape, batch)
 
 
 def variant_class(family: str) -> type["Variant"]:

@@ -11,6 +11,8 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from gan.errors import GanError
+
 
 @dataclass(frozen=True)
 class ImageShape:
@@ -26,18 +28,29 @@ class ImageShape:
 
 
 class Batch(NamedTuple):
-    """One global batch. real: [N, C, *size], float32 in [-1, 1]; labels: [N, labels], one-hot float32 (width 0 without)."""
+    """One global batch. real: [N, C, *size], float32 in [-1, 1]; labels: [N, labels], one-hot, width 0 without."""
 
     real: Tensor
     labels: Tensor
 
 
 class Phase(NamedTuple):
-    """One backward pass and optimizer step: which network it trains (a key of ``optimizers``), and every how many steps."""
+    """One backward pass and optimizer step: the network it trains (a key of ``optimizers``), and every how many steps."""
 
     name: str
     trains: str
     every: int = 1
+
+
+def half_life_beta(batch: int, images: float) -> float:
+    """Decay, a step of ``batch`` images, of a moving average with a half-life of ``images``; 0 images: no average."""
+    return 0.5 ** (batch / images) if images > 0 else 0.0
+
+
+def mirrored(images: Tensor) -> Tensor:
+    """Images [N, C, *size], each mirrored left to right with probability 1/2."""
+    chosen = torch.rand(len(images), *[1] * (images.ndim - 1), device=images.device) < 0.5
+    return torch.where(chosen, images.flip(-1), images)
 
 
 class Variant(nn.Module):
@@ -56,6 +69,15 @@ class Variant(nn.Module):
         self.options = options
         self.shape = shape
         self.batch = batch
+        if options.conditional and not shape.labels:
+            raise GanError(
+                "option conditional is true, but the data set has no labels; name its labels or set it to false"
+            )
+
+    @property
+    def labels(self) -> int:
+        """Classes that the networks are conditioned on: those of the data if option ``conditional`` is set, else 0."""
+        return self.shape.labels if self.options.conditional else 0
 
     def phases(self) -> tuple[Phase, ...]:
         """The phases of a step, in their order."""
@@ -83,5 +105,9 @@ class Variant(nn.Module):
 
     @staticmethod
     def sample(generator: nn.Module, z: Tensor, labels: Tensor, truncation: float = 1.0) -> Tensor:
-        """Images [N, C, *size] in about [-1, 1] from latents [N, z_dim] and labels [N, labels] (width 0 without)."""
+        """Images [N, C, *size] in about [-1, 1] from latents [N, z_dim] and labels [N, labels] (width 0 without).
+
+        ``generator`` is in eval mode; ``options.z_dim`` says how wide the latents are. Noise comes from torch's default
+        generator: equal seeds give equal images. truncation: 1 for the whole distribution, less for typical images.
+        """
         raise NotImplementedError

@@ -5,8 +5,11 @@ importing torch. ``REVISION`` is part of every recipe: raise it when a change ma
 """
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
+
+from gan.errors import GanError
 
 
 def option(default: Any, doc: str, *, choices: tuple = (), low: float | None = None, high: float | None = None) -> Any:
@@ -14,8 +17,32 @@ def option(default: Any, doc: str, *, choices: tuple = (), low: float | None = N
     return field(default=default, metadata={"doc": doc, "choices": choices, "low": low, "high": high})
 
 
+def unfit(value: Any, limits: Mapping[str, Any]) -> str | None:
+    """What is allowed instead, in words, if ``value`` breaks the metadata of its `option`; None if it does not."""
+    choices, low, high = limits["choices"], limits["low"], limits["high"]
+    if choices and value not in choices:
+        return f"allowed: {', '.join(map(str, choices))}"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    if low is not None and not value >= low:
+        return f"it must be at least {low:g}"
+    if high is not None and not value <= high:
+        return f"it must be at most {high:g}"
+    return None
+
+
+class Options:
+    """Base of the dataclasses below: a value out of bounds raises `GanError` with the option and what is allowed."""
+
+    def __post_init__(self) -> None:
+        for item in dataclasses.fields(self):  # type: ignore[arg-type]
+            value = getattr(self, item.name)
+            if problem := unfit(value, item.metadata):
+                raise GanError(f"option {item.name} is {value!r}; {problem}")
+
+
 @dataclass(frozen=True)
-class StyleGAN2Options:
+class StyleGAN2Options(Options):
     """StyleGAN2 with adaptive discriminator augmentation (Karras et al. 2020a, 2020b)."""
 
     FAMILY: ClassVar[str] = "stylegan2"
@@ -48,7 +75,7 @@ class StyleGAN2Options:
 
 
 @dataclass(frozen=True)
-class DCGANOptions:
+class DCGANOptions(Options):
     """DCGAN (Radford et al. 2016)."""
 
     FAMILY: ClassVar[str] = "dcgan"

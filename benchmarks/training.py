@@ -1,0 +1,187 @@
+"""The cost of a training step, in seconds per kimg by phase, and beside the official StyleGAN2-ADA program if asked.
+
+    python benchmarks/training.py --size 64 --batch 8 --augment bgc
+    python benchmarks/training.py --size 64 --batch 8 --augment bgc --peer ~/stylegan2-ada-pytorch
+
+Cost = (G + Gpl / 4 + D + Dr1 / 16) * 1000 / batch, each phase with its backward pass and optimizer step, in float32;
+median of the repeats after one warm-up; process CPU time on a CPU, wall time between synchronisations on a GPU. The peer
+is a checkout of NVlabs/stylegan2-ada-pytorch that lies anywhere: its phases run in turn with ours, with networks of the
+same parameters, the same batch and the same augmentation at the same probability.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gan.augment import BLIT, COLOUR, GEOMETRY
+from gan.variants import build
+from gan.variants.base import Batch, ImageShape, Variant
+from gan.variants.options import FAMILIES
+
+AUGMENTATIONS = {  # of the peer, by our names
+    "none": {},
+    "bgc": dict.fromkeys(BLIT + GEOMETRY + COLOUR, 1.0),
+}
+
+Step = Callable[[], None]
+
+
+def ours(family: str, options: dict[str, Any], batch: Batch, device: torch.device) -> tuple[Variant, dict[str, Step]]:
+    """The variant and its phases as callables that do one optimizer step."""
+    shape = ImageShape(batch.real.shape[1], tuple(batch.real.shape[2:]))
+    variant = build(family, options, shape, len(batch.real)).to(device)
+    networks, optimizers = variant.networks(), variant.optimizers()
+
+    def step(name: str, trains: str) -> None:
+        for key, network in networks.items():
+            network.requires_grad_(key == trains)
+        variant.loss(name, batch)[0].backward()
+        optimizers[trains].step()
+        optimizers[trains].zero_grad(set_to_none=True)
+
+    return variant, {name: lambda n=name, t=trains: step(n, t) for name, trains, _ in variant.phases()}
+
+
+def peer(path: Path, options: dict[str, Any], batch: Batch, device: torch.device, p: float) -> dict[str, Step]:
+    """The phases of the official program, under our names."""
+    sys.path.insert(0, str(path))
+    from torch_utils.ops import grid_sample_gradfix  # type: ignore[import-not-found]
+    from training.augment import AugmentPipe  # type: ignore[import-not-found]
+    from training.loss import StyleGAN2Loss  # type: ignore[import-not-found]
+    from training.networks import Discriminator, Generator  # type: ignore[import-not-found]
+
+    # Its own gradients of grid_sample need PyTorch 1.7 to 1.9, and those of PyTorch are no further than first order.
+    grid_sample_gradfix.grid_sample = _grid_sample
+    width = {"channel_base": options["channel_base"], "channel_max": options["channel_max"]}
+    image = {"img_resolution": batch.real.shape[-1], "img_channels": batch.real.shape[1], "c_dim": 0}
+    generator = Generator(
+        z_dim=options["z_dim"],
+        w_dim=options["w_dim"],
+        mapping_kwargs={"num_layers": options["mapping_layers"]},
+        synthesis_kwargs=width,
+        **image,
+    ).to(device)
+    discriminator = Discriminator(epilogue_kwargs={"mbstd_group_size": options["mbstd_group"]}, **width, **image).to(
+        device
+    )
+    pipe = None
+    if options["augment"] != "none":
+        pipe = AugmentPipe(**AUGMENTATIONS[options["augment"]]).to(device).requires_grad_(False)
+        pipe.p.fill_(p)
+    loss = StyleGAN2Loss(device, generator.mapping, generator.synthesis, discriminator, pipe, r1_gamma=1.0)
+    optimizers = {
+        key: torch.optim.Adam(network.parameters(), lr=0.0025 * lazy, betas=(0.0, 0.99**lazy), eps=1e-8)
+        for key, network, lazy in (("G", generator, 4 / 5), ("D", discriminator, 16 / 17))
+    }
+
+    def step(name: str, key: str, every: int) -> None:
+        generator.requires_grad_(key == "G")
+        discriminator.requires_grad_(key == "D")
+        z = torch.randn(len(batch.real), options["z_dim"], device=device)
+        loss.accumulate_gradients(name, batch.real, batch.labels, z, batch.labels, True, every)
+        optimizers[key].step()
+        optimizers[key].zero_grad(set_to_none=True)
+
+    return {
+        "G": lambda: step("Gmain", "G", 1),
+        "Gpl": lambda: step("Greg", "G", 4),
+        "D": lambda: step("Dmain", "D", 1),
+        "Dr1": lambda: step("Dreg", "D", 16),
+    }
+
+
+def _grid_sample(images: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
+    from gan.ops.warp import _Warp
+
+    return _Warp.apply(images, grid, 0)
+
+
+def measure(sides: dict[str, dict[str, Step]], repeats: int, device: torch.device) -> dict[str, dict[str, float]]:
+    """Seconds of every phase of every side, the sides in turn: {side: {phase: median}}."""
+    times = {side: {name: [] for name in steps} for side, steps in sides.items()}
+    phases = next(iter(sides.values()))
+    for turn in range(repeats + 1):
+        for name in phases:
+            for side, steps in sides.items():
+                seconds = _timed(steps[name], device)
+                if turn:
+                    times[side][name].append(seconds)
+    return {side: {name: statistics.median(values) for name, values in by.items()} for side, by in times.items()}
+
+
+def _timed(step: Step, device: torch.device) -> float:
+    if device.type == "cpu":
+        start = time.process_time()
+        step()
+        return time.process_time() - start
+    torch.cuda.synchronize(device)
+    start = time.perf_counter()
+    step()
+    torch.cuda.synchronize(device)
+    return time.perf_counter() - start
+
+
+def report(size: int, batch: int, every: dict[str, int], times: dict[str, dict[str, float]]) -> dict[str, Any]:
+    """Print one table of seconds per kimg and give the same numbers."""
+    cost = {
+        side: {name: seconds / every[name] * 1000 / batch for name, seconds in by.items()} for side, by in times.items()
+    }
+    for by in cost.values():
+        by["total"] = sum(by.values())
+    names = list(cost)
+    print(f"{size} x {size}, batch {batch}: s/kimg")
+    print(f"{'phase':<8}" + "".join(f"{name:>12}" for name in names) + ("       ratio" if len(names) > 1 else ""))
+    for phase in cost[names[0]]:
+        values = [cost[name][phase] for name in names]
+        ratio = f"{values[0] / values[1]:>12.2f}" if len(values) > 1 else ""
+        print(f"{phase:<8}" + "".join(f"{value:>12.1f}" for value in values) + ratio)
+    return {"size": size, "batch": batch, "s_per_kimg": cost}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser.add_argument("--family", default="stylegan2", choices=sorted(FAMILIES))
+    parser.add_argument("--size", type=int, nargs="+", default=[64])
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--channels", type=int, default=3, help="contrasts; the official augmentation knows 1 and 3")
+    parser.add_argument("--augment", default="none", choices=sorted(AUGMENTATIONS))
+    parser.add_argument("--p", type=float, default=0.5, help="augmentation probability")
+    parser.add_argument("--options", default="{}", help="options of the family, as JSON")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--peer", type=Path, help="checkout of NVlabs/stylegan2-ada-pytorch")
+    parser.add_argument("--json", type=Path, help="file for the numbers")
+    arguments = parser.parse_args()
+    if arguments.peer and arguments.family != "stylegan2":
+        parser.error("--peer goes with --family stylegan2")
+    torch.set_num_threads(arguments.threads)
+    device = torch.device(arguments.device)
+    rows = []
+    for size in arguments.size:
+        torch.manual_seed(0)
+        real = torch.rand(arguments.batch, arguments.channels, size, size, device=device) * 2 - 1
+        batch = Batch(real, torch.zeros(arguments.batch, 0, device=device))
+        options = json.loads(arguments.options)
+        if arguments.family == "stylegan2":
+            options = {"augment": arguments.augment, "ada_p": arguments.p, **options}
+        variant, steps = ours(arguments.family, options, batch, device)
+        sides = {"this": steps}
+        if arguments.peer:
+            sides["official"] = peer(arguments.peer, vars(variant.options), batch, device, arguments.p)
+        every = {phase.name: phase.every for phase in variant.phases()}
+        rows.append(report(size, arguments.batch, every, measure(sides, arguments.repeats, device)))
+    if arguments.json:
+        settings = {key: str(value) for key, value in vars(arguments).items()} | {"torch": torch.__version__}
+        arguments.json.write_text(json.dumps({"settings": settings, "rows": rows}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

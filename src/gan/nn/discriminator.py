@@ -1,0 +1,64 @@
+"""The residual discriminator of StyleGAN2 (Karras et al. 2020b)."""
+
+import itertools
+import math
+
+from torch import Tensor, nn
+
+from gan.nn.layers import Conv, Linear, minibatch_stddev
+from gan.nn.mapping import Mapping
+from gan.nn.pyramid import Pyramid
+
+
+class ResidualDown(nn.Module):
+    """[N, inputs, *size] -> [N, outputs, *size / 2]; both branches are scaled by sqrt(1/2) to keep the variance."""
+
+    def __init__(self, inputs: int, outputs: int, spatial_dims: int):
+        super().__init__()
+        half = math.sqrt(0.5)
+        self.first = Conv(inputs, inputs, 3, act="lrelu", spatial_dims=spatial_dims)
+        self.second = Conv(inputs, outputs, 3, down=2, act="lrelu", gain=half, spatial_dims=spatial_dims)
+        self.skip = Conv(inputs, outputs, 1, down=2, gain=half, bias=False, spatial_dims=spatial_dims)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.skip(x) + self.second(self.first(x))
+
+
+class Discriminator(nn.Module):
+    """Images [N, channels, *size] and labels [N, labels] -> logits [N, 1], high for real.
+
+    With labels the last layer is projected on an embedding of them (Miyato and Koyama 2018).
+    """
+
+    def __init__(
+        self,
+        size: tuple[int, ...],
+        channels: int,
+        labels: int = 0,
+        *,
+        channel_base: int = 16384,
+        channel_max: int = 512,
+        mbstd_group: int = 4,
+        mapping_layers: int = 8,
+    ):
+        super().__init__()
+        pyramid, dims = Pyramid.of(size), len(size)
+        widths = [pyramid.width(level, channel_base, channel_max) for level in range(pyramid.doublings, -1, -1)]
+        last = widths[-1]
+        self.mbstd_group = mbstd_group
+        self.from_image = Conv(channels, widths[0], 1, act="lrelu", spatial_dims=dims)
+        self.blocks = nn.Sequential(
+            *(ResidualDown(inputs, outputs, dims) for inputs, outputs in itertools.pairwise(widths))
+        )
+        self.conv = Conv(last + 1, last, 3, act="lrelu", spatial_dims=dims)
+        self.hidden = Linear(last * math.prod(pyramid.grid), last, act="lrelu")
+        self.logits = Linear(last, last if labels else 1)
+        self.mapping = Mapping(0, labels, last, mapping_layers) if labels else None
+
+    def forward(self, image: Tensor, labels: Tensor) -> Tensor:
+        x = self.blocks(self.from_image(image))
+        x = self.conv(minibatch_stddev(x, self.mbstd_group))
+        x = self.logits(self.hidden(x.flatten(1))).float()
+        if self.mapping is None:
+            return x
+        return (x * self.mapping(None, labels)).sum(dim=1, keepdim=True) / math.sqrt(x.shape[1])

@@ -1,0 +1,95 @@
+"""Layers with an equalised learning rate, and the two normalisations that StyleGAN2 keeps from its predecessors.
+
+Equalised learning rate (Karras et al. 2018): weights are kept at unit variance and scaled at run time by
+1 / sqrt(fan_in), so that Adam moves every layer at the same relative speed.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from gan.errors import GanError
+from gan.ops import bias_act, binomial_taps, conv
+
+CLAMP = 256.0  # on activations in reduced precision (Karras et al. 2020a)
+
+
+class Linear(nn.Module):
+    """[N, inputs] -> [N, outputs]: act(x W^T + b), equalised; ``lr_multiplier`` scales the step of W and b alike."""
+
+    def __init__(
+        self, inputs: int, outputs: int, *, act: str = "linear", bias: float = 0.0, lr_multiplier: float = 1.0
+    ):
+        super().__init__()
+        self.act = act
+        self.weight = nn.Parameter(torch.randn(outputs, inputs) / lr_multiplier)
+        self.bias = nn.Parameter(torch.full([outputs], bias / lr_multiplier))
+        self.weight_gain = lr_multiplier / math.sqrt(inputs)
+        self.bias_gain = lr_multiplier
+
+    def forward(self, x: Tensor) -> Tensor:
+        bias = self.bias * self.bias_gain if self.bias_gain != 1 else self.bias
+        if self.act == "linear":
+            return torch.addmm(bias, x, self.weight.t(), alpha=self.weight_gain)
+        return bias_act(x @ (self.weight * self.weight_gain).t(), bias, self.act)
+
+
+class Conv(nn.Module):
+    """[N, inputs, *size] -> [N, outputs, *size / down]: an equalised convolution; ``down`` 2 blurs first."""
+
+    taps: Tensor
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int,
+        *,
+        down: int = 1,
+        act: str = "linear",
+        gain: float = 1.0,
+        bias: bool = True,
+        spatial_dims: int = 2,
+    ):
+        """gain: of the output, the activation's own gain apart."""
+        super().__init__()
+        self.down, self.act, self.gain = down, act, gain
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, *[kernel] * spatial_dims))
+        self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
+        self.weight_gain = 1 / math.sqrt(inputs * kernel**spatial_dims)
+        self.register_buffer("taps", binomial_taps((1, 3, 3, 1)), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        taps = self.taps if self.down > 1 else None
+        weight = (self.weight * self.weight_gain).to(x.dtype)
+        x = conv(x, weight, down=self.down, taps=taps)
+        gain = self.gain * (math.sqrt(2) if self.act == "lrelu" else 1)
+        return bias_act(x, self.bias, self.act, gain=gain, clamp=reduced_clamp(x, self.gain))
+
+
+def reduced_clamp(x: Tensor, gain: float = 1.0) -> float | None:
+    """The clamp for ``x``: none in float32 and float64, where activations cannot overflow."""
+    return CLAMP * gain if x.dtype in (torch.float16, torch.bfloat16) else None
+
+
+def pixel_norm(x: Tensor) -> Tensor:
+    """x / sqrt(mean(x^2)) over the features of [N, C] (Karras et al. 2018)."""
+    return x * (x.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()
+
+
+def minibatch_stddev(x: Tensor, group: int, features: int = 1) -> Tensor:
+    """[N, C, *size] -> [N, C + features, *size]: append the spread of the features within groups (Karras et al. 2018).
+
+    A group is ``min(group, N)`` consecutive samples; its appended map is the standard deviation over the group,
+    averaged over C / features channels and all positions. N must be a multiple of the group, C of ``features``.
+    """
+    count, channels, *size = x.shape
+    group = min(group, count)
+    if count % group:
+        raise GanError(f"mbstd_group is {group}, which does not divide a batch of {count}; change one of them")
+    spread = x.reshape(count // group, group, features, channels // features, *size)
+    spread = (spread.var(dim=1, unbiased=False) + 1e-8).sqrt()
+    spread = spread.flatten(2).mean(dim=2).repeat_interleave(group, dim=0)
+    spread = spread.reshape(count, features, *[1] * len(size)).expand(count, features, *size)
+    return torch.cat([x, spread], dim=1)

@@ -1,0 +1,36 @@
+"""The resolutions of a network that doubles a small grid up to the image, or halves the image down to it."""
+
+from dataclasses import dataclass
+
+from gan.errors import GanError
+
+
+@dataclass(frozen=True)
+class Pyramid:
+    """A grid of 3 to 7 points a side and how often it doubles: 4 x 4 and 6 for 256 x 256, 3 x 4 and 6 for 192 x 256."""
+
+    grid: tuple[int, ...]
+    doublings: int
+
+    @classmethod
+    def of(cls, size: tuple[int, ...]) -> "Pyramid":
+        """The pyramid with the smallest grid that ends at ``size``, (H, W) or (D, H, W); at least two doublings.
+
+        Raises `GanError` for a size that no such grid reaches.
+        """
+        for doublings in range(20, 1, -1):
+            scale = 2**doublings
+            if all(side % scale == 0 and 3 <= side // scale <= 7 for side in size):
+                return cls(tuple(side // scale for side in size), doublings)
+        raise GanError(
+            f"image size {list(size)} is no doubling of a small grid; "
+            f"use powers of two from 16, or equal doublings of a grid of 3 to 7 such as [192, 256]"
+        )
+
+    def size(self, level: int) -> tuple[int, ...]:
+        """Points a side at ``level``: 0 is the grid, ``doublings`` the image."""
+        return tuple(side * 2**level for side in self.grid)
+
+    def width(self, level: int, base: int, most: int) -> int:
+        """Feature maps at ``level``: min(most, base / r), r = 4 * 2^level (Karras et al. 2018, 2020b)."""
+        return max(1, min(most, base // (4 * 2**level)))

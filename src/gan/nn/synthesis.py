@@ -1,0 +1,96 @@
+"""The synthesis network of StyleGAN2: modulated convolutions, noise, and an image summed up over the resolutions."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from gan.nn.layers import Linear, reduced_clamp
+from gan.nn.pyramid import Pyramid
+from gan.ops import bias_act, binomial_taps, modulated_conv, upsample
+
+NOISE = ("random", "constant", "none")
+
+
+class StyledConv(nn.Module):
+    """[N, inputs, *size / up] and w [N, w_dim] -> [N, outputs, *size]: modulate, convolve, add noise, leaky ReLU."""
+
+    taps: Tensor
+    noise: Tensor
+
+    def __init__(self, inputs: int, outputs: int, w_dim: int, size: tuple[int, ...], *, up: int = 1):
+        super().__init__()
+        self.size, self.up = size, up
+        self.affine = Linear(w_dim, inputs, bias=1.0)
+        # No run-time gain: demodulation undoes any scale of the weights.
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, *[3] * len(size)))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        self.noise_strength = nn.Parameter(torch.zeros([]))
+        self.register_buffer("noise", torch.randn(size))
+        self.register_buffer("taps", binomial_taps((1, 3, 3, 1)), persistent=False)
+
+    def forward(self, x: Tensor, w: Tensor, noise: str) -> Tensor:
+        taps = self.taps if self.up > 1 else None
+        x = modulated_conv(x, self.weight, self.affine(w), up=self.up, taps=taps)
+        if noise == "random":
+            drawn = torch.randn(len(x), 1, *self.size, device=x.device)
+            x = x + (drawn * self.noise_strength).to(x.dtype)
+        elif noise == "constant":
+            x = x + (self.noise * self.noise_strength).to(x.dtype)
+        return bias_act(x, self.bias, "lrelu", clamp=reduced_clamp(x))
+
+
+class ToImage(nn.Module):
+    """[N, inputs, *size] and w [N, w_dim] -> [N, channels, *size], float32, by a modulated 1 x 1 convolution."""
+
+    def __init__(self, inputs: int, channels: int, w_dim: int, spatial_dims: int):
+        super().__init__()
+        self.affine = Linear(w_dim, inputs, bias=1.0)
+        self.weight = nn.Parameter(torch.randn(channels, inputs, *[1] * spatial_dims))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.weight_gain = 1 / math.sqrt(inputs)
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        x = modulated_conv(x, self.weight, self.affine(w) * self.weight_gain, demodulate=False)
+        return bias_act(x, self.bias, "linear", clamp=reduced_clamp(x)).float()
+
+
+class Synthesis(nn.Module):
+    """ws [N, layers, w_dim] -> images [N, channels, *size].
+
+    A learned constant on the grid, then two styled convolutions a resolution, the first doubling the size; each
+    resolution adds its image to the upsampled sum of the ones before (skip generator, Karras et al. 2020b). ``layers``
+    is the number of w that an image takes: the image layer of a resolution shares its w with the next convolution.
+    """
+
+    constant: Tensor
+    taps: Tensor
+
+    def __init__(self, pyramid: Pyramid, channels: int, w_dim: int, *, base: int, most: int):
+        """base, most: `Pyramid.width`."""
+        super().__init__()
+        dims = len(pyramid.grid)
+        widths = [pyramid.width(level, base, most) for level in range(pyramid.doublings + 1)]
+        self.layers = 2 * len(widths)
+        self.constant = nn.Parameter(torch.randn(1, widths[0], *pyramid.grid))
+        self.convs = nn.ModuleList([StyledConv(widths[0], widths[0], w_dim, pyramid.grid)])
+        self.images = nn.ModuleList([ToImage(widths[0], channels, w_dim, dims)])
+        for level in range(1, len(widths)):
+            size = pyramid.size(level)
+            self.convs.append(StyledConv(widths[level - 1], widths[level], w_dim, size, up=2))
+            self.convs.append(StyledConv(widths[level], widths[level], w_dim, size))
+            self.images.append(ToImage(widths[level], channels, w_dim, dims))
+        self.register_buffer("taps", binomial_taps((1, 3, 3, 1)), persistent=False)
+
+    def forward(self, ws: Tensor, noise: str = "random") -> Tensor:
+        """noise: random (torch's default generator), constant (buffers of the network) or none."""
+        if noise not in NOISE:
+            raise ValueError(f"noise is {noise!r}; allowed: {', '.join(NOISE)}")
+        w = ws.unbind(dim=1)
+        x = self.convs[0](self.constant.expand(len(ws), *self.constant.shape[1:]), w[0], noise)
+        image = self.images[0](x, w[1])
+        for level in range(1, len(self.images)):
+            x = self.convs[2 * level - 1](x, w[2 * level - 1], noise)
+            x = self.convs[2 * level](x, w[2 * level], noise)
+            image = upsample(image, self.taps) + self.images[level](x, w[2 * level + 1])
+        return image

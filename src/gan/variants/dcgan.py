@@ -1,0 +1,134 @@
+"""DCGAN (Radford et al. 2016): strided convolutions, batch normalisation, and nothing else.
+
+With labels: one-hot vectors join the latent, and constant planes join the image in front of the discriminator
+(Mirza and Osindero 2014).
+"""
+
+import itertools
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gan.nn import Pyramid
+from gan.objectives import logistic_discriminator, nonsaturating_generator
+from gan.variants.base import Batch, ImageShape, Phase, Variant, half_life_beta, mirrored
+from gan.variants.options import DCGANOptions
+
+WIDEST = 8  # the most feature maps of a layer, in multiples of the layer next to the image
+LAYERS: dict[int, tuple[Any, Any, Any]] = {  # by spatial dimensions: halve, double, normalise
+    2: (nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm2d),
+    3: (nn.Conv3d, nn.ConvTranspose3d, nn.BatchNorm3d),
+}
+
+
+class DCGAN(Variant):
+    """Two phases a step: the generator against binary cross-entropy in its non-saturating form, then the discriminator.
+
+    The generator's batch norm uses the batch's own statistics in training and its running ones when sampling (eval mode).
+    """
+
+    OPTIONS = DCGANOptions
+    options: DCGANOptions
+
+    def __init__(self, options: DCGANOptions, shape: ImageShape, batch: int):
+        super().__init__(options, shape, batch)
+        pyramid = Pyramid.of(shape.size)
+        self.generator = Generator(pyramid, shape.channels, options.z_dim, self.labels, options.channels)
+        self.discriminator = Discriminator(pyramid, shape.channels + self.labels, options.channels)
+        self.apply(_initialise)
+
+    def phases(self) -> tuple[Phase, ...]:
+        return Phase("G", "G"), Phase("D", "D")
+
+    def networks(self) -> dict[str, nn.Module]:
+        return {"G": self.generator, "D": self.discriminator}
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        settings = {"lr": self.options.lr, "betas": (self.options.beta1, 0.999)}
+        return {name: torch.optim.Adam(network.parameters(), **settings) for name, network in self.networks().items()}
+
+    def loss(self, phase: str, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        if phase == "G":
+            fake = self._judge(self._generate(batch), batch.labels)
+            loss = nonsaturating_generator(fake)
+            return loss, {"loss/G": loss.detach(), "logits/fake": fake.detach().mean()}
+        with torch.no_grad():
+            images = self._generate(batch)
+        fake = self._judge(images, batch.labels)
+        real = self._judge(mirrored(batch.real) if self.options.xflip else batch.real, batch.labels)
+        loss = logistic_discriminator(real, fake)
+        return loss, {"loss/D": loss.detach(), "logits/real": real.detach().mean()}
+
+    def ema_beta(self, seen: int) -> float:
+        return half_life_beta(self.batch, self.options.ema_kimg * 1000)
+
+    @staticmethod
+    def sample(generator: nn.Module, z: Tensor, labels: Tensor, truncation: float = 1.0) -> Tensor:
+        """As `Variant.sample`; truncation scales the latent towards the centre of its distribution."""
+        return generator(z * truncation, labels)
+
+    def _generate(self, batch: Batch) -> Tensor:
+        z = torch.randn(len(batch.real), self.options.z_dim, device=batch.real.device)
+        return self.generator(z, batch.labels)
+
+    def _judge(self, images: Tensor, labels: Tensor) -> Tensor:
+        if self.labels:
+            planes = labels.reshape(*labels.shape, *[1] * (images.ndim - 2))
+            images = torch.cat([images, planes.expand(-1, -1, *images.shape[2:])], dim=1)
+        return self.discriminator(images)
+
+
+class Generator(nn.Module):
+    """z [N, z_dim] and labels [N, labels] -> images [N, channels, *size] in [-1, 1]."""
+
+    def __init__(self, pyramid: Pyramid, channels: int, z_dim: int, labels: int, width: int):
+        """width: feature maps of the layer next to the image."""
+        super().__init__()
+        self.labels = labels
+        _, up, norm = LAYERS[len(pyramid.grid)]
+        widths = _widths(pyramid, width)[::-1]
+        layers = [up(z_dim + labels, widths[0], pyramid.grid, bias=False), norm(widths[0]), nn.ReLU()]
+        for wide, narrow in itertools.pairwise(widths):
+            layers += [up(wide, narrow, 4, 2, 1, bias=False), norm(narrow), nn.ReLU()]
+        self.layers = nn.Sequential(*layers, up(width, channels, 4, 2, 1), nn.Tanh())
+        self.dims = len(pyramid.grid)
+
+    def forward(self, z: Tensor, labels: Tensor) -> Tensor:
+        x = torch.cat([z, labels], dim=1) if self.labels else z
+        return self.layers(x.reshape(*x.shape, *[1] * self.dims))
+
+
+class Discriminator(nn.Module):
+    """Images [N, channels, *size] -> logits [N, 1], high for real. It always normalises by the batch's own statistics."""
+
+    def __init__(self, pyramid: Pyramid, channels: int, width: int):
+        """width: feature maps of the layer next to the image."""
+        super().__init__()
+        down, _, norm = LAYERS[len(pyramid.grid)]
+        widths = _widths(pyramid, width)
+        layers = [down(channels, width, 4, 2, 1), nn.LeakyReLU(0.2)]
+        for narrow, wide in itertools.pairwise(widths):
+            layers += [
+                down(narrow, wide, 4, 2, 1, bias=False),
+                norm(wide, track_running_stats=False),
+                nn.LeakyReLU(0.2),
+            ]
+        self.layers = nn.Sequential(*layers, down(widths[-1], 1, pyramid.grid))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.layers(images).flatten(1)
+
+
+def _widths(pyramid: Pyramid, width: int) -> list[int]:
+    """Feature maps of the layers from the image's half resolution to the grid."""
+    return [width * min(2**depth, WIDEST) for depth in range(pyramid.doublings)]
+
+
+def _initialise(module: nn.Module) -> None:
+    """Weights N(0, 0.02), scales of batch norm N(1, 0.02), biases 0 (Radford et al. 2016, section 4)."""
+    for name, parameter in module.named_parameters(recurse=False):
+        if name == "bias":
+            nn.init.zeros_(parameter)
+        else:
+            nn.init.normal_(parameter, 1.0 if parameter.ndim == 1 else 0.0, 0.02)

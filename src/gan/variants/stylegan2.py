@@ -1,0 +1,154 @@
+"""StyleGAN2 (Karras et al. 2020b), with adaptive discriminator augmentation if asked for (ADA, Karras et al. 2020a).
+
+Fake images are conditioned on the labels of the batch of real ones, so both have the same distribution of labels.
+Nothing here reads a value back from the device: a step is the same sequence of operations whatever the numbers are.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from gan import objectives
+from gan.augment import PRESETS, AdaController, AugmentPipe
+from gan.nn import Discriminator, Generator
+from gan.variants.base import Batch, ImageShape, Phase, Variant, half_life_beta, mirrored
+from gan.variants.options import StyleGAN2Options
+
+
+class StyleGAN2(Variant):
+    """Phases G, Gpl (path length), D, Dr1 (R1); the two penalties run every ``pl_every`` and ``r1_every`` steps.
+
+    Lazy regularisation: a penalty that runs every k steps is multiplied by k, and its network's learning rate and betas
+    become lr k / (k + 1) and beta^(k / (k + 1)), so that the sum over steps is that of a penalty that always runs
+    (Karras et al. 2020b, section 3.1).
+    """
+
+    OPTIONS = StyleGAN2Options
+    options: StyleGAN2Options
+    generator: Generator
+    path_length_mean: Tensor
+
+    def __init__(self, options: StyleGAN2Options, shape: ImageShape, batch: int):
+        super().__init__(options, shape, batch)
+        width = {"channel_base": options.channel_base, "channel_max": options.channel_max}
+        depth = options.mapping_layers
+        self.generator = Generator(
+            shape.size,
+            shape.channels,
+            self.labels,
+            z_dim=options.z_dim,
+            w_dim=options.w_dim,
+            mapping_layers=depth,
+            **width,
+        )
+        self.discriminator = Discriminator(
+            shape.size, shape.channels, self.labels, mbstd_group=options.mbstd_group, mapping_layers=depth, **width
+        )
+        self.register_buffer("path_length_mean", torch.zeros([]))
+        self.augment = AugmentPipe(PRESETS[options.augment]) if options.augment != "none" else None
+        self.controller = self._controller()
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def phases(self) -> tuple[Phase, ...]:
+        options = self.options
+        path_length = [Phase("Gpl", "G", options.pl_every)] if options.pl_weight else []
+        r1 = [Phase("Dr1", "D", options.r1_every)] if self.r1_gamma else []
+        return Phase("G", "G"), *path_length, Phase("D", "D"), *r1
+
+    def networks(self) -> dict[str, nn.Module]:
+        return {"G": self.generator, "D": self.discriminator}
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        lazy = {
+            phase.trains: phase.every / (phase.every + 1) for phase in self.phases() if phase.name in ("Gpl", "Dr1")
+        }
+        return {name: self._adam(network, lazy.get(name, 1.0)) for name, network in self.networks().items()}
+
+    def loss(self, phase: str, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        losses = {"G": self._loss_g, "Gpl": self._loss_path_length, "D": self._loss_d, "Dr1": self._loss_r1}
+        return losses[phase](batch)
+
+    def ema_beta(self, seen: int) -> float:
+        kimg = self.batch * 10 / 32 if self.options.ema_kimg is None else self.options.ema_kimg
+        images = kimg * 1000
+        if self.options.ema_rampup is not None:
+            images = min(images, seen * self.options.ema_rampup)
+        return half_life_beta(self.batch, images)
+
+    def end_step(self, step: int) -> dict[str, Tensor]:
+        if (step + 1) % self.controller.interval:
+            return {}
+        self.controller.adjust()
+        return {"ada/rt": self.controller.rt.clone(), "ada/p": self.controller.p.clone()}
+
+    @staticmethod
+    def sample(generator: nn.Module, z: Tensor, labels: Tensor, truncation: float = 1.0) -> Tensor:
+        return generator(z, labels, truncation)
+
+    @property
+    def r1_gamma(self) -> float:
+        """Weight of R1: the option, or the published heuristic 0.0002 * pixels / batch (Karras et al. 2020a)."""
+        if self.options.r1_gamma is not None:
+            return self.options.r1_gamma
+        return 0.0002 * math.prod(self.shape.size) / self.batch
+
+    def _loss_g(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        ws = self._styles(batch.labels, track=True)
+        fake = self._judge(self.generator.synthesis(ws), batch.labels)
+        loss = objectives.nonsaturating_generator(fake)
+        return loss, {"loss/G": loss.detach(), "logits/fake": fake.detach().mean()}
+
+    def _loss_path_length(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """On half of the batch, which is enough and half the cost (Karras et al. 2020b, appendix B)."""
+        ws = self._styles(batch.labels[: max(1, len(batch.labels) // 2)])
+        lengths = objectives.path_lengths(self.generator.synthesis(ws), ws)
+        penalty, mean = objectives.path_length_penalty(lengths, self.path_length_mean)
+        self.path_length_mean.copy_(mean)
+        return penalty * (self.options.pl_weight * self.options.pl_every), {"loss/pl": penalty.detach()}
+
+    def _loss_d(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        with torch.no_grad():
+            images = self.generator.synthesis(self._styles(batch.labels))
+        fake = self._judge(images, batch.labels)
+        real = self._judge(self._real(batch), batch.labels)
+        self.controller.update(real)
+        loss = objectives.logistic_discriminator(real, fake)
+        return loss, {"loss/D": loss.detach(), "logits/real": real.detach().mean()}
+
+    def _loss_r1(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """The gradient is taken at the images before their augmentation."""
+        images = self._real(batch).detach().requires_grad_()
+        penalty = objectives.r1_penalty(self._judge(images, batch.labels), images)
+        return penalty * (self.r1_gamma / 2 * self.options.r1_every), {"loss/r1": penalty.detach()}
+
+    def _styles(self, labels: Tensor, *, track: bool = False) -> Tensor:
+        """ws [N, layers, w_dim] of new latents for labels [N, labels], some of them mixed of two latents."""
+        z = torch.randn(2, len(labels), self.options.z_dim, device=labels.device)
+        w = self.generator.mapping(z[0], labels)
+        if track:
+            self.generator.mapping.track(w)
+        if not self.options.style_mixing:
+            return self.generator.broadcast(w)
+        return self.generator.mix(w, self.generator.mapping(z[1], labels), self.options.style_mixing)
+
+    def _real(self, batch: Batch) -> Tensor:
+        return mirrored(batch.real) if self.options.xflip else batch.real
+
+    def _judge(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Logits of images, augmented first where the variant does so."""
+        if self.augment is not None:
+            images = self.augment(images, self.controller.p)
+        return self.discriminator(images, labels)
+
+    def _controller(self) -> AdaController:
+        """Of the augmentation; without one, or with a fixed p, it only measures r_t: p would take forever to move."""
+        options = self.options
+        adaptive = self.augment is not None and options.ada_p is None
+        p = options.ada_p or 0.0 if self.augment is not None else 0.0
+        return AdaController(self.batch, options.ada_target, options.ada_kimg if adaptive else math.inf, p=p)
+
+    def _adam(self, network: nn.Module, lazy: float) -> torch.optim.Adam:
+        return torch.optim.Adam(
+            network.parameters(), lr=self.options.lr * lazy, betas=(0.0, 0.99**lazy), eps=1e-8, fused=True
+        )
