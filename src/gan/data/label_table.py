@@ -27,11 +27,11 @@ def read_labels(rule: dict[str, str], subjects: set[str], root: Path) -> dict[st
         if column not in table.columns:
             raise GanError(f"{path}: no column '{column}'; it has {', '.join(map(str, table.columns))}")
     names = table[rule["subject"]].str.strip()
-    pairs = pd.DataFrame({"subject": names, "label": table[rule["label"]].str.strip()}).dropna().drop_duplicates()
-    pairs = pairs[pairs["subject"].isin(sorted(subjects)) & (pairs["label"] != "")]
-    if double := sorted(pairs.loc[pairs.duplicated(subset=["subject"]), "subject"]):
-        raise GanError(f"{path}: two labels for subject {double[0]}; keep one")
-    labels = dict(zip(pairs["subject"], pairs["label"], strict=True))
+    pairs = pd.DataFrame({"subject": names, "label": table[rule["label"]].str.strip()}).dropna()
+    labels: dict[str, str] = {}
+    for subject, label in pairs.itertuples(index=False):
+        if subject in subjects and labels.setdefault(subject, label) != label:
+            raise GanError(f"{path}: two labels for subject {subject}, {labels[subject]} and {label}; keep one")
     if missing := sorted(subjects - labels.keys()):
         more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
         raise GanError(

@@ -3,18 +3,15 @@
 Written as a BraTS tree, so that it goes the way of real data. No scan of a person went into it.
 """
 
-import sys
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from tqdm import tqdm
 
 from gan.data import phantom_anatomy, phantom_signal
 from gan.data.phantom_shapes import Grid, smooth_field
+from gan.data.pool import ordered
 from gan.errors import GanError
 
 CLASSES = ("95_Glioma", "51_OtherNeoplasms")  # folders of BraTS-Africa; here: high grade, low grade
@@ -37,15 +34,8 @@ def write_phantom(
     _check(subjects, matrix, spacing, tumours)
     make = partial(write_subject, Path(folder), matrix=matrix, spacing=spacing, tumours=tumours, seed=seed)
     numbers = range(1, subjects + 1)
-    with tqdm(total=subjects, desc="phantom", unit="head", file=sys.stderr) as bar:
-        if workers <= 1:
-            for number in numbers:
-                make(number)
-                bar.update()
-            return
-        with ProcessPoolExecutor(min(workers, subjects), mp_context=get_context("spawn")) as pool:
-            for _ in pool.map(make, numbers):
-                bar.update()
+    for _ in ordered(make, numbers, workers=workers, label="phantom"):
+        pass
 
 
 def _check(subjects: int, matrix: int, spacing: float, tumours: float) -> None:
@@ -99,13 +89,11 @@ def images(grid: Grid, fractions: dict[str, np.ndarray], rng: np.random.Generato
         for name, t in ((name, phantom_signal.TISSUES[name]) for name in names)
     }
     table = phantom_signal.signals(tissues)
-    stack = np.stack([fractions[name].ravel() for name in names])
     mottle = 1 + np.float32(0.025) * smooth_field(rng, grid.axes, 7)
     result = {}
     for contrast, signal in table.items():
-        weights = np.array([signal[name] for name in names], np.float32)
         bias = np.exp(np.float32(0.1) * smooth_field(rng, grid.axes, 70))
-        image = (weights @ stack).reshape(bias.shape) * bias * mottle
+        image = sum(np.float32(signal[name]) * fraction for name, fraction in fractions.items()) * bias * mottle
         sigma = np.float32(signal["white"] * rng.uniform(0.02, 0.035))
         noise = rng.standard_normal((2, *image.shape), np.float32) * sigma
         magnitude = np.sqrt((image + noise[0]) ** 2 + noise[1] ** 2)

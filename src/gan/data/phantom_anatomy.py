@@ -99,7 +99,7 @@ def tissue_fractions(
     layers += _hindbrain(grid, points, cerebellum, stem, rng)
     layers += _deep_structures(grid, points, pial, anatomy)
     if tumour is not None:
-        layers += _lesion(grid, points, tumour, grey, white, rng)
+        layers += _lesion(grid, points, tumour, brain, grey, white, rng)
     return _flatten(layers)
 
 
@@ -119,8 +119,9 @@ def _brain(points: list[Volume]) -> tuple[Volume, Volume, Volume]:
     x, y, z = points
     side = np.abs(x)
     ball = ellipsoid(points, (0, 0, 0), CEREBRUM)
-    # The base: the floor of the frontal lobes in front, the tentorium rising to the middle behind.
-    base = z + np.where(y > 0, 28 - np.float32(0.2) * y, 26 + np.float32(0.05) * y)
+    # The base: in front the floor of the frontal lobes, vaulted over the orbits; behind the tentorium.
+    roof = 7 * np.exp(-(((side - 27) / 14) ** 2)) * np.clip(y / 30, 0, 1)
+    base = z - roof + np.where(y > 0, 26 - np.float32(0.16) * y, 26 + np.float32(0.05) * y)
     temporal = ellipsoid((side, y, z), (41, 4, -25), (20, 41, 20))
     cerebrum = join(cut(ball, base, 8), temporal, 6)
     cerebellum = join(
@@ -267,7 +268,13 @@ def _hindbrain(grid: Grid, points: list[Volume], cerebellum: Volume, stem: Volum
 
 
 def _lesion(
-    grid: Grid, points: list[Volume], tumour: Tumour, grey: Volume, white: Volume, rng: np.random.Generator
+    grid: Grid,
+    points: list[Volume],
+    tumour: Tumour,
+    brain: Volume,
+    grey: Volume,
+    white: Volume,
+    rng: np.random.Generator,
 ) -> Layers:
     """Oedema that keeps to the white matter, and the tumour: a ring around a core, or a mass with few bright specks."""
     rough = smooth_field(rng, grid.axes, 9)
@@ -277,13 +284,14 @@ def _lesion(
     width = np.float32(11 if tumour.high else 4)
     oedema = grid.fraction((mass + width + spread * np.float32(0.45) * width) * np.float32(0.4))
     layers: Layers = [("oedema", oedema * (np.float32(0.92) * white + np.float32(0.15) * (grey - white)))]
-    body = grid.fraction(mass) * grey
+    hemisphere = grid.fraction(np.minimum(brain, np.abs(points[0]) - 1))  # the mass closes the sulci that it meets
+    body = grid.fraction(mass) * hemisphere
     if tumour.high:
         wall = np.float32(0.1 * tumour.radius + 1.4) + spread * np.float32(0.8)
-        layers += [("rim", body), ("necrosis", grid.fraction(mass - np.maximum(wall, np.float32(1.2))) * grey)]
+        layers += [("rim", body), ("necrosis", grid.fraction(mass - np.maximum(wall, np.float32(1.2))) * hemisphere)]
     else:
         specks = np.clip(rough - np.float32(1.2), 0, 1) * grid.fraction(mass - 2)
-        layers += [("tumour", body), ("rim", specks * grey)]
+        layers += [("tumour", body), ("rim", specks * hemisphere)]
     return layers
 
 
