@@ -35,7 +35,7 @@ class Batch(NamedTuple):
 
 
 class Phase(NamedTuple):
-    """One backward pass and optimizer step: the network it trains (a key of ``optimizers``), and every how many steps."""
+    """One backward pass and optimizer step: the network it trains (a key of ``networks``), every how many steps."""
 
     name: str
     trains: str

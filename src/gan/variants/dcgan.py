@@ -25,7 +25,7 @@ LAYERS: dict[int, tuple[Any, Any, Any]] = {  # by spatial dimensions: halve, dou
 class DCGAN(Variant):
     """Two phases a step: the generator against binary cross-entropy in its non-saturating form, then the discriminator.
 
-    The generator's batch norm uses the batch's own statistics in training and its running ones when sampling (eval mode).
+    The generator's batch norm uses the batch's own statistics in training and running ones when sampling (eval mode).
     """
 
     OPTIONS = DCGANOptions
@@ -100,7 +100,7 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Images [N, channels, *size] -> logits [N, 1], high for real. It always normalises by the batch's own statistics."""
+    """Images [N, channels, *size] -> logits [N, 1], high for real. Batch norm is by the batch's own statistics."""
 
     def __init__(self, pyramid: Pyramid, channels: int, width: int):
         """width: feature maps of the layer next to the image."""
