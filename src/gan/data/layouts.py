@@ -84,15 +84,15 @@ def _wanted(row: Row) -> list[str]:
 
 def _complete(everything: list[Found], row: Row) -> list[Found]:
     """The wanted volumes in order, after checking that each subject has each of them once."""
+    wanted = _wanted(row)
     subjects: dict[str, dict[str, Found]] = defaultdict(dict)
     for item in everything:
         other = subjects[item.subject].setdefault(item.contrast, item)
-        if other is not item:
+        if other is not item and item.contrast in wanted:
             raise GanError(
                 f"subject {item.subject}: two volumes for contrast {item.contrast}: {other.path} and {item.path}; "
                 "remove one, or make the pattern narrower"
             )
-    wanted = _wanted(row)
     for subject, contrasts in sorted(subjects.items()):
         for contrast in wanted:
             if contrast not in contrasts:
@@ -151,11 +151,11 @@ def _chaos(row: Row, root: Path) -> list[Found]:
 
 
 def _ixi(row: Row, root: Path) -> list[Found]:
-    """``IXI012-HH-1211_T1.nii.gz`` at any depth: subject IXI012, contrast t1 (t2, pd, mra) in the row's spelling."""
+    """``IXI012-HH-1211-T1.nii.gz`` at any depth: subject IXI012, contrast t1 (t2, pd, mra) in the row's spelling."""
     spelling = {contrast.lower(): contrast for contrast in _wanted(row)}
     found = []
     for path in files_below(root):
-        if match := re.fullmatch(r"(?:.*/)?(IXI\d+)-[^/]*_([^/_]+)\.nii(\.gz)?", path):
+        if match := re.fullmatch(r"(?:.*/)?(IXI\d+)-[^/]*[-_]([^/_-]+)\.nii(\.gz)?", path):
             contrast = match[2].lower()
             found.append(Found(match[1], spelling.get(contrast, contrast), root / path))
     return found
@@ -165,9 +165,7 @@ def _by_pattern(row: Row, root: Path, paths: Iterable[str]) -> list[Found]:
     """Paths that match the row's pattern, or the pattern of each contrast."""
     pattern, wanted = row["pattern"], _wanted(row)
     if not pattern:
-        raise GanError(
-            f"layout {row['layout']}: the key pattern is missing, for example '{{subject}}_{{contrast}}.nii.gz'"
-        )
+        raise GanError(f"layout {row['layout']}: it needs a pattern, such as '{{subject}}_{{contrast}}.nii.gz'")
     if isinstance(pattern, dict):
         if missing := [contrast for contrast in wanted if contrast not in pattern]:
             raise GanError(f"pattern: no entry for {', '.join(missing)}; give a pattern for each contrast and the mask")
@@ -285,6 +283,6 @@ LAYOUTS: dict[str, Callable[[Row, Path], list[Found]]] = {
 EXPECTED = {
     "brats": "<class>/<case>/<case>-<contrast>.nii.gz",
     "chaos": "MR/<id>/T1DUAL/DICOM_anon/InPhase",
-    "ixi": "IXI012-HH-1211_T1.nii.gz",
+    "ixi": "IXI012-HH-1211-T1.nii.gz",
     "images": "train/<class>/*.png, test/<class>/*.png",
 }
