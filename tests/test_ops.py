@@ -31,7 +31,7 @@ def upfirdn_by_definition(x: Tensor, taps: Tensor, up: int, down: int, padding: 
         stuffed[..., ::up] = x
         z = F.pad(stuffed, padding)
         count = (z.shape[-1] - k) // down + 1
-        rows = [sum(taps[j] * z[..., m * down + k - 1 - j] for j in range(k)) for m in range(count)]
+        rows = [torch.stack([taps[j] * z[..., m * down + k - 1 - j] for j in range(k)]).sum(0) for m in range(count)]
         x = torch.stack(rows, -1).movedim(-1, axis)
     return x * gain
 

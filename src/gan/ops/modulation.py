@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gan.ops.precision import own_dtype
 from gan.ops.resample import upfirdn
 
 _CONV = {4: F.conv2d, 5: F.conv3d}
@@ -21,7 +22,7 @@ def demodulation(weight: Tensor, styles: Tensor, eps: float = 1e-8) -> Tensor:
     """
     dtype = torch.promote_types(torch.promote_types(weight.dtype, styles.dtype), torch.float32)
     power = weight.to(dtype).square().flatten(2).sum(2)
-    with torch.autocast(styles.device.type, enabled=False):
+    with own_dtype(styles):
         return (styles.to(dtype).square() @ power.t() + eps).rsqrt()
 
 

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gan.ops.precision import own_dtype
+
 Padding = int | tuple[int, int]
 
 
@@ -89,7 +91,7 @@ def _reference(x: Tensor, taps: Tensor, up: int, down: int, padding: tuple, gain
     """Depthwise convolutions; all axes at once for short filters, else axis by axis."""
     axes = range(x.ndim - 2)
     groups = [tuple(axes)] if taps.numel() ** len(axes) <= 16 else [(axis,) for axis in axes]
-    with torch.autocast(x.device.type, enabled=False):  # the dtype of x decides: bf16 filters ring on float32 images
+    with own_dtype(x):
         for group in groups:
             x = _filter(x, taps, up, down, padding, group, gain)
             gain = 1.0
