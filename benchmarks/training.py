@@ -5,8 +5,8 @@
 
 Cost = (G + Gpl / 4 + D + Dr1 / 16) * 1000 / batch, each phase with its backward pass and optimizer step, in float32;
 median of the repeats after one warm-up; process CPU time on a CPU, wall time between synchronisations on a GPU. The
-peer is a checkout of NVlabs/stylegan2-ada-pytorch that lies anywhere: its phases run in turn with ours, with networks of
-the same parameters, the same batch and the same augmentation at the same probability.
+peer is a checkout of NVlabs/stylegan2-ada-pytorch, wherever it lies: its phases run in turn with ours, with networks
+of the same parameters, the same batch and the same augmentation at the same probability.
 """
 
 import argparse

@@ -36,7 +36,7 @@ class Generator(nn.Module):
         return w[:, None].expand(-1, self.synthesis.layers, -1)
 
     def mix(self, w: Tensor, other: Tensor, probability: float) -> Tensor:
-        """ws [N, layers, w_dim]: a part ``probability`` of the samples is ``other`` from a random layer on (style mixing).
+        """ws [N, layers, w_dim]: a part ``probability`` of the samples is ``other`` from a random layer on.
 
         The crossover is drawn for each sample, uniformly from 1 to layers - 1, on the device of ``w``.
         """

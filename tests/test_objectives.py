@@ -1,0 +1,79 @@
+"""Losses and penalties against closed forms."""
+
+import math
+
+import pytest
+import torch
+
+from gan import objectives
+
+torch.manual_seed(0)
+
+
+def test_losses_at_zero_logits_are_log_two():
+    zero = torch.zeros(4, 1)
+    assert objectives.nonsaturating_generator(zero).item() == pytest.approx(math.log(2))
+    assert objectives.logistic_discriminator(zero, zero).item() == pytest.approx(2 * math.log(2))
+
+
+def test_losses_are_the_binary_cross_entropies():
+    real, fake = torch.randn(6, 1), torch.randn(6, 1)
+    cross = torch.nn.functional.binary_cross_entropy_with_logits
+    expected = cross(real, torch.ones(6, 1)) + cross(fake, torch.zeros(6, 1))
+    torch.testing.assert_close(objectives.logistic_discriminator(real, fake), expected)
+    torch.testing.assert_close(objectives.nonsaturating_generator(fake), cross(fake, torch.ones(6, 1)))
+
+
+def test_the_discriminator_wants_real_high_and_fake_low():
+    high, low = torch.full([2, 1], 3.0), torch.full([2, 1], -3.0)
+    assert objectives.logistic_discriminator(high, low) < objectives.logistic_discriminator(low, high)
+    assert objectives.nonsaturating_generator(high) < objectives.nonsaturating_generator(low)
+
+
+@pytest.mark.parametrize("size", [(5, 3), (2, 3, 4)])
+def test_r1_of_a_quadratic_form(size):
+    """D(x) = a |x|^2 / 2 has |grad D|^2 = a^2 |x|^2, and d/da of its mean is 2 a mean |x|^2."""
+    images = torch.randn(3, 2, *size, dtype=torch.float64, requires_grad=True)
+    a = torch.tensor(1.7, dtype=torch.float64, requires_grad=True)
+    logits = (a * images.square().flatten(1).sum(1) / 2)[:, None]
+    penalty = objectives.r1_penalty(logits, images)
+    mean = images.detach().square().flatten(1).sum(1).mean()
+    assert penalty.item() == pytest.approx((a.item() ** 2 * mean).item(), rel=1e-6)
+    (slope,) = torch.autograd.grad(penalty, a)
+    assert slope.item() == pytest.approx((2 * a.item() * mean).item(), rel=1e-6)
+
+
+def test_path_length_of_a_linear_generator():
+    """images = A w: E |A^T y|^2 = |A|_F^2 / pixels, whatever w is."""
+    torch.manual_seed(0)
+    pixels, dims, count = 16, 6, 20000
+    matrix = torch.randn(pixels, dims)
+    ws = torch.randn(count, 1, dims, requires_grad=True)
+    lengths = objectives.path_lengths((ws @ matrix.t()).reshape(count, 1, 4, 4), ws)
+    assert lengths.shape == (count,)
+    expected = matrix.square().sum() / pixels
+    torch.testing.assert_close(lengths.square().mean(), expected, rtol=0.02, atol=0)
+
+
+def test_path_length_averages_over_the_layers():
+    """A w that enters by one of four layers counts a quarter of one that the image sees alone."""
+    torch.manual_seed(0)
+    matrix = torch.randn(16, 6)
+
+    def lengths(layers):
+        torch.manual_seed(1)
+        ws = torch.randn(8, layers, 6).requires_grad_()
+        torch.manual_seed(2)
+        return objectives.path_lengths((ws[:, 0] @ matrix.t()).reshape(8, 1, 4, 4), ws)
+
+    torch.testing.assert_close(lengths(4), lengths(1) / 2)
+
+
+def test_path_length_penalty_and_its_running_mean():
+    lengths = torch.tensor([1.0, 3.0], requires_grad=True)
+    penalty, mean = objectives.path_length_penalty(lengths, torch.tensor(0.0))
+    assert mean.item() == pytest.approx(0.02)
+    assert penalty.item() == pytest.approx((0.98**2 + 2.98**2) / 2)
+    (slope,) = torch.autograd.grad(penalty, lengths)
+    torch.testing.assert_close(slope, torch.tensor([0.98, 2.98]), msg="the mean takes no part in the gradient")
+    assert not mean.requires_grad
