@@ -1,4 +1,4 @@
-"""Opening an MLflow store: a local SQLite file that is whole or absent, or a server that answers or is given up soon."""
+"""Opening an MLflow store: a local SQLite file that is whole or absent, or a server, given up soon when silent."""
 
 import contextlib
 import fcntl
@@ -45,6 +45,8 @@ def connect(uri: str | None, folder: Path) -> MlflowClient:
             _create(path)
         _check_writable(path)
         uri = f"sqlite:///{path}"
+        # MLflow keeps connections open by address: without this a store that was deleted meanwhile would be written on.
+        SqlAlchemyStore(uri, str(path.parent / ARTIFACTS)).engine.dispose()
     elif uri.startswith(("http://", "https://")):
         _check_answers(uri)
     return MlflowClient(tracking_uri=uri)

@@ -1,4 +1,4 @@
-"""A cell's files as MLflow points. Every value, step and timestamp comes from the files: the same files, the same points.
+"""A cell's files as MLflow points. Every value, step and timestamp comes from the files: same files, same points.
 
 MLflow keeps one of several points that agree in name, step, timestamp and value, so publishing twice adds nothing.
 """
@@ -93,7 +93,8 @@ def final(cell: CellFiles) -> list[Metric]:
     points = []
     for row in _finite(result.get("scores") or []):
         points.append(Metric(names.final(row), round(row["value"], 6), time, 0))
-        for kind in ("low", "high", "floor", "relative"):
+        kinds = ("low", "high", "floor", "relative") if row.get("contrast") in (None, names.WHOLE) else ()
+        for kind in kinds:
             if isinstance(row.get(kind), int | float) and math.isfinite(row[kind]):
                 points.append(Metric(names.final(row, kind), round(row[kind], 6), time, 0))
     kimg = (result.get("snapshot") or {}).get("kimg")

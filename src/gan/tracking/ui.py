@@ -46,7 +46,8 @@ def serve(folder: Path, port: int) -> int:
 def command(path: Path, port: int) -> list[str]:
     """The server's command line: one worker, bound to this machine, files served from beside the store."""
     store = ["--backend-store-uri", f"sqlite:///{path}", "--artifacts-destination", str(path.parent / stores.ARTIFACTS)]
-    return [sys.executable, "-m", "mlflow", "server", *store, "--host", HOST, "--port", str(port), "--workers", "1"]
+    quiet = ["--workers", "1", "--uvicorn-opts", "--log-level warning"]
+    return [sys.executable, "-m", "mlflow", "server", *store, "--host", HOST, "--port", str(port), *quiet]
 
 
 def environment() -> dict[str, str]:

@@ -34,11 +34,15 @@ def save(client: MlflowClient, experiment_id: str, *, lead: str, lower: bool, cu
     """
     base = _base(lead, lower)
     charts = {"compareRunCharts": _charts(lead, curves, kimg), "compareRunSections": _sections()}
+    means = {  # MLflow shows no images for groups of runs
+        "compareRunCharts": [chart for chart in charts["compareRunCharts"] if chart["type"] != "IMAGE"],
+        "compareRunSections": [section for section in charts["compareRunSections"] if section["uuid"] != "samples"],
+    }
     group = {"aggregateFunction": "average", "groupByKeys": [{"groupByData": "variant", "mode": "param"}]}
     views = {
         LEADERBOARD: ("1 Leaderboard", base),
         CURVES: ("2 Curves and samples", {**base, **charts}),
-        MEANS: ("3 Mean over seeds", {**base, **charts, "groupBy": group}),
+        MEANS: ("3 Mean over seeds", {**base, **means, "groupBy": group}),
     }
     tags = client.get_experiment(experiment_id).tags
     for key, (name, state) in views.items():
@@ -67,7 +71,8 @@ def _base(lead: str, lower: bool) -> dict[str, Any]:
     return {
         **{"searchFilter": 'tags.superseded = "false"', "orderByKey": f"metrics.`{lead}`", "orderByAsc": lower},
         **{"startTime": "ALL", "lifecycleFilter": "Active", "datasetsFilter": [], "modelVersionFilter": "All Runs"},
-        **{"selectedColumns": [*shown, "params.`variant`", "params.`seed`"], "columnOrder": [], "columnWidths": {}},
+        **{"selectedColumns": [*shown, "params.`variant`", "params.`seed`"], "columnOrder": []},
+        "columnWidths": {},
         **{"runsHiddenMode": "FIRST_20_RUNS", "viewMaximized": False, "runListHidden": False},
         **{"isAccordionReordered": True, "useGroupedValuesInCharts": True, "hideEmptyCharts": True, "groupBy": None},
         **{
@@ -90,9 +95,12 @@ def _charts(lead: str, curves: Sequence[str], kimg: int) -> list[dict[str, Any]]
 
 
 def _sections() -> list[dict[str, Any]]:
-    rows = (("scores", "Scores", 2), ("samples", "Samples", 1), ("training", "Training", 3))
+    rows = (("scores", "Scores", 2, 360), ("samples", "Samples", 1, 800), ("training", "Training", 3, 360))
     flags = {"display": True, "isReordered": True, "deleted": False, "isGenerated": False}
-    return [{"uuid": key, "name": name, "columns": columns, "cardHeight": 360, **flags} for key, name, columns in rows]
+    return [
+        {"uuid": key, "name": name, "columns": columns, "cardHeight": height, **flags}
+        for key, name, columns, height in rows
+    ]
 
 
 def _chart(key: str, kind: str, section: str, **own: Any) -> dict[str, Any]:

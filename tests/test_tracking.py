@@ -1,0 +1,363 @@
+"""Publishing a study to MLflow: complete, idempotent, restorable, and never in the way of the study."""
+
+import json
+import os
+import shutil
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from fake_study import make_study, write
+
+from gan.cells import CellFiles
+from gan.errors import GanError
+from gan.tracking import client as stores
+from gan.tracking import names, points, publish, ui, views
+
+SMALL = {"stylegan2_ada": 0.012, "dcgan": 0.075}
+
+
+@pytest.fixture(scope="module")
+def empty_store(tmp_path_factory):
+    """An empty store: making one takes a second, so the tests copy it."""
+    folder = tmp_path_factory.mktemp("store")
+    stores.connect(None, folder)
+    return folder / stores.DATABASE
+
+
+@pytest.fixture
+def study(tmp_path, empty_store, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "results" / "demo"
+    cells = make_study(folder, variants=SMALL, seeds=2)
+    shutil.copy(empty_store, folder / stores.DATABASE)
+    return folder, cells
+
+
+def send(folder: Path, cells: list[CellFiles], uri: str | None = None):
+    return publish(cells, uri=uri, folder=folder, study="demo")
+
+
+def open_store(folder: Path):
+    return stores.MlflowClient(tracking_uri=f"sqlite:///{stores.database(folder)}")
+
+
+def runs_of(folder: Path, filter_string: str = "") -> dict:
+    """The runs of demo/phantom by name."""
+    client = open_store(folder)
+    experiment = client.get_experiment_by_name("demo/phantom")
+    return {run.info.run_name: run for run in client.search_runs([experiment.experiment_id], filter_string)}
+
+
+def counts(folder: Path) -> dict[str, int]:
+    """Everything that the store holds, counted: rows of the tables that publishing fills, and image files."""
+    with sqlite3.connect(stores.database(folder)) as connection:
+        tables = ("experiments", "runs", "metrics", "params", "tags", "experiment_tags")
+        found = {name: connection.execute(f"SELECT COUNT(*) FROM {name}").fetchone()[0] for name in tables}
+    return found | {"files": sum(path.is_file() for path in (folder / stores.ARTIFACTS).rglob("*"))}
+
+
+def test_publishes_everything_that_a_cell_says(study):
+    folder, cells = study
+    result = send(folder, cells)
+    assert result.ok, result.message
+    assert "\n" not in result.message
+    runs = runs_of(folder)
+    assert set(runs) == {"stylegan2_ada/s0", "stylegan2_ada/s1", "dcgan/s0", "dcgan/s1"}
+    run = runs["stylegan2_ada/s0"]
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["superseded"] == "false"
+    assert run.data.tags["run_key"] == json.loads((cells[0].folder / "scores.json").read_text())["run_key"]
+    wanted = {"variant": "stylegan2_ada", "seed": "0", "dataset": "phantom", "augment": "mri", "training.kimg": "40"}
+    assert wanted.items() <= run.data.params.items()
+    scores = json.loads((cells[0].folder / "scores.json").read_text())["scores"]
+    assert run.data.metrics["best/kd_indomain_n2000"] == pytest.approx(scores[0]["value"], abs=1e-6)
+    assert {"best/fd_indomain_n2000_t1c", "floor/kd_indomain_n2000", "cost/cpu_h", "ada/p"} <= set(run.data.metrics)
+    client = open_store(folder)
+    curve = client.get_metric_history(run.info.run_id, "kd_indomain/val_n500")
+    assert sorted(point.step for point in curve) == [0, 10, 20, 30, 40]
+    steps = [point.step for point in client.get_metric_history(run.info.run_id, "loss/G")]
+    assert sorted(steps) == list(range(41)), "one point for each kimg"
+    images = [item.path for item in client.list_artifacts(run.info.run_id, "images") if item.path.endswith(".png")]
+    assert len(images) == 5
+    assert not (Path.cwd() / "mlruns").exists()
+
+
+def test_publishing_twice_adds_nothing(study):
+    folder, cells = study
+    send(folder, cells)
+    before = counts(folder)
+    assert send(folder, cells).points == 0
+    assert counts(folder) == before
+    shutil.rmtree(folder / stores.STATE)
+    assert send(folder, cells).ok
+    assert counts(folder) == before, "without its marks all is sent again, and MLflow keeps one of each"
+
+
+def test_a_deleted_store_comes_back_whole(study):
+    folder, cells = study
+    send(folder, cells)
+    before = counts(folder)
+    metrics = {name: run.data.metrics for name, run in runs_of(folder).items()}
+    stores.database(folder).unlink()
+    shutil.rmtree(folder / stores.ARTIFACTS)
+    assert send(folder, cells).ok
+    assert counts(folder) == before
+    assert {name: run.data.metrics for name, run in runs_of(folder).items()} == metrics
+    assert not list(folder.glob(".part-*"))
+
+
+def test_a_new_recipe_is_a_new_run_and_the_old_one_is_superseded(study):
+    folder, cells = study
+    send(folder, cells)
+    recipe = json.loads((cells[0].folder / "recipe.json").read_text())
+    old = runs_of(folder)["stylegan2_ada/s0"].info.run_id
+    recipe["variant"]["options"]["r1_gamma"] = 3.0
+    write(cells[0], "recipe.json", recipe)
+    send(folder, cells)
+    current = runs_of(folder, "tags.superseded = 'false'")
+    assert len(current) == 4
+    assert current["stylegan2_ada/s0"].info.run_id != old
+    assert current["stylegan2_ada/s0"].data.params["r1_gamma"] == "3.0"
+    assert open_store(folder).get_run(old).data.tags["superseded"] == "true"
+    recipe["variant"]["options"]["r1_gamma"] = None
+    write(cells[0], "recipe.json", recipe)
+    send(folder, cells)
+    assert runs_of(folder, "tags.superseded = 'false'")["stylegan2_ada/s0"].info.run_id == old
+
+
+@pytest.mark.parametrize(("event", "status"), [(None, "RUNNING"), ("collapse", "RUNNING"), ("diverged", "FAILED")])
+def test_status_of_an_unfinished_run(study, event, status):
+    folder, cells = study
+    for name in ("scores.json", "curve.json", "generator.pt"):
+        (cells[0].folder / name).unlink()
+    if event:
+        with open(cells[0].folder / "stats.jsonl", "a") as file:
+            file.write(json.dumps({"kimg": 40.0, "time": 1.0, "event": event, "message": "said"}) + "\n")
+    send(folder, cells)
+    run = runs_of(folder)["stylegan2_ada/s0"]
+    assert run.info.status == status
+    assert run.data.tags.get("events") == event
+
+
+def test_a_running_cell_is_published_up_to_its_checkpoint_and_then_on(study):
+    folder, cells = study
+    (cells[0].folder / "generator.pt").unlink()
+    path = cells[0].folder / "stats.jsonl"
+    whole = path.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:100]) + lines[100][:20])
+    send(folder, cells)
+    client, run = open_store(folder), runs_of(folder)["stylegan2_ada/s0"].info.run_id
+
+    def steps():
+        return sorted(point.step for point in client.get_metric_history(run, "loss/G"))
+
+    assert steps() == list(range(20)), "25 kimg are written, the last checkpoint was at 20; its kimg is not complete"
+    path.write_bytes(whole)
+    (cells[0].folder / "generator.pt").write_bytes(b"weights")
+    send(folder, cells)
+    assert steps() == list(range(41)), "no kimg twice"
+
+
+def test_statistics_that_are_not_finite_are_left_out(study):
+    _, cells = study
+    (cells[0].folder / "stats.jsonl").write_text(
+        '{"kimg": 1, "time": 1, "loss/G": NaN, "loss/D": 2.0}\nnot json\n[1]\n'
+    )
+    found = points.progress(cells[0], points.Progress(), float("inf"))
+    assert [(point.key, point.value, point.step) for point in found.points] == [("loss/D", 2.0, 1)]
+
+
+def test_long_runs_go_in_batches_of_a_thousand(study, monkeypatch):
+    folder, cells = study
+    lines = [json.dumps({"kimg": kimg, "time": kimg, "loss/G": 1.0, "loss/D": 0.5}) for kimg in range(1, 1301)]
+    (cells[0].folder / "stats.jsonl").write_text("\n".join(lines) + "\n")
+    assert send(folder, cells).ok
+    history = open_store(folder).get_metric_history(runs_of(folder)["stylegan2_ada/s0"].info.run_id, "loss/D")
+    assert len(history) == 1300
+
+
+def test_a_locked_store_is_reported_in_one_line(study, monkeypatch):
+    folder, cells = study
+    monkeypatch.setattr(stores, "LOCK_WAIT_S", 0.2)
+    held = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(stores.database(folder))], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    try:
+        assert held.stdout.readline() == b"held\n"
+        result = send(folder, cells)
+    finally:
+        held.communicate(b"\n")
+    assert not result.ok
+    assert "mlflow.db is locked by another program" in result.message
+    assert "\n" not in result.message
+    assert send(folder, cells).ok
+
+
+HOLD = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1])
+connection.execute("BEGIN EXCLUSIVE")
+print("held", flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_a_second_publisher_is_turned_away(study):
+    folder, cells = study
+    with stores.single_writer(folder):
+        result = send(folder, cells)
+    assert not result.ok
+    assert "another process is publishing" in result.message
+
+
+@pytest.mark.parametrize(
+    ("uri", "said"),
+    [
+        ("http://127.0.0.1:9", "http://127.0.0.1:9 does not answer"),
+        ("http://nowhere.invalid:5000", "does not answer"),
+        ("gopher://x", "not published"),
+    ],
+)
+def test_a_server_out_of_reach_is_reported_and_nothing_raised(study, uri, said):
+    folder, cells = study
+    result = send(folder, cells, uri)
+    assert not result.ok
+    assert said in result.message
+    assert "\n" not in result.message
+
+
+def test_a_broken_store_is_reported_with_the_remedy(study):
+    folder, cells = study
+    stores.database(folder).write_bytes(b"this is no database" * 100)
+    result = send(folder, cells)
+    assert not result.ok
+    assert "delete it and publish again" in result.message
+
+
+def test_a_cell_that_has_not_started_makes_no_run(study, tmp_path):
+    folder, cells = study
+    result = send(folder, [*cells, CellFiles("phantom", "future", 0, folder / "phantom" / "future" / "seed0")])
+    assert result.ok
+    assert "future/s0" not in runs_of(folder)
+
+
+def test_saved_views_decode_and_name_metrics_that_exist(study):
+    folder, cells = study
+    link = send(folder, cells).links[0]
+    client = open_store(folder)
+    experiment = client.get_experiment_by_name("demo/phantom")
+    tags = {
+        key.removeprefix(views.TAG): json.loads(value) for key, value in experiment.tags.items() if views.TAG in key
+    }
+    assert set(tags) == {views.LEADERBOARD, views.CURVES, views.MEANS}
+    assert link.endswith(f"viewStateShareKey={views.CURVES}")
+    assert f"/experiments/{experiment.experiment_id}/runs" in link
+    known = {f"metrics.`{name}`" for run in runs_of(folder).values() for name in run.data.metrics}
+    charted = set()
+    for value in tags.values():
+        state = views.unpack(value["state"])
+        assert state["orderByKey"] in known
+        assert state["orderByAsc"] is True
+        missing = {name for name in state["selectedColumns"] if name.startswith("metrics")} - known
+        assert not missing
+        sections = {section["uuid"] for section in state.get("compareRunSections", [])}
+        for chart in state.get("compareRunCharts", []):
+            assert chart["metricSectionId"] in sections
+            charted |= {f"metrics.`{chart['metricKey']}`"} if "metricKey" in chart else set()
+    assert charted <= known
+    assert {"metrics.`kd_indomain/val_n500`", "metrics.`best/kd_indomain_n2000`"} <= charted
+    assert views.unpack(tags[views.MEANS]["state"])["groupBy"]["groupByKeys"][0]["groupByData"] == "variant"
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"), [("loss/G", "loss/G"), ("a<b>", "a_b_"), ("t1 c:x", "t1 c:x"), ("Größe", "Gr__e")]
+)
+def test_names_that_mlflow_allows(name, wanted):
+    assert names.allowed(name) == wanted
+
+
+def test_scores_of_unlike_sizes_have_unlike_names():
+    row = {"metric": "fid", "contrast": "all", "split": "val", "n_fake": 500}
+    assert names.curve(row) == "fid/val_n500"
+    assert names.final({**row, "n_fake": 10000}) == "best/fid_n10000"
+    assert names.final({**row, "contrast": "t1c"}, "low") == "low/fid_n500_t1c"
+
+
+def test_importing_the_package_imports_neither_mlflow_nor_torch():
+    code = "import sys, gan.tracking, gan.report; print([m for m in ('mlflow', 'torch') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_store_appears_whole_when_several_begin_at_once(tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from gan.tracking import client; client.connect(None, Path(sys.argv[1]))"
+    )
+    begun = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path)]) for _ in range(2)]
+    assert [process.wait() for process in begun] == [0, 0]
+    assert [path.name for path in tmp_path.iterdir()] == [stores.DATABASE]
+    with sqlite3.connect(tmp_path / stores.DATABASE) as connection:
+        assert connection.execute("SELECT COUNT(*) FROM experiments").fetchone()[0] == 1
+
+
+def test_ui_names_a_missing_store(tmp_path):
+    with pytest.raises(GanError, match=r"mlflow\.db: no such file; publish the study first"):
+        ui.serve(tmp_path, 5000)
+
+
+def test_ui_takes_the_next_free_port():
+    with socket.socket() as taken:
+        taken.bind((ui.HOST, 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert ui.free_port(port) > port
+        with pytest.raises(GanError, match=f"--port {port}: no free port"):
+            ui.free_port(port, tries=1)
+
+
+def test_ui_is_bound_to_this_machine_without_telemetry(tmp_path):
+    command = ui.command(tmp_path / "mlflow.db", 5000)
+    assert command[command.index("--host") + 1] == "127.0.0.1"
+    assert ui.environment()["MLFLOW_DISABLE_TELEMETRY"] == "true"
+    assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
+
+
+def test_ui_links_open_every_view(study):
+    folder, cells = study
+    send(folder, cells)
+    lines = ui.links(stores.database(folder), 5001)
+    assert lines[0] == "demo/phantom"
+    assert [line.split()[0] for line in lines[1:]] == [views.CURVES, views.LEADERBOARD, views.MEANS]
+    assert all("http://127.0.0.1:5001/#/experiments/" in line for line in lines[1:])
+
+
+@pytest.mark.slow
+def test_saved_view_opens_in_a_browser(study, tmp_path):
+    """The curves and the grids are drawn from the link that is printed."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("no chromium on this machine")
+    folder, cells = study
+    send(folder, cells)
+    port = ui.free_port(5600)
+    server = subprocess.Popen(ui.command(stores.database(folder), port), env=ui.environment(), cwd=tmp_path)
+    try:
+        ui.wait(f"http://{ui.HOST}:{port}", server)
+        link = ui.links(stores.database(folder), port)[1].split()[1]
+        flags = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'browser'}"]
+        flags += ["--window-size=1600,2400", "--virtual-time-budget=30000", "--dump-dom"]
+        deadline = time.monotonic() + 120
+        text = ""
+        while "2 Curves and samples" not in text and time.monotonic() < deadline:
+            text = subprocess.run([chromium, *flags, link], capture_output=True, text=True, timeout=120).stdout
+    finally:
+        server.terminate()
+        server.wait()
+    for wanted in ("2 Curves and samples", "kd_indomain/val_n500", "stylegan2_ada/s0", "Samples"):
+        assert wanted in text
