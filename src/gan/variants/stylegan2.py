@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from gan import objectives
 from gan.augment import PRESETS, AdaController, AugmentPipe
+from gan.errors import GanError
 from gan.nn import Discriminator, Generator
 from gan.variants.base import Batch, ImageShape, Phase, Variant, half_life_beta, mirrored
 from gan.variants.options import StyleGAN2Options
@@ -31,6 +32,8 @@ class StyleGAN2(Variant):
 
     def __init__(self, options: StyleGAN2Options, shape: ImageShape, batch: int):
         super().__init__(options, shape, batch)
+        if batch % options.mbstd_group:
+            raise GanError(f"option mbstd_group is {options.mbstd_group}, which does not divide the batch of {batch}")
         width = {"channel_base": options.channel_base, "channel_max": options.channel_max}
         depth = options.mapping_layers
         self.generator = Generator(

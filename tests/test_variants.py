@@ -1,0 +1,294 @@
+"""The contract of variants, over every family and a set of options for each; then what each family promises."""
+
+import copy
+import dataclasses
+import math
+
+import pytest
+import torch
+
+from gan.errors import GanError
+from gan.variants import build, variant_class
+from gan.variants.base import Batch, ImageShape, half_life_beta, mirrored
+from gan.variants.options import FAMILIES, defaults
+
+BATCH = 4
+STYLEGAN2 = {"z_dim": 8, "w_dim": 8, "channel_base": 64, "channel_max": 8, "mbstd_group": 2}
+DCGAN = {"z_dim": 8, "channels": 4}
+CASES = {
+    "stylegan2": ("stylegan2", STYLEGAN2),
+    "stylegan2_ada": ("stylegan2", STYLEGAN2 | {"augment": "bgc", "ada_p": 0.5, "xflip": True}),
+    "stylegan2_plain": ("stylegan2", STYLEGAN2 | {"pl_weight": 0.0, "r1_gamma": 0.0, "style_mixing": 0.0}),
+    "stylegan2_labels": ("stylegan2", STYLEGAN2 | {"augment": "mri", "conditional": True}),
+    "dcgan": ("dcgan", DCGAN | {"xflip": True, "ema_kimg": 1.0}),
+    "dcgan_labels": ("dcgan", DCGAN | {"conditional": True}),
+}
+SHAPES = [ImageShape(1, (16, 16)), ImageShape(3, (32, 32), 2), ImageShape(4, (24, 32), 3)]
+
+
+def _fits(case, shape):
+    return shape.labels or not CASES[case][1].get("conditional")
+
+
+PAIRS = [pytest.param(c, s, id=f"{c}-{s.channels}x{s.size[0]}") for c in CASES for s in SHAPES if _fits(c, s)]
+
+
+def _make(case, shape=SHAPES[1], seed=0, **options):
+    torch.manual_seed(seed)
+    family, base = CASES[case]
+    return build(family, base | options, shape, BATCH)
+
+
+def _batch(shape, seed=1):
+    random = torch.Generator().manual_seed(seed)
+    real = torch.rand(BATCH, shape.channels, *shape.size, generator=random) * 2 - 1
+    return Batch(
+        real, torch.eye(shape.labels)[torch.arange(BATCH) % shape.labels] if shape.labels else real.new_zeros(BATCH, 0)
+    )
+
+
+def _step(variant, optimizers, phase, batch):
+    """One backward pass and step as the training loop does it."""
+    for name, network in variant.networks().items():
+        network.requires_grad_(name == phase.trains)
+    loss, scalars = variant.loss(phase.name, batch)
+    loss.backward()
+    optimizers[phase.trains].step()
+    optimizers[phase.trains].zero_grad(set_to_none=True)
+    return loss, scalars
+
+
+def test_every_family_is_covered():
+    assert {family for family, _ in CASES.values()} == set(FAMILIES)
+
+
+@pytest.mark.parametrize(("case", "shape"), PAIRS)
+def test_each_phase_trains_its_network_and_no_other(case, shape):
+    variant = _make(case, shape)
+    optimizers, batch = variant.optimizers(), _batch(shape)
+    assert set(optimizers) == set(variant.networks())
+    assert {phase.trains for phase in variant.phases()} == set(variant.networks())
+    for phase in variant.phases():
+        before = copy.deepcopy({name: list(network.parameters()) for name, network in variant.networks().items()})
+        loss, scalars = _step(variant, optimizers, phase, batch)
+        assert loss.ndim == 0 and torch.isfinite(loss)
+        assert scalars and all(v.ndim == 0 and not v.requires_grad and math.isfinite(v) for v in scalars.values())
+        for name, network in variant.networks().items():
+            pairs = zip(before[name], network.parameters(), strict=True)
+            changed = any(not torch.equal(old, new) for old, new in pairs)
+            assert changed == (name == phase.trains), f"phase {phase.name}, network {name}"
+
+
+@pytest.mark.parametrize(("case", "shape"), PAIRS)
+def test_samples_have_the_shape_of_the_data_and_depend_on_the_seed_alone(case, shape):
+    variant = _make(case, shape).eval()
+    z, labels = torch.randn(3, variant.options.z_dim), _batch(shape).labels[:3]
+
+    def sample(seed, truncation=1.0):
+        torch.manual_seed(seed)
+        with torch.no_grad():
+            return variant.sample(variant.generator, z, labels, truncation)
+
+    assert sample(0).shape == (3, shape.channels, *shape.size)
+    assert sample(0).dtype == torch.float32
+    assert torch.equal(sample(0), sample(0))
+    assert not torch.equal(sample(0), sample(0, truncation=0.5))
+    one = sample(0, truncation=0.0)
+    if not variant.labels:
+        torch.testing.assert_close(one[0], one[1], msg="truncation 0 is one image")
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_state_dict_is_the_whole_state(case):
+    """A variant that loads the state of another goes on exactly as the other does, controllers and averages too."""
+    one, other, batch = _make(case), _make(case, seed=9), _batch(SHAPES[1])
+    mine = one.optimizers()
+    for step in range(8):
+        for phase in one.phases():
+            _step(one, mine, phase, batch)
+        one.end_step(step)
+    other.load_state_dict(one.state_dict())
+    for phase in one.phases():
+        losses = []
+        for variant in (one, other):
+            torch.manual_seed(5)
+            losses.append(variant.loss(phase.name, batch)[0])
+        assert torch.equal(*losses), phase.name
+        _step(one, mine, phase, batch)
+        other.load_state_dict(one.state_dict())
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_equal_seeds_give_equal_variants(case):
+    one, other = _make(case).state_dict(), _make(case).state_dict()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize("case", ["stylegan2_labels", "dcgan_labels"])
+def test_the_label_changes_the_image(case):
+    variant = _make(case).eval()
+    z = torch.randn(1, 8).expand(2, -1)
+    torch.manual_seed(0)
+    images = variant.sample(variant.generator, z, torch.eye(2))
+    assert not torch.allclose(images[0], images[1])
+
+
+@pytest.mark.parametrize("case", ["stylegan2", "dcgan"])
+def test_labels_of_the_data_are_ignored_unless_asked_for(case):
+    variant = _make(case, SHAPES[1]).eval()
+    z = torch.randn(1, 8).expand(2, -1)
+    images = variant.sample(variant.generator, z, torch.eye(2))
+    torch.testing.assert_close(images[0], images[1])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_conditioning_needs_labels(family):
+    with pytest.raises(GanError, match="the data set has no labels"):
+        build(family, {"conditional": True}, ImageShape(1, (16, 16)), BATCH)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_sizes_that_no_doubling_reaches_are_refused(family):
+    with pytest.raises(GanError, match=r"image size \[100, 100\]"):
+        build(family, {}, ImageShape(1, (100, 100)), BATCH)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_options_are_frozen_described_and_within_their_own_bounds(family):
+    options = FAMILIES[family]()
+    assert variant_class(family).OPTIONS is FAMILIES[family]
+    assert family == options.FAMILY
+    assert all(item.metadata["doc"] for item in dataclasses.fields(options))
+    assert defaults(family) == dataclasses.asdict(options)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        options.lr = 1.0
+
+
+@pytest.mark.parametrize(
+    ("family", "options", "message"),
+    [
+        ("stylegan2", {"augment": "rgb"}, "option augment is 'rgb'; allowed: none, mri, bgc, blit_geom"),
+        ("stylegan2", {"style_mixing": 1.5}, "option style_mixing is 1.5; it must be at most 1"),
+        ("stylegan2", {"z_dim": 0}, "option z_dim is 0; it must be at least 1"),
+        ("stylegan2", {"lr": math.nan}, "option lr is nan; it must be at least 0"),
+        ("stylegan2", {"mbstd_group": 3}, "mbstd_group is 3"),
+        ("stylegan2", {"depth": 3}, "family stylegan2 has no option 'depth'; it has: z_dim"),
+        ("dcgan", {"beta1": -0.1}, "option beta1 is -0.1; it must be at least 0"),
+        ("pix2pix", {}, "unknown family 'pix2pix'; known: stylegan2, dcgan"),
+    ],
+)
+def test_bad_options_are_named(family, options, message):
+    with pytest.raises(GanError, match=message.replace(";", ".")):
+        build(family, options, ImageShape(1, (16, 16)), BATCH)
+
+
+def test_mirrored_flips_about_half():
+    images = torch.arange(3.0).expand(400, 1, 2, 3)
+    flipped = mirrored(images)
+    turned = (flipped[:, 0, 0, 0] == 2).sum().item()
+    assert 150 < turned < 250
+    assert ((flipped == images) | (flipped == images.flip(-1))).all()
+
+
+def test_half_life():
+    assert half_life_beta(32, 32) == 0.5
+    assert half_life_beta(1, 1000) ** 1000 == pytest.approx(0.5)
+    assert half_life_beta(32, 0.0) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "seen", "half_life"),
+    [
+        ({}, 10**9, 1250),  # batch 4: 4 * 10 / 32 kimg
+        ({}, 1000, 50),  # the ramp-up: a twentieth of what was seen
+        ({"ema_rampup": None}, 0, 1250),
+        ({"ema_kimg": 20.0}, 10**9, 20000),
+    ],
+)
+def test_moving_average_of_stylegan2(options, seen, half_life):
+    assert _make("stylegan2", **options).ema_beta(seen) == pytest.approx(0.5 ** (BATCH / half_life))
+
+
+def test_moving_average_starts_as_a_copy():
+    assert _make("stylegan2").ema_beta(0) == 0
+    assert _make("dcgan", ema_kimg=0.0).ema_beta(10**6) == 0
+    assert _make("dcgan").ema_beta(0) == pytest.approx(0.5 ** (BATCH / 1000))
+
+
+def test_lazy_regularisation_scales_optimizers_and_terms():
+    variant = _make("stylegan2", lr=0.01)
+    settings = {name: optimizer.param_groups[0] for name, optimizer in variant.optimizers().items()}
+    assert settings["G"]["lr"] == pytest.approx(0.01 * 4 / 5)
+    assert settings["D"]["lr"] == pytest.approx(0.01 * 16 / 17)
+    assert settings["D"]["betas"] == (0.0, pytest.approx(0.99 ** (16 / 17)))
+    plain = _make("stylegan2_plain", lr=0.01)
+    assert [phase.name for phase in plain.phases()] == ["G", "D"]
+    assert all(optimizer.param_groups[0]["lr"] == 0.01 for optimizer in plain.optimizers().values())
+    shape = SHAPES[1]
+    losses = {}
+    for every in (1, 16):
+        variant = _make("stylegan2", r1_every=every, r1_gamma=2.0)
+        torch.manual_seed(3)
+        loss, scalars = variant.loss("Dr1", _batch(shape))
+        losses[every] = loss
+        torch.testing.assert_close(loss.detach(), scalars["loss/r1"] * every)
+    torch.testing.assert_close(losses[16], losses[1] * 16)
+
+
+def test_r1_gamma_defaults_to_the_heuristic():
+    assert _make("stylegan2").r1_gamma == pytest.approx(0.0002 * 32 * 32 / BATCH)
+    assert _make("stylegan2", r1_gamma=3.0).r1_gamma == 3.0
+
+
+def test_w_avg_and_path_length_mean_follow_their_own_phases():
+    variant, batch = _make("stylegan2"), _batch(SHAPES[1])
+    variant.loss("D", batch)
+    assert not variant.generator.mapping.w_avg.any() and not variant.path_length_mean
+    variant.loss("G", batch)
+    assert variant.generator.mapping.w_avg.any()
+    _, scalars = variant.loss("Gpl", batch)
+    assert 0 < variant.path_length_mean < 1
+    assert scalars["loss/pl"] > 0
+
+
+@pytest.mark.parametrize(("logit", "direction"), [(5.0, 1), (-5.0, -1)])
+def test_augmentation_follows_the_sign_of_the_real_logits(logit, direction):
+    variant, batch = _make("stylegan2_ada", ada_p=None, ada_kimg=1.0, augment="mri"), _batch(SHAPES[1])
+    variant.controller.p.fill_(0.5)
+    with torch.no_grad():
+        for parameter in variant.discriminator.logits.parameters():
+            parameter.zero_()
+        variant.discriminator.logits.bias.fill_(logit)
+    logs = []
+    for step in range(4):
+        variant.loss("D", batch)
+        logs.append(variant.end_step(step))
+    assert logs[:3] == [{}, {}, {}]
+    assert logs[3]["ada/rt"] == math.copysign(1, logit)
+    assert logs[3]["ada/p"].item() == pytest.approx(0.5 + direction * 4 * BATCH / 1000)
+
+
+@pytest.mark.parametrize(("options", "p"), [({"ada_p": 0.3, "augment": "bgc"}, 0.3), ({"augment": "none"}, 0.0)])
+def test_p_stays_where_it_is_not_adaptive(options, p):
+    variant, batch = _make("stylegan2", **options), _batch(SHAPES[1])
+    for step in range(8):
+        variant.loss("D", batch)
+        log = variant.end_step(step)
+    assert log["ada/p"].item() == pytest.approx(p)
+    assert abs(log["ada/rt"]) <= 1
+
+
+def test_dcgan_starts_as_published():
+    weights = torch.cat([p.flatten() for p in _make("dcgan", channels=16).parameters() if p.ndim == 4])
+    assert weights.std().item() == pytest.approx(0.02, rel=0.05)
+    optimizer = _make("dcgan").optimizers()["G"].param_groups[0]
+    assert (optimizer["lr"], optimizer["betas"]) == (2e-4, (0.5, 0.999))
+
+
+def test_dcgan_samples_one_image_as_it_does_in_a_batch():
+    """Running statistics in eval mode: an image does not depend on those sampled beside it."""
+    variant = _make("dcgan").eval()
+    z, none = torch.randn(4, 8), torch.zeros(4, 0)
+    together = variant.sample(variant.generator, z, none)
+    torch.testing.assert_close(variant.sample(variant.generator, z[:1], none[:1]), together[:1])
+    assert together.abs().max() <= 1
