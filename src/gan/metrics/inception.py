@@ -1,0 +1,148 @@
+"""Inception-v3 features of grey images: the published weights (FID, KID), or fixed random ones.
+
+The preparation is that of clean-fid 0.1.35 in its mode ``clean`` (Parmar et al. 2022): bicubic with antialiasing to
+299 x 299 by Pillow in float32, without rounding, then (x - 128) / 128. The three channels of a grey image are equal, so
+one is resized and then repeated: the same bits for a third of the work.
+"""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from cleanfid.inception_pytorch import FIDInceptionA, FIDInceptionC, FIDInceptionE_1, FIDInceptionE_2
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor, nn
+from torchvision.models import inception_v3
+
+from gan.errors import GanError
+from gan.files import checksum
+
+SIDE = 299
+DIM = 2048
+BATCH = 16  # fixed: the size of a batch changes the last bits of a feature
+WEIGHTS_URL = (
+    "https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/metrics/inception-2015-12-05.pt"  # as clean-fid
+)
+
+
+class InceptionFeatures:
+    """Features of the last pooling layer, float32 [N, 2048], of uint8 images [N, H, W]."""
+
+    dim = DIM
+
+    def __init__(self, id: str, name: str, layers: torch.jit.ScriptModule, device: str | torch.device = "cpu"):
+        """layers: from [N, 3, 299, 299] in [-1, 1] to 2048 features, in evaluation mode."""
+        self.id, self.name, self.device = id, name, torch.device(device)
+        self.layers = frozen(layers).to(self.device)
+
+    def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        out = np.empty((len(images), DIM), np.float32)
+        for start in range(0, len(images), BATCH):
+            grey = resize(images[start : start + BATCH]).to(self.device)
+            out[start : start + len(grey)] = forward(self.layers, grey).cpu().numpy()
+        return out
+
+
+def resize(images: NDArray[np.uint8]) -> Tensor:
+    """Grey images [N, H, W] as float32 [N, 299, 299] in [0, 255]: each channel of clean-fid's resizer, bit by bit."""
+    sides = (SIDE, SIDE)
+    resized = [Image.fromarray(image.astype(np.float32)).resize(sides, Image.Resampling.BICUBIC) for image in images]
+    return torch.from_numpy(np.stack([np.asarray(image) for image in resized]).clip(0, 255))
+
+
+def forward(layers: nn.Module, grey: Tensor) -> Tensor:
+    """Features [N, 2048] of resized grey images [N, 299, 299] in [0, 255]; float32 arithmetic on a GPU too."""
+    images = ((grey - 128) / 128)[:, None].expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
+    exact = torch.backends.cudnn.flags(allow_tf32=False)
+    with torch.inference_mode(), exact:
+        return layers(images).view(len(images), DIM)
+
+
+def frozen(layers: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
+    """The same graph for inference: weights laid out channels last, normalisation folded into the convolutions."""
+    return torch.jit.freeze(layers.eval().to(memory_format=torch.channels_last))
+
+
+def read_weights(path: str | os.PathLike, sha256: str | None) -> torch.jit.ScriptModule:
+    """The layers of the TorchScript file that clean-fid uses (``inception-2015-12-05.pt``), read from ``path``.
+
+    Raises `GanError` if it is absent, has another checksum than ``sha256``, or is not that network.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise GanError(f"{path}: no such file (metrics.inception.path); download {WEIGHTS_URL} and name it there")
+    if sha256 and checksum(path) != sha256:
+        raise GanError(
+            f"{path}: sha256 is {checksum(path)}, but metrics.inception.sha256 says {sha256}; fetch the file again"
+        )
+    try:
+        layers = torch.jit.load(str(path), map_location="cpu").eval().layers
+        width = layers(torch.zeros(1, 3, SIDE, SIDE)).numel()
+    except (RuntimeError, AttributeError, ValueError) as error:
+        raise GanError(
+            f"{path}: not the TorchScript Inception of clean-fid (metrics.inception.path); download {WEIGHTS_URL}"
+        ) from error
+    if width != DIM:
+        raise GanError(
+            f"{path}: gives {width} features, {DIM} are expected (metrics.inception.path); use {WEIGHTS_URL}"
+        )
+    return layers
+
+
+def check_frozen(layers: torch.jit.ScriptModule, path: str | os.PathLike) -> None:
+    """Compare `frozen` with the file's own graph on noise. Raises `GanError` if more than rounding differs."""
+    grey = torch.rand(2, SIDE, SIDE, generator=torch.Generator().manual_seed(0)) * 255
+    expected = forward(layers, grey)
+    error = (forward(frozen(layers), grey) - expected).abs().max() / expected.abs().max()
+    if not error < 1e-4:
+        raise GanError(
+            f"{path}: this version of torch ({torch.__version__}) changes the features by {float(error):.1e} when it "
+            f"prepares the network; install the version in requirements.lock"
+        )
+
+
+def random_layers(seed: int) -> torch.jit.ScriptModule:
+    """The FID Inception-v3 with random weights that ``seed`` decides, as layers for `InceptionFeatures`.
+
+    Filters are Gaussian with mean zero over their inputs and variance 2 / (1 - 1/pi) / fan_in (scaled weight
+    standardisation, Brock et al. 2021), so that images do not collapse onto their common mean, without a look at any
+    data. Normalisation layers have mean 0 and variance 1; average pooling still takes its part of the signal, and
+    a gain of 3 gives it back, so that the kernel of the kernel distance works at the scale it was made for.
+    """
+    random = torch.Generator().manual_seed(seed)
+    network = _architecture()
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            weight = torch.randn(module.weight.shape, generator=random)
+            weight -= weight.mean((1, 2, 3), keepdim=True)
+            gain = (2 / (1 - 1 / np.pi)) ** 0.5
+            module.weight.data = weight * gain / module.weight[0].numel() ** 0.5
+    network.append(_Gain())
+    return torch.jit.script(network.eval().requires_grad_(False))
+
+
+class _Gain(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return 3.0 * x
+
+
+def _architecture() -> nn.Sequential:
+    """Inception-v3 as the FID uses it, up to the pooled features; clean-fid's blocks on torchvision's network."""
+    with torch.random.fork_rng(devices=[]):
+        whole = inception_v3(weights=None, aux_logits=False, init_weights=False)
+        blocks = {
+            "Mixed_5b": FIDInceptionA(192, pool_features=32),
+            "Mixed_5c": FIDInceptionA(256, pool_features=64),
+            "Mixed_5d": FIDInceptionA(288, pool_features=64),
+            "Mixed_6b": FIDInceptionC(768, channels_7x7=128),
+            "Mixed_6c": FIDInceptionC(768, channels_7x7=160),
+            "Mixed_6d": FIDInceptionC(768, channels_7x7=160),
+            "Mixed_6e": FIDInceptionC(768, channels_7x7=192),
+            "Mixed_7b": FIDInceptionE_1(1280),
+            "Mixed_7c": FIDInceptionE_2(2048),
+        }
+    head = ("AuxLogits", "dropout", "fc")
+    layers = [blocks.get(name, module) for name, module in whole.named_children() if name not in head]
+    return nn.Sequential(*layers, nn.Flatten(1))

@@ -1,0 +1,177 @@
+"""From features to rows of scores: each metric with its interval, its floor and everything that it depends on.
+
+A metric is a row of `METRICS`: a function of a `Comparison` and of how often each image counts. The same function
+gives the value (every image once) and its bootstrap replicates, so a new metric has intervals for free.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from gan.errors import GanError
+from gan.metrics.distances import frechet_distances, kernel_distances
+from gan.metrics.intervals import centred_interval, image_weights, subject_weights
+from gan.metrics.neighbours import Balls, memorised, nearest
+
+WHOLE = "all"  # the contrast of a row that is the mean over all contrasts
+PRECISION_K, DENSITY_K = 3, 5  # as published by Kynkäänniemi et al. 2019 and Naeem et al. 2020
+MEMORISED = 0.05
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Features of one contrast: held-out ``real`` [n, d], ``fake`` [m, d], and all training images ``train`` [t, d]."""
+
+    real: NDArray
+    fake: NDArray
+    train: NDArray
+
+    @functools.cached_property
+    def near(self) -> Balls:
+        return Balls.of(self.real, self.fake, PRECISION_K)
+
+    @functools.cached_property
+    def wide(self) -> Balls:
+        return Balls.of(self.real, self.fake, DENSITY_K)
+
+    @functools.cached_property
+    def to_train(self) -> tuple[NDArray, NDArray]:
+        """Distance to the nearest training image, of each fake and of each real image."""
+        return nearest(self.fake, self.train)[0], nearest(self.real, self.train)[0]
+
+
+class Metric(NamedTuple):
+    """statistic: from weights [B, n] of real and [B, m] of fake images to values [B], all within [low, high].
+
+    floor: None if real training images in the place of the fake ones give it, else the number itself.
+    """
+
+    name: str
+    statistic: Callable[[Comparison, NDArray, NDArray], NDArray]
+    low: float
+    high: float
+    floor: float | None = None
+
+
+METRICS = {
+    metric.name: metric
+    for metric in (
+        Metric("kd", lambda c, real, fake: kernel_distances(c.real, c.fake, real, fake), -np.inf, np.inf),
+        Metric("fd", lambda c, real, fake: frechet_distances(c.real, c.fake, real, fake), 0, np.inf),
+        Metric("precision", lambda c, real, fake: c.near.precision(real, fake), 0, 1),
+        Metric("recall", lambda c, real, fake: c.near.recall(real, fake), 0, 1),
+        Metric("density", lambda c, real, fake: c.wide.density(real, fake), 0, np.inf),
+        Metric("coverage", lambda c, real, fake: c.wide.coverage(real, fake), 0, 1),
+        Metric("memorised", lambda c, real, fake: memorised(*c.to_train, real, fake, MEMORISED), 0, 1, MEMORISED),
+    )
+}
+CURVE = ("kd", "fd")  # of each snapshot; the first one chooses the best
+
+
+def metric_name(metric: str, extractor: str) -> str:
+    """The name in every table: ``fid`` and ``kid`` of Inception alone, else the metric and its extractor."""
+    if extractor == "inception" and metric in ("fd", "kd"):
+        return {"fd": "fid", "kd": "kid"}[metric]
+    return f"{metric}_{extractor}"
+
+
+@dataclass(frozen=True)
+class Sets:
+    """What is compared, by contrast: features ``real`` [n, d] of a held-out split and ``fake`` [m, d].
+
+    subjects [n] tells which real images belong together. train: features of all real training images; reference: as
+    many of them as there are fake ones, for the floor. Both are needed for full scores, not for a curve.
+    """
+
+    real: dict[str, NDArray]
+    fake: dict[str, NDArray]
+    subjects: NDArray
+    train: dict[str, NDArray]
+    reference: dict[str, NDArray]
+
+
+def score(sets: Sets, *, bootstrap: int, seed: int) -> list[dict[str, Any]]:
+    """Every metric for every contrast and for their mean: ``metric, contrast, value, low, high, floor, relative``.
+
+    ``low`` and ``high`` are a 95 % bootstrap interval over subjects, None if ``bootstrap`` is 0. ``floor`` is the value
+    that real training images get in the place of the fake ones, under the same numbers; ``relative`` is value / floor,
+    None where the floor is not above 0. ``metric`` is a key of `METRICS`. Raises `GanError` for too few images.
+    """
+    _enough(sets, bootstrap)
+    contrasts = list(sets.real)
+    n, m = len(sets.subjects), len(next(iter(sets.fake.values())))
+    once = np.ones((1, n)), np.ones((1, m))
+    drawn = (subject_weights(sets.subjects, bootstrap, seed), image_weights(m, bootstrap, seed)) if bootstrap else None
+    rows = []
+    with tqdm(total=len(METRICS) * len(contrasts), desc="scores", unit="metric", leave=False) as bar:
+        pairs = {
+            c: (
+                Comparison(sets.real[c], sets.fake[c], sets.train[c]),
+                Comparison(sets.real[c], sets.reference[c], sets.train[c]),
+            )
+            for c in contrasts
+        }
+        for metric in METRICS.values():
+            found = []
+            for contrast in contrasts:
+                generated, real = pairs[contrast]
+                value = float(metric.statistic(generated, *once)[0])
+                floor = metric.floor if metric.floor is not None else float(metric.statistic(real, *once)[0])
+                found.append((value, floor, metric.statistic(generated, *drawn) if drawn else None))
+                bar.update()
+            rows += _rows(metric, contrasts, found)
+    return rows
+
+
+def score_curve(sets: Sets) -> list[dict[str, Any]]:
+    """The metrics of `CURVE` without intervals: rows ``metric, contrast, value``."""
+    _enough(sets, 0)
+    rows = []
+    for name in CURVE:
+        values = []
+        for contrast, real in sets.real.items():
+            fake = sets.fake[contrast]
+            once = np.ones((1, len(real))), np.ones((1, len(fake)))
+            values.append(float(METRICS[name].statistic(Comparison(real, fake, real), *once)[0]))
+        named = [*zip(sets.real, values, strict=True), (WHOLE, float(np.mean(values)))]
+        rows += [{"metric": name, "contrast": contrast, "value": value} for contrast, value in named]
+    return rows
+
+
+def _rows(metric: Metric, contrasts: Sequence[str], found: Sequence[tuple]) -> list[dict[str, Any]]:
+    """A row per contrast, and their mean. All contrasts share their resamples, so replicates may be averaged."""
+    values, floors, replicates = zip(*found, strict=True)
+    whole = np.mean(values), np.mean(floors), None if replicates[0] is None else np.mean(replicates, 0)
+    rows = []
+    for contrast, (value, floor, draws) in zip([*contrasts, WHOLE], [*found, whole], strict=True):
+        low, high = (None, None) if draws is None else centred_interval(value, draws, metric.low, metric.high)
+        rows.append(
+            {
+                **{"metric": metric.name, "contrast": contrast, "value": float(value), "low": low, "high": high},
+                **{"floor": float(floor), "relative": float(value / floor) if floor > 0 else None},
+            }
+        )
+    return rows
+
+
+def _enough(sets: Sets, bootstrap: int) -> None:
+    """Refuse sets that are too small, with their numbers."""
+    need = DENSITY_K + 1
+    numbers = {"real": len(sets.subjects), "generated": len(next(iter(sets.fake.values())))}
+    for kind, number in numbers.items():
+        if number < need:
+            raise GanError(
+                f"too few images for a score: {number} {kind} in the split, {need} are needed (the {DENSITY_K}-th "
+                f"neighbour of each); give the split more subjects or raise metrics.n_fake"
+            )
+    subjects = len(np.unique(sets.subjects))
+    if bootstrap and subjects < 2:
+        raise GanError(
+            f"a bootstrap over subjects needs 2 of them, the split has {subjects}; give the split more subjects or set "
+            f"metrics.bootstrap: 0"
+        )

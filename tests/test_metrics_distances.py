@@ -1,0 +1,96 @@
+"""Fréchet and kernel distance against closed forms and against clean-fid on the same features."""
+
+import numpy as np
+import pytest
+from cleanfid import fid as cleanfid
+from scipy import linalg
+
+from gan.metrics.distances import frechet_distance, frechet_distances, kernel_distance, kernel_distances
+
+
+def features(n: int, d: int, seed: int, shift: float = 0.0, scale: float = 1.0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    mixing = np.random.default_rng(1000).normal(size=(d, d)) / np.sqrt(d)
+    return (rng.normal(size=(n, d)) * scale + shift) @ mixing
+
+
+def square_root_distance(x: np.ndarray, y: np.ndarray) -> float:
+    """By symmetric square roots: slow, and stable for singular covariances."""
+    s1, s2 = np.cov(x, rowvar=False), np.cov(y, rowvar=False)
+    values, vectors = linalg.eigh(s1)
+    root = vectors * np.sqrt(values.clip(0)) @ vectors.T
+    cross = np.sqrt(linalg.eigvalsh(root @ s2 @ root).clip(0)).sum()
+    return np.sum((x.mean(0) - y.mean(0)) ** 2) + np.trace(s1) + np.trace(s2) - 2 * cross
+
+
+@pytest.mark.parametrize(("n", "m", "d"), [(300, 200, 16), (200, 300, 64), (65, 400, 64)])
+def test_frechet_agrees_with_clean_fid(n, m, d):
+    x, y = features(n, d, 0), features(m, d, 1, shift=0.3, scale=1.2)
+    statistics = (x.mean(0), np.cov(x, rowvar=False), y.mean(0), np.cov(y, rowvar=False))
+    assert frechet_distance(x, y) == pytest.approx(cleanfid.frechet_distance(*statistics), rel=1e-6)
+
+
+@pytest.mark.parametrize(("n", "m", "d"), [(20, 30, 64), (20, 300, 64), (300, 20, 64), (64, 64, 64)])
+def test_frechet_with_fewer_images_than_features(n, m, d):
+    x, y = features(n, d, 0), features(m, d, 1, shift=0.3)
+    assert frechet_distance(x, y) == pytest.approx(square_root_distance(x, y), rel=1e-6)
+
+
+def test_frechet_of_one_feature_is_the_closed_form():
+    x, y = features(50, 1, 0), features(70, 1, 1, shift=2, scale=3)
+    expected = (x.mean() - y.mean()) ** 2 + (x.std(ddof=1) - y.std(ddof=1)) ** 2
+    assert frechet_distance(x, y) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("n", [20, 400])
+def test_frechet_of_a_set_with_itself_is_zero(n):
+    x = features(n, 64, 0)
+    assert frechet_distance(x, x) == pytest.approx(0, abs=1e-6 * np.sum(x.var(0)))
+
+
+def test_frechet_with_constant_and_dependent_features():
+    x, y = features(300, 16, 0), features(300, 16, 1, shift=0.3)
+    expected = frechet_distance(x, y)
+    for set_ in (x, y):
+        assert set_.shape == (300, 16)
+    widened = [np.hstack([set_, np.full((300, 3), 7.0)]) for set_ in (x, y)]
+    assert frechet_distance(*widened) == pytest.approx(expected, rel=1e-5)
+
+
+def test_kernel_agrees_with_clean_fid_on_a_full_subset():
+    x, y = features(150, 32, 0), features(150, 32, 1, shift=0.2)
+    assert kernel_distance(x, y) == pytest.approx(cleanfid.kernel_distance(x, y, num_subsets=1), rel=1e-9)
+
+
+def test_kernel_is_unbiased():
+    values = [kernel_distance(features(20, 8, seed), features(30, 8, 10_000 + seed)) for seed in range(400)]
+    assert abs(np.mean(values)) < 4 * np.std(values) / np.sqrt(len(values))
+    assert min(values) < 0
+
+
+@pytest.mark.parametrize("d", [8, 80])
+def test_weights_are_repeated_images(d):
+    x, y = features(40, d, 0), features(50, d, 1, shift=0.2)
+    rng = np.random.default_rng(2)
+    wx, wy = rng.multinomial(40, np.full(40, 1 / 40), size=3), rng.multinomial(50, np.full(50, 1 / 50), size=3)
+    expected = [frechet_distance(x.repeat(a, 0), y.repeat(b, 0)) for a, b in zip(wx, wy, strict=True)]
+    np.testing.assert_allclose(frechet_distances(x, y, wx, wy), expected, rtol=1e-5)
+
+
+def test_kernel_weights_leave_out_copies_of_an_image():
+    x, y = features(12, 4, 0), features(9, 4, 1)
+    wx, wy = np.arange(12) % 4, np.arange(9) % 3
+    k = lambda a, b: (a @ b / 4 + 1) ** 3  # noqa: E731
+    within = []
+    for set_, w in ((x, wx), (y, wy)):
+        pairs = [(w[i] * w[j], k(set_[i], set_[j])) for i in range(len(w)) for j in range(len(w)) if i != j]
+        within.append(sum(weight * value for weight, value in pairs) / sum(weight for weight, _ in pairs))
+    cross = sum(wx[i] * wy[j] * k(x[i], y[j]) for i in range(12) for j in range(9)) / (wx.sum() * wy.sum())
+    expected = within[0] + within[1] - 2 * cross
+    assert kernel_distances(x, y, wx[None], wy[None])[0] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("distance", [frechet_distance, kernel_distance])
+def test_one_image_is_refused(distance):
+    with pytest.raises(ValueError, match="at least 2 images"):
+        distance(features(1, 4, 0), features(9, 4, 1))
