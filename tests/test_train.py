@@ -406,7 +406,7 @@ def test_store_without_training_images(tmp_path, capfd):
 def test_gpu_asked_for_where_there_is_none(tmp_path, capfd):
     make_store(tmp_path / "store")
     assert cli(tmp_path, dcgan(), "--device", "cuda") == 1
-    assert "torch sees no GPU here" in capfd.readouterr().err
+    assert "device cuda: torch sees no GPU here" in capfd.readouterr().err
 
 
 def test_recipe_by_text_and_by_file_are_one(tmp_path):

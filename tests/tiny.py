@@ -161,7 +161,7 @@ def outcome(folder: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    """``python -m tiny FOLDER CHECKPOINTS [SIGNAL STEP]``: train, and send oneself the signal in the row of that step."""
+    """``python -m tiny FOLDER CHECKPOINTS [SIGNAL STEP]``: train, and send oneself the signal at the row of STEP."""
     folder, checkpoints, *signal = sys.argv[1:]
 
     def emit(row: dict[str, Any]) -> None:

@@ -22,7 +22,7 @@ from gan.data.store import Store
 from gan.errors import GanError, command, logged
 from gan.files import read_json, write_json
 from gan.study import run_key
-from gan.train.cost import device_name
+from gan.train.device import DEVICES, device_name, pick_device
 from gan.train.loop import train
 from gan.train.signals import Stopped
 from gan.variants.base import Batch, ImageShape
@@ -53,9 +53,12 @@ class StoreDataset:
         _, channels, *size = store.images.shape
         self.shape = ImageShape(channels, tuple(size), len(names))
         self._classes = torch.from_numpy(classes).to(device)
-        self._scale = self._scales(store.meta).to(device)
+        full = [
+            self._full_scale(place, name == store.meta["mask"]) for place, name in enumerate(store.meta["channels"])
+        ]
+        self._scale = (2 / torch.tensor(full, dtype=torch.float32)).reshape(-1, *[1] * len(size)).to(device)
         counts = np.bincount(classes, minlength=len(names)).tolist() if names else []
-        self.meta = store.meta | {"labels": names, "label_counts": counts, "scale": self._scale.flatten().tolist()}
+        self.meta = store.meta | {"labels": names, "label_counts": counts, "full_scale": full}
         self._resident = self._load() if self._fits() else None
 
     def __len__(self) -> int:
@@ -75,14 +78,9 @@ class StoreDataset:
             return Batch(real, torch.zeros(len(indices), 0, device=self._device))
         return Batch(real, nn.functional.one_hot(self._classes[places], self.shape.labels).float())
 
-    def _scales(self, meta: dict[str, Any]) -> torch.Tensor:
-        full = [
-            self._largest(place) if name == meta["mask"] else FULL_SCALE for place, name in enumerate(meta["channels"])
-        ]
-        return (2 / torch.tensor(full, dtype=torch.float32)).reshape(-1, *[1] * len(self.shape.size))
-
-    def _largest(self, channel: int) -> int:
-        return max(1, *(int(self._images[row, channel].max()) for row in self._rows))
+    def _full_scale(self, channel: int, mask: bool) -> int:
+        """The stored value that becomes 1."""
+        return max([1, *(int(self._images[row, channel].max()) for row in self._rows)]) if mask else FULL_SCALE
 
     def _fits(self) -> bool:
         if self._device.type != "cuda":
@@ -152,15 +150,6 @@ def check_store(recipe: dict[str, Any], store: Store) -> None:
         )
 
 
-def pick_device(name: str) -> torch.device:
-    """The device for ``auto``, ``cpu`` or ``cuda``; `GanError` if a GPU is asked for and there is none."""
-    if name == "cuda" and not torch.cuda.is_available():
-        raise GanError(
-            "--device cuda: torch sees no GPU here; use --device cpu, or a torch with CUDA on a machine with a GPU"
-        )
-    return torch.device("cuda" if name == "cuda" or (name == "auto" and torch.cuda.is_available()) else "cpu")
-
-
 def _parse(text: str) -> dict[str, Any]:
     try:
         return json.loads(text)
@@ -177,9 +166,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--checkpoint-kimg", type=float, default=20.0, help="kimg between two checkpoints (%(default)g)"
     )
-    parser.add_argument(
-        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto takes a GPU if there is one"
-    )
+    parser.add_argument("--device", choices=DEVICES, default="auto", help="auto takes a GPU if there is one")
     parser.add_argument("--threads", type=int, help="CPU threads of torch")
     parser.add_argument("--log", type=Path, help="file that also gets the messages")
     return parser.parse_args(argv)

@@ -1,6 +1,5 @@
 """What a run costs: wall time, processor time, device time and peak memory, summed over its resumes."""
 
-import os
 import resource
 import time
 from dataclasses import asdict, dataclass
@@ -53,13 +52,3 @@ class CostMeter:
 
     def state_dict(self) -> dict[str, Any]:
         return asdict(self.now())
-
-
-def device_name(device: torch.device) -> str:
-    """The name of the GPU, or ``cpu``."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0))

@@ -26,8 +26,8 @@ class Snapshot:
     """A generator (the moving average of the weights) and all that is known of it.
 
     network: in evaluation mode; options: of the family, complete; batch: images per training step; kimg: thousands of
-    real images seen. data: ``channels``, ``mask``, ``labels``, ``label_counts``, ``intensity``, ``spacing`` (mm) and
-    what else the store says of its images.
+    real images seen. data: ``channels``, ``mask``, ``labels``, ``label_counts``, ``intensity``, ``spacing`` (mm),
+    ``full_scale`` (a channel's stored value that is 1 here) and what else the store says of its images.
     """
 
     network: nn.Module
@@ -43,6 +43,11 @@ class Snapshot:
     def labels(self) -> list[str]:
         """Names of the classes that can be asked for; empty for an unconditional generator."""
         return list(self.data.get("labels") or map(str, range(self.shape.labels))) if self.shape.labels else []
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network lies."""
+        return next(self.network.parameters()).device
 
     def sample(
         self, n: int, seed: int, labels: int | Sequence[int] | np.ndarray | None = None, truncation: float = 1.0
@@ -61,17 +66,20 @@ class Snapshot:
         """
         if n < 1:
             raise GanError(f"{n} images asked for; ask for at least 1")
-        wanted = self._classes(n, labels)
+        whole = -(-n // CHUNK) * CHUNK  # the last chunk is drawn in full: a smaller batch has other noise
+        z, classes = self.latents(whole, seed)
+        if labels is not None:
+            classes[:n] = self._classes(n, labels)
         for first in range(0, n, CHUNK):
-            z, classes = self.latents(seed, first // CHUNK)
-            if wanted is not None:
-                given = torch.as_tensor(wanted[first : first + CHUNK])
-                classes[: len(given)] = given
-            images = self.render(z, classes, seed, first // CHUNK, truncation)
-            yield images[: n - first]
+            part = slice(first, first + CHUNK)
+            yield self.render(z[part], classes[part], seed, first // CHUNK, truncation)[: n - first]
 
-    def latents(self, seed: int, chunk: int) -> tuple[Tensor, Tensor]:
-        """Latents float32 [16, z_dim] and classes int64 [16] of the images 16 * chunk and on, on the CPU."""
+    def latents(self, n: int, seed: int) -> tuple[Tensor, Tensor]:
+        """Latents float32 [n, z_dim] and classes int64 [n] of the first ``n`` images of ``seed``, on the CPU."""
+        z, classes = zip(*(self._latents(seed, chunk) for chunk in range(-(-n // CHUNK))), strict=True)
+        return torch.cat(z)[:n], torch.cat(classes)[:n]
+
+    def _latents(self, seed: int, chunk: int) -> tuple[Tensor, Tensor]:
         random = torch.Generator().manual_seed(_mix(seed, chunk, 0))
         z = torch.randn(CHUNK, self.options["z_dim"], generator=random)
         counts = self.data.get("label_counts") or [1] * self.shape.labels
@@ -81,30 +89,31 @@ class Snapshot:
         return z, torch.multinomial(frequency, CHUNK, replacement=True, generator=random)
 
     def render(self, z: Tensor, classes: Tensor, seed: int, chunk: int, truncation: float = 1.0) -> Tensor:
-        """Images of latents [N, z_dim] and classes [N], with noise inputs that ``seed`` and ``chunk`` decide."""
-        device = next(self.network.parameters()).device
+        """Images [N, C, *size] of latents [N, z_dim] and classes [N]; ``seed`` and ``chunk`` decide the noise."""
+        sample = variant_class(self.family).sample
         with torch.no_grad(), self.noise(seed, chunk):
-            one_hot = _one_hot(classes, self.shape.labels)
-            sample = variant_class(self.family).sample
-            return sample(self.network, z.to(device), one_hot.to(device), truncation).float().cpu()
+            return sample(self.network, z.to(self.device), self.one_hot(classes), truncation).float().cpu()
+
+    def one_hot(self, classes: Tensor) -> Tensor:
+        """Classes int64 [N] as float32 [N, labels] on the device of the network; width 0 without labels."""
+        if not self.shape.labels:
+            return torch.zeros(len(classes), 0, device=self.device)
+        return nn.functional.one_hot(classes.to(self.device), self.shape.labels).float()
 
     @contextlib.contextmanager
     def noise(self, seed: int, chunk: int) -> Iterator[None]:
         """Context in which the default random generators are seeded; they are as before afterwards."""
-        device = next(self.network.parameters()).device
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(_mix(seed, chunk, 1))
             yield
 
-    def _classes(self, n: int, labels: int | Sequence[int] | np.ndarray | None) -> np.ndarray | None:
-        if labels is None:
-            return None
+    def _classes(self, n: int, labels: int | Sequence[int] | np.ndarray) -> Tensor:
         if not self.shape.labels:
             raise GanError("this generator was trained without labels; leave the label out")
         classes = np.broadcast_to(np.asarray(labels, dtype=np.int64), (n,))
         if classes.min() < 0 or classes.max() >= self.shape.labels:
             raise GanError(f"label {int(classes.max())} is not known; allowed: 0 to {self.shape.labels - 1}")
-        return classes
+        return torch.tensor(classes)
 
 
 def save_generator(path: str | os.PathLike, snapshot: Snapshot) -> None:
@@ -155,12 +164,6 @@ def _read(path: Path) -> Any:
         raise GanError(
             f"{path}: not a generator file, or a broken one; name a generator.pt or train it again"
         ) from error
-
-
-def _one_hot(classes: Tensor, number: int) -> Tensor:
-    if not number:
-        return torch.zeros(len(classes), 0)
-    return nn.functional.one_hot(classes, number).float()
 
 
 def _mix(*numbers: int) -> int:

@@ -93,10 +93,10 @@ def require_finite(kimg: float, means: dict[str, float], networks: dict[str, nn.
     bad += [f"the weights of {name}" for name, value in zip(weights, values, strict=True) if _bad(value)]
     bad += [name for name, value in means.items() if not name.startswith(("phase/", "grad/")) and _bad(value)]
     if bad:
+        others = f" (nor are {len(bad) - 1} other values)" if bad[1:] else ""
         raise GanError(
-            f"training diverged by {kimg:g} kimg: {bad[0]} is not finite"
-            f"{f' (and {len(bad) - 1} more values)' if bad[1:] else ''}; lower the learning rate of the variant (option lr) "
-            f"or regularise it more"
+            f"training diverged by {kimg:g} kimg: {bad[0]} is not finite{others}; "
+            f"lower the learning rate of the variant (option lr) or regularise it more"
         )
 
 

@@ -1,0 +1,248 @@
+"""Images from a trained generator: ``python -m gan.generate --generator generator.pt --n 16 --seed 0 --out DIR``.
+
+Equal arguments give equal images; image i of a seed is the same however many are asked for. ``samples.json`` beside the
+images says what made them. Formats: docs/training.md.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from gan import grids
+from gan.errors import GanError, command
+from gan.files import atomic_path, write_json
+from gan.nn import Generator
+from gan.train.device import DEVICES, pick_device
+from gan.train.snapshot import Snapshot, load_generator
+
+FORMATS = ("png", "nifti", "npy", "grid")
+SCALE = 127.5  # [-1, 1] to the scale 0..255 of the intensity map
+
+
+def write_images(snapshot: Snapshot, images: Iterator[Tensor], n: int, out: Path, form: str) -> None:
+    """Write ``n`` images [*, C, H, W] that come in chunks, as ``form``.
+
+    png: ``<i>_<contrast>.png``, 8 bit, grey 0..255, a mask as its label numbers. nifti: ``<i>_<contrast>.nii.gz``, RAS,
+    one slice, spacing in mm, float32 on the scale 0..255 of the intensity map, a mask as its label numbers. npy:
+    ``images.npy``, float32 [n, C, H, W] in about [-1, 1]. grid: ``grid.png``.
+    """
+    if len(snapshot.shape.size) != 2 and form != "npy":
+        raise GanError(f"--format {form} is for slices; this generator makes volumes, use --format npy")
+    out.mkdir(parents=True, exist_ok=True)
+    shown = tqdm(total=n, desc="generate", unit="img", disable=not sys.stderr.isatty())
+    if form == "npy":
+        _write_npy(snapshot, images, n, out / "images.npy", shown)
+    elif form == "grid":
+        chunks = torch.cat(list(_counted(images, shown))).numpy()
+        columns = min(n, grids.layout(snapshot.shape.channels, snapshot.shape.size)[1])
+        grids.write_grid(out / "grid.png", chunks, columns)
+    else:
+        write = _write_png if form == "png" else _write_nifti
+        place = 0
+        for chunk in _counted(images, shown):
+            for image in chunk.numpy():
+                for channel, name in enumerate(_channels(snapshot)):
+                    write(out / f"{place:05d}_{name}", image[channel], snapshot, channel)
+                place += 1
+    shown.close()
+
+
+def mixing_grid(
+    snapshot: Snapshot, n: int, seed: int, classes: Tensor, truncation: float, crossover: int | None
+) -> Tensor:
+    """Style mixing (Karras et al. 2019, figure 3): [(rows + 1) * (columns + 1), C, H, W], row by row, the corner black.
+
+    The first n // 2 samples stand in the first column and give their coarse styles (layers below ``crossover``, half of
+    them by default) to their row; the others stand in the first row and give the rest to their column.
+    """
+    network = snapshot.network
+    if not isinstance(network, Generator):
+        raise GanError(f"--mix: a generator of the family {snapshot.family} has no styles; use one of stylegan2")
+    if n < 2:
+        raise GanError(f"--mix needs at least 2 samples, --n is {n}")
+    layers = network.synthesis.layers
+    crossover = layers // 2 if crossover is None else crossover
+    if not 0 < crossover < layers:
+        raise GanError(f"--crossover is {crossover}; this generator has {layers} layers, allowed: 1 to {layers - 1}")
+    z, _ = snapshot.latents(n, seed)
+    with torch.no_grad():
+        w = network.mapping(z.to(snapshot.device), snapshot.one_hot(classes), truncation)
+        styles = network.broadcast(w)
+
+    def draw(ws: Tensor) -> Tensor:
+        with torch.no_grad(), snapshot.noise(seed, 0):
+            return network.synthesis(ws[None]).float().cpu()[0]
+
+    rows, columns = styles[: n // 2], styles[n // 2 :]
+    cells = [torch.full((snapshot.shape.channels, *snapshot.shape.size), -1.0), *map(draw, columns)]
+    for row in tqdm(rows, desc="mix", disable=not sys.stderr.isatty()):
+        cells += [draw(row), *(draw(torch.cat([row[:crossover], column[crossover:]])) for column in columns)]
+    return torch.stack(cells)
+
+
+def interpolation_grid(snapshot: Snapshot, n: int, seed: int, classes: Tensor, truncation: float, steps: int) -> Tensor:
+    """Ways from each of ``n`` samples to the next, ``steps`` images between them: [(n - 1) * (steps + 2), C, H, W].
+
+    A row is a great circle between two latents (White 2016), at the class of its left end; noise inputs stay the same.
+    """
+    if n < 2 or steps < 1:
+        raise GanError(f"--interpolate needs at least 2 samples and 1 step, --n is {n} and the steps are {steps}")
+    z, _ = snapshot.latents(n, seed)
+    cells = []
+    for left in tqdm(range(n - 1), desc="interpolate", disable=not sys.stderr.isatty()):
+        for part in torch.linspace(0, 1, steps + 2).tolist():
+            latent = slerp(z[left], z[left + 1], part)[None]
+            cells.append(snapshot.render(latent, classes[left : left + 1], seed, 0, truncation)[0])
+    return torch.stack(cells)
+
+
+def slerp(start: Tensor, end: Tensor, part: float) -> Tensor:
+    """The point at ``part`` (0..1) of the way from ``start`` to ``end``, turning at an even rate."""
+    cosine = torch.dot(start, end) / (start.norm() * end.norm())
+    angle = torch.arccos(cosine.clamp(-1, 1))
+    if float(angle) < 1e-4:
+        return start.lerp(end, part)
+    return (torch.sin((1 - part) * angle) * start + torch.sin(part * angle) * end) / torch.sin(angle)
+
+
+def slice_to_ras(pixels: np.ndarray, axis: str, spacing: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    """A slice [H, W] as a RAS volume of one slice and its affine; the thickness is not known and stands as 1 mm.
+
+    The inverse of how slices are cut: the patient's left on the right of the image, anterior (superior) up; a sagittal
+    slice has anterior on the left.
+    """
+    height, width = spacing
+    turned = pixels[::-1, ::-1].T
+    if axis == "coronal":
+        return turned[:, None, :], np.diag([width, 1.0, height, 1.0])
+    if axis == "sagittal":
+        return turned[None, :, :], np.diag([1.0, width, height, 1.0])
+    return turned[:, :, None], np.diag([width, height, 1.0, 1.0])
+
+
+def _write_png(path: Path, pixels: np.ndarray, snapshot: Snapshot, channel: int) -> None:
+    mask = _is_mask(snapshot, channel)
+    grids.write_png(
+        path.with_name(f"{path.name}.png"), _labels(pixels, snapshot, channel) if mask else grids.to_uint8(pixels)
+    )
+
+
+def _write_nifti(path: Path, pixels: np.ndarray, snapshot: Snapshot, channel: int) -> None:
+    data = snapshot.data
+    values = _labels(pixels, snapshot, channel) if _is_mask(snapshot, channel) else (pixels + 1) * np.float32(SCALE)
+    volume, affine = slice_to_ras(values, data.get("axis") or "axial", data.get("spacing") or (1.0, 1.0))
+    image = nib.Nifti1Image(np.ascontiguousarray(volume), affine)  # type: ignore[attr-defined]
+    image.header.set_xyzt_units("mm")
+    with atomic_path(path.with_name(f"{path.name}.nii.gz")) as temporary:
+        nib.save(image, temporary)  # type: ignore[attr-defined]
+
+
+def _write_npy(snapshot: Snapshot, images: Iterator[Tensor], n: int, path: Path, shown: tqdm) -> None:
+    shape = (n, snapshot.shape.channels, *snapshot.shape.size)
+    with atomic_path(path) as temporary:
+        array = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape)
+        place = 0
+        for chunk in _counted(images, shown):
+            array[place : place + len(chunk)] = chunk.numpy()
+            place += len(chunk)
+        array.flush()
+
+
+def _counted(images: Iterator[Tensor], shown: tqdm) -> Iterator[Tensor]:
+    for chunk in images:
+        yield chunk
+        shown.update(len(chunk))
+
+
+def _labels(pixels: np.ndarray, snapshot: Snapshot, channel: int) -> np.ndarray:
+    """Label numbers of a mask in [-1, 1]: the nearest."""
+    full = snapshot.data["full_scale"][channel]
+    return np.clip(np.rint((pixels + 1) / 2 * full), 0, full).astype(np.uint8 if full < 256 else np.uint16)
+
+
+def _is_mask(snapshot: Snapshot, channel: int) -> bool:
+    return bool(snapshot.data.get("mask")) and _channels(snapshot)[channel] == snapshot.data["mask"]
+
+
+def _channels(snapshot: Snapshot) -> list[str]:
+    return list(snapshot.data.get("channels") or [f"channel{place}" for place in range(snapshot.shape.channels)])
+
+
+def pick_label(snapshot: Snapshot, name: str | None) -> int | None:
+    """The class called ``name``; `GanError` lists what is allowed."""
+    if name is None:
+        return None
+    if not snapshot.labels:
+        raise GanError(f"--label {name}: this generator was trained without labels; leave --label out")
+    if name not in snapshot.labels:
+        raise GanError(f"--label {name}: not known to this generator; allowed: {', '.join(snapshot.labels)}")
+    return snapshot.labels.index(name)
+
+
+def _arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m gan.generate", description="Images from a trained generator.")
+    parser.add_argument("--generator", required=True, type=Path, help="generator.pt of a cell, or one of its snapshots")
+    parser.add_argument("--out", required=True, type=Path, help="folder for the images")
+    parser.add_argument("--n", type=int, default=16, help="number of images, or of sources of a grid (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="decides the images (%(default)s)")
+    parser.add_argument("--label", help="class of a conditional generator; without it as often as in training")
+    parser.add_argument("--truncation", type=float, default=1.0, help="0 to 1: less is more typical (%(default)g)")
+    parser.add_argument("--format", choices=FORMATS, default="png", help="default: %(default)s")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--mix", action="store_true", help="style-mixing grid of n sources: mix.png (stylegan2)")
+    what.add_argument("--interpolate", type=int, metavar="STEPS", help="from each image to the next: interpolation.png")
+    parser.add_argument("--crossover", type=int, help="--mix: first layer that takes the styles of the column")
+    parser.add_argument("--device", choices=DEVICES, default="auto")
+    given = parser.parse_args(argv)
+    if not 0 <= given.truncation <= 1:
+        raise GanError(f"--truncation is {given.truncation:g}; allowed: 0 to 1")
+    if given.n < 1 or given.seed < 0:
+        raise GanError(f"--n is {given.n} and --seed is {given.seed}; allowed: --n from 1, --seed from 0")
+    return given
+
+
+@command
+def main(argv: list[str] | None = None) -> None:
+    """Entry point."""
+    given = _arguments(argv)
+    snapshot = load_generator(given.generator, pick_device(given.device))
+    label = pick_label(snapshot, given.label)
+    _, classes = snapshot.latents(given.n, given.seed)
+    if label is not None:
+        classes[:] = label
+    if given.mix:
+        grid = mixing_grid(snapshot, given.n, given.seed, classes, given.truncation, given.crossover)
+        grids.write_grid(given.out / "mix.png", grid.numpy(), given.n - given.n // 2 + 1)
+    elif given.interpolate is not None:
+        grid = interpolation_grid(snapshot, given.n, given.seed, classes, given.truncation, given.interpolate)
+        grids.write_grid(given.out / "interpolation.png", grid.numpy(), given.interpolate + 2)
+    else:
+        chunks = snapshot.chunks(given.n, given.seed, label, given.truncation)
+        write_images(snapshot, chunks, given.n, given.out, given.format)
+    _describe(snapshot, given, classes)
+
+
+def _describe(snapshot: Snapshot, given: argparse.Namespace, classes: Tensor) -> None:
+    """Write what made the images, for whoever finds them later."""
+    names = snapshot.labels
+    write_json(
+        given.out / "samples.json",
+        {
+            **{"synthetic": True, "family": snapshot.family, "run_key": snapshot.run_key, "kimg": snapshot.kimg},
+            **{"n": given.n, "seed": given.seed, "truncation": given.truncation},
+            "labels": [names[place] for place in classes.tolist()] if names else [],
+            **{key: snapshot.data.get(key) for key in ("dataset", "channels", "mask", "intensity", "spacing", "axis")},
+            "grey_values": grids.NORMALISATION,
+        },
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

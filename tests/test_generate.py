@@ -1,0 +1,280 @@
+"""The generator as a file, and images from it."""
+
+import json
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tiny import TinyData, recipe
+
+from gan import grids
+from gan.data.planes import as_slices, upright
+from gan.errors import GanError
+from gan.generate import main, slerp, slice_to_ras
+from gan.study import run_key
+from gan.train.loop import train
+from gan.train.snapshot import CHUNK, Snapshot, load_generator, save_generator
+from gan.variants import build
+from gan.variants.base import ImageShape
+
+AXES = ("sagittal", "coronal", "axial")
+STYLEGAN2 = {"z_dim": 8, "w_dim": 8, "channel_base": 64, "channel_max": 8}
+
+
+def made(path: Path, family="tiny", options=None, channels=1, size=8, labels=(), **data) -> Path:
+    """An untrained generator as a file."""
+    options = {"z_dim": 4} | (options or {}) | {"conditional": bool(labels)}
+    shape = ImageShape(channels, (size, size), len(labels))
+    torch.manual_seed(0)
+    network = build(family, options, shape, batch=4).generator.eval()
+    names = ["t1", "t2", "seg"][:channels]
+    meta = {"channels": names, "mask": None, "labels": list(labels), "label_counts": [3] * len(labels), **data}
+    meta = {"spacing": [2.0, 1.5], "axis": "axial", "full_scale": [65535] * channels} | meta
+    save_generator(path, Snapshot(network, family, options, shape, 4, kimg=1.5, run_key="abc", data=meta))
+    return path
+
+
+def generate(path: Path, out: Path, *more: str) -> int:
+    return main(["--generator", str(path), "--out", str(out), "--device", "cpu", *more])
+
+
+# ---------------------------------------------------------------- the file
+
+
+def test_file_of_a_run_knows_all_that_is_needed(tmp_path):
+    given = recipe()
+    train(given, TinyData(channels=2, labels=3), folder=tmp_path / "cell", checkpoints=tmp_path / "state")
+    snapshot = load_generator(tmp_path / "cell/generator.pt")
+    assert (snapshot.family, snapshot.kimg, snapshot.run_key) == ("tiny", 0.32, run_key(given))
+    assert snapshot.options == given["variant"]["options"]
+    assert snapshot.shape == ImageShape(2, (8, 8), 3)
+    assert snapshot.labels == ["class0", "class1", "class2"]
+    assert snapshot.data == TinyData(channels=2, labels=3).meta
+    assert not snapshot.network.training
+
+
+def test_grid_of_a_snapshot_comes_from_its_file(tmp_path):
+    """The picture beside a snapshot shows what its file makes from the seed of the recipe."""
+    train(recipe(seed=5), TinyData(), folder=tmp_path / "cell", checkpoints=tmp_path / "state")
+    stem = tmp_path / "cell/snapshots/kimg00.16"
+    rows, columns = grids.layout(1, (8, 8))
+    images = load_generator(stem.with_name("kimg00.16.pt")).sample(rows * columns, seed=5)
+    grids.write_grid(tmp_path / "again.png", images.numpy(), columns)
+    assert (tmp_path / "again.png").read_bytes() == stem.with_name("kimg00.16.png").read_bytes()
+
+
+def test_equal_weights_give_equal_bytes(tmp_path):
+    assert made(tmp_path / "a.pt").read_bytes() == made(tmp_path / "b.pt").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "no such file"),
+        (b"", "not a generator file, or a broken one"),
+        (b"PK\x03\x04 broken", "not a generator file, or a broken one"),
+        ({"format": "other-1"}, "format is 'other-1', expected 'gan-generator-1'"),
+        ({"weights": torch.zeros(2)}, "format is None, expected"),
+        (torch.zeros(2), "format is 'Tensor', expected"),
+        ({"format": "gan-generator-1", "code": Path("x")}, "not a generator file, or a broken one"),
+    ],
+)
+def test_files_that_are_no_generators(tmp_path, content, message):
+    path = tmp_path / "generator.pt"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content is not None:
+        torch.save(content, path)
+    with pytest.raises(GanError, match=message) as error:
+        load_generator(path)
+    assert str(path) in str(error.value)
+
+
+def test_truncated_generator(tmp_path):
+    path = made(tmp_path / "generator.pt")
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(GanError, match="broken"):
+        load_generator(path)
+
+
+def test_weights_of_another_version(tmp_path):
+    path = made(tmp_path / "generator.pt")
+    content = torch.load(path)
+    content["state"]["extra"] = torch.zeros(1)
+    torch.save(content, path)
+    with pytest.raises(GanError, match=r"do not fit tiny .*train it again"):
+        load_generator(path)
+
+
+# ---------------------------------------------------------------- sampling
+
+
+@pytest.mark.parametrize(("family", "options", "size"), [("tiny", {}, 8), ("stylegan2", STYLEGAN2, 16)])
+def test_image_i_depends_on_the_seed_and_i_alone(tmp_path, family, options, size):
+    snapshot = load_generator(made(tmp_path / "g.pt", family, options, size=size))
+    many = snapshot.sample(2 * CHUNK + 3, seed=1)
+    torch.manual_seed(99)
+    for n in (1, 5, CHUNK, CHUNK + 1):
+        assert torch.equal(snapshot.sample(n, seed=1), many[:n])
+    assert many.shape == (2 * CHUNK + 3, 1, size, size) and many.dtype == torch.float32
+    assert not torch.equal(snapshot.sample(5, seed=2), many[:5])
+    assert len(torch.unique(many, dim=0)) == len(many)
+
+
+def test_sampling_leaves_the_random_generators_alone(tmp_path):
+    snapshot = load_generator(made(tmp_path / "g.pt"))
+    before = torch.get_rng_state()
+    snapshot.sample(3, seed=0)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_labels(tmp_path):
+    snapshot = load_generator(made(tmp_path / "g.pt", labels=("a", "b"), label_counts=[9, 1]))
+    _, drawn = snapshot.latents(400, seed=0)
+    assert 0.04 < drawn.double().mean() < 0.18, "classes as often as in training"
+    by_class = snapshot.sample(4, seed=0, labels=1)
+    assert torch.equal(by_class, snapshot.sample(4, seed=0, labels=[1, 1, 1, 1]))
+    assert not torch.equal(by_class, snapshot.sample(4, seed=0, labels=0))
+    with pytest.raises(GanError, match="allowed: 0 to 1"):
+        snapshot.sample(4, seed=0, labels=2)
+    with pytest.raises(GanError, match="trained without labels"):
+        load_generator(made(tmp_path / "plain.pt")).sample(4, seed=0, labels=0)
+
+
+# ---------------------------------------------------------------- the command
+
+
+def test_png(tmp_path):
+    path = made(tmp_path / "g.pt", channels=2)
+    assert generate(path, tmp_path / "out", "--n", "3") == 0
+    names = [f"{place:05d}_{contrast}.png" for place in range(3) for contrast in ("t1", "t2")]
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == sorted([*names, "samples.json"])
+    images = load_generator(path).sample(3, seed=0).numpy()
+    with Image.open(tmp_path / "out/00002_t2.png") as image:
+        assert image.mode == "L" and (np.asarray(image) == grids.to_uint8(images[2, 1])).all()
+    about = json.loads((tmp_path / "out/samples.json").read_text())
+    assert (about["synthetic"], about["run_key"], about["kimg"], about["n"], about["seed"]) == (True, "abc", 1.5, 3, 0)
+
+
+def test_nifti_has_the_spacing_of_the_data(tmp_path):
+    path = made(tmp_path / "g.pt")
+    assert generate(path, tmp_path / "out", "--n", "1", "--format", "nifti") == 0
+    volume = nib.load(tmp_path / "out/00000_t1.nii.gz")
+    assert volume.shape == (8, 8, 1) and volume.get_data_dtype() == np.float32
+    assert volume.header.get_zooms() == (1.5, 2.0, 1.0) and volume.header.get_xyzt_units()[0] == "mm"
+    assert nib.aff2axcodes(volume.affine) == ("R", "A", "S")
+    image = load_generator(path).sample(1, seed=0).numpy()[0, 0]
+    np.testing.assert_allclose(upright(as_slices(volume.get_fdata(), "axial"))[0], (image + 1) * 127.5, atol=1e-4)
+
+
+@pytest.mark.parametrize("axis", AXES)
+def test_slices_go_back_where_they_were_cut(axis):
+    volume = np.arange(3 * 4 * 5).reshape(3, 4, 5)
+    place = AXES.index(axis)
+    back = [slice_to_ras(pixels, axis, (1.0, 1.0))[0] for pixels in upright(as_slices(volume, axis))]
+    assert (np.concatenate(back, axis=place) == volume).all()
+
+
+@pytest.mark.parametrize(("axis", "zooms"), [("axial", (3, 2, 1)), ("coronal", (3, 1, 2)), ("sagittal", (1, 3, 2))])
+def test_spacing_of_rows_and_columns(axis, zooms):
+    _, affine = slice_to_ras(np.zeros((4, 5)), axis, (2.0, 3.0))
+    assert tuple(np.diag(affine)[:3]) == zooms
+
+
+def test_mask_is_written_as_label_numbers(tmp_path):
+    path = made(tmp_path / "g.pt", channels=3, mask="seg", full_scale=[65535, 65535, 4])
+    for form in ("png", "nifti"):
+        assert generate(path, tmp_path / form, "--n", "2", "--format", form) == 0
+    with Image.open(tmp_path / "png/00001_seg.png") as image:
+        png = np.asarray(image)
+    nifti = np.asarray(nib.load(tmp_path / "nifti/00001_seg.nii.gz").dataobj)
+    expected = np.rint((load_generator(path).sample(2, seed=0).numpy()[1, 2] + 1) * 2)
+    assert set(np.unique(expected)) <= {0, 1, 2, 3, 4} and nifti.dtype == np.uint8
+    assert (png == expected).all() and (upright(as_slices(nifti, "axial"))[0] == expected).all()
+
+
+def test_npy_and_grid(tmp_path):
+    path = made(tmp_path / "g.pt", channels=2)
+    assert generate(path, tmp_path / "out", "--n", "20", "--format", "npy") == 0
+    images = load_generator(path).sample(20, seed=0).numpy()
+    assert (np.load(tmp_path / "out/images.npy") == images).all()
+    assert generate(path, tmp_path / "out", "--n", "20", "--format", "grid") == 0
+    with Image.open(tmp_path / "out/grid.png") as image:
+        assert (np.asarray(image) == grids.tile(images, 12)).all()
+
+
+@pytest.mark.parametrize("form", ["png", "nifti", "npy", "grid"])
+def test_same_arguments_same_bytes(tmp_path, form):
+    path = made(tmp_path / "g.pt")
+    for name in ("a", "b"):
+        assert generate(path, tmp_path / name, "--n", "2", "--format", form) == 0
+    for file in (tmp_path / "a").iterdir():
+        assert file.read_bytes() == (tmp_path / "b" / file.name).read_bytes()
+
+
+def test_truncation_brings_images_together(tmp_path):
+    snapshot = load_generator(made(tmp_path / "g.pt", "stylegan2", STYLEGAN2, size=16))
+    wide, narrow, none = (snapshot.sample(CHUNK, 0, truncation=psi).std(dim=0).mean() for psi in (1.0, 0.5, 0.0))
+    assert wide > narrow > none
+
+
+def test_style_mixing_grid(tmp_path):
+    path = made(tmp_path / "g.pt", "stylegan2", STYLEGAN2, size=16)
+    assert generate(path, tmp_path / "out", "--mix", "--n", "5", "--crossover", "1") == 0
+    with Image.open(tmp_path / "out/mix.png") as image:
+        pixels = np.asarray(image)
+    assert pixels.shape == (3 * 16, 4 * 16)
+    cells = pixels.reshape(3, 16, 4, 16).swapaxes(1, 2)
+    assert (cells[0, 0] == 0).all()
+    assert len({cell.tobytes() for cell in cells.reshape(-1, 256)}) == 12, "every cell is a mixture of its own"
+
+
+def test_interpolation_ends_at_the_samples(tmp_path):
+    path = made(tmp_path / "g.pt", "dcgan", {"z_dim": 8, "channels": 4}, size=16)
+    assert generate(path, tmp_path / "out", "--interpolate", "3", "--n", "3") == 0
+    with Image.open(tmp_path / "out/interpolation.png") as image:
+        cells = np.asarray(image).reshape(2, 16, 5, 16).swapaxes(1, 2)
+    assert (cells[0, -1] == cells[1, 0]).all() and not (cells[0, 0] == cells[0, 2]).all()
+
+
+def test_slerp_keeps_the_length_and_the_ends():
+    start, end = torch.tensor([1.0, 0.0, 0.0]), torch.tensor([0.0, 1.0, 0.0])
+    torch.testing.assert_close(slerp(start, end, 0.5), torch.tensor([1.0, 1.0, 0.0]) / 2**0.5)
+    torch.testing.assert_close(slerp(start, end, 0.0), start)
+    torch.testing.assert_close(slerp(start, start, 0.3), start)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--label", "a"], "--label a: this generator was trained without labels; leave --label out"),
+        (["--truncation", "1.5"], "--truncation is 1.5; allowed: 0 to 1"),
+        (["--n", "0"], "--n is 0"),
+        (["--seed", "-1"], "--seed is -1"),
+        (["--mix"], "--mix: a generator of the family tiny has no styles; use one of stylegan2"),
+        (["--interpolate", "0"], "--interpolate needs at least 2 samples and 1 step"),
+        (["--interpolate", "2", "--n", "1"], "--interpolate needs at least 2 samples and 1 step"),
+    ],
+)
+def test_bad_arguments(tmp_path, capfd, more, message):
+    assert generate(made(tmp_path / "g.pt"), tmp_path / "out", *more) == 1
+    error = capfd.readouterr().err
+    assert message in error and error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_unknown_label_lists_the_allowed_ones(tmp_path, capfd):
+    path = made(tmp_path / "g.pt", labels=("glioma", "meningioma"))
+    assert generate(path, tmp_path / "out", "--label", "gloima") == 1
+    assert "--label gloima: not known to this generator; allowed: glioma, meningioma" in capfd.readouterr().err
+    assert generate(path, tmp_path / "out", "--label", "glioma", "--n", "2") == 0
+    assert json.loads((tmp_path / "out/samples.json").read_text())["labels"] == ["glioma", "glioma"]
+
+
+def test_crossover_beyond_the_layers(tmp_path, capfd):
+    path = made(tmp_path / "g.pt", "stylegan2", STYLEGAN2, size=16)
+    assert generate(path, tmp_path / "out", "--mix", "--crossover", "40") == 1
+    assert "allowed: 1 to" in capfd.readouterr().err
