@@ -1,5 +1,8 @@
 """What the page shows besides scores, gathered from the folders of a study: images, settings, data, cost, events."""
 
+# pandas types a selection from a frame as a union of all that it could be.
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false
+
 import base64
 import importlib.metadata
 import io
@@ -38,13 +41,14 @@ EXTRACTORS = {
     "random": "the Inception-v3 architecture with fixed random weights (Naeem et al. 2020)",
 }
 METRICS = {
-    "fid": "Fréchet distance between Gaussians fitted to the features of real and generated images (Heusel et al. 2017). "
-    "It is biased upwards when there are few images",
-    "kid": "squared maximum mean discrepancy with a cubic polynomial kernel (Bińkowski et al. 2018); unbiased for few images",
+    "fid": "Fréchet distance between Gaussians fitted to the features of real and of generated images (Heusel et al. "
+    "2017); biased upwards when there are few images",
+    "kid": "squared maximum mean discrepancy with a cubic polynomial kernel (Bińkowski et al. 2018); unbiased for few "
+    "images",
     "fd": "Fréchet distance as in FID, on features of another extractor; not comparable with FID",
     "kd": "kernel distance as in KID, on features of another extractor; not comparable with KID",
-    "precision": "part of the generated images that lie within the manifold of the real ones (Kynkäänniemi et al. 2019)",
-    "recall": "part of the real images that lie within the manifold of the generated ones (Kynkäänniemi et al. 2019)",
+    "precision": "part of the generated images within the manifold of the real ones (Kynkäänniemi et al. 2019)",
+    "recall": "part of the real images within the manifold of the generated ones (Kynkäänniemi et al. 2019)",
     "density": "how densely real neighbourhoods are hit by generated images (Naeem et al. 2020)",
     "coverage": "part of the real neighbourhoods that hold a generated image (Naeem et al. 2020)",
 }
@@ -94,7 +98,7 @@ def pictures(cells: Sequence[CellFiles]) -> tuple[Picture | None, list[Picture]]
 
 @dataclass(frozen=True)
 class Settings:
-    """The recipes of the variants: ``differing`` and ``shared`` rows of (key, values), and each recipe whole as JSON."""
+    """The recipes of the variants: rows of (key, values) that differ or are shared, and each recipe whole as JSON."""
 
     variants: list[str]
     differing: list[tuple[str, list[str]]]

@@ -1,9 +1,12 @@
 """Figures of the report as inline SVG: curves over kimg, scores with intervals, losses.
 
-Colours are written as CSS variables (``--v0`` .. ``--v7`` for variants, ``--ink`` for text and axes), which the page sets
-for light and dark; text stays text. The palette is that of Okabe and Ito, told apart by colour-blind readers; more
+Colours are written as CSS variables (``--v0`` .. ``--v7`` for variants, ``--ink`` for text and axes), which the page
+sets for light and dark; text stays text. The palette follows Okabe and Ito, which colour-blind readers tell apart; more
 variants than colours differ by line style.
 """
+
+# pandas types a selection from a frame as a union of all that it could be.
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportReturnType=false
 
 import io
 import itertools

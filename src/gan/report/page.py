@@ -1,5 +1,8 @@
 """The report of a study: comparison.csv, scores.csv, comparison.md and one self-contained page, comparison.html."""
 
+# pandas types a selection from a frame as a union of all that it could be.
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false
+
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -118,8 +121,8 @@ def _curve_caption(curves: pd.DataFrame) -> str:
     if curves.empty:
         return ""
     row = curves.iloc[0]
-    metric = table.metric_label(str(row.metric))
-    return f"{metric} ({row.extractor}) on the {row.split} split, N {row.n_real:.0f} real and {row.n_fake:.0f} generated images"
+    sizes = f"N {row.n_real:.0f} real and {row.n_fake:.0f} generated images"
+    return f"{table.metric_label(str(row.metric))} ({row.extractor}) on the {row.split} split, {sizes}"
 
 
 def _chosen_by(cells: Sequence[CellFiles]) -> str | None:

@@ -14,6 +14,9 @@ How seeds and bootstrap intervals become one interval
     With one seed the seed part is unknown and the interval covers the patients alone; the table says so.
 """
 
+# pandas types a selection from a frame as a union of all that it could be.
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
+
 import math
 from collections.abc import Iterable
 from pathlib import Path
@@ -23,6 +26,7 @@ import pandas as pd
 from scipy.stats import t as student_t
 
 from gan.cells import CellFiles
+from gan.files import atomic_path
 
 MEASURE = ["metric", "extractor", "split", "n_real", "n_fake"]
 SCORE_COLUMNS = [
@@ -102,8 +106,8 @@ def comparison(cells: Iterable[CellFiles]) -> pd.DataFrame:
     """One row per dataset x variant x contrast x measurement: mean over seeds with its 95 % interval.
 
     ``spread`` is the standard deviation between seeds (NaN for one seed), ``seeds`` how many were averaged,
-    ``cost_hours`` the mean per seed. A cell without scores keeps a row with its reason in ``status``; a variant of which
-    only some seeds are finished has both. Rows keep the order of ``cells``.
+    ``cost_hours`` the mean per seed. A cell without scores keeps a row with its reason in ``status``; a variant of
+    which only some seeds are finished has both. Rows keep the order of ``cells``.
     """
     frame = scores(cells)
     rows = []
@@ -201,7 +205,5 @@ def _count(value: Any) -> str:
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:
     """Write a tidy table, whole or not at all."""
-    from gan.files import atomic_path
-
     with atomic_path(path) as temporary:
         table.to_csv(temporary, index=False)

@@ -3,6 +3,9 @@
 HTML and Markdown are made from the same `Wide` tables, so that they cannot say different things.
 """
 
+# pandas types a selection from a frame as a union of all that it could be.
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false
+
 from dataclasses import dataclass, field
 
 import pandas as pd
@@ -147,14 +150,16 @@ def _answer(rows: pd.DataFrame, lead: str) -> str:
     first = order.iloc[0]
     extreme = "lowest" if sign < 0 else "highest"
     if order[["low", "high"]].isna().any().any():
-        return f"{first.variant} has the {extreme} {name} ({number(first.value)}); without intervals no difference can be claimed."
+        best = f"{first.variant} has the {extreme} {name} ({number(first.value)})"
+        return f"{best}; without intervals no difference can be claimed."
     rest = order.iloc[1:]
     overlap = rest[rest.low <= first.high] if sign < 0 else rest[rest.high >= first.low]
     apart = rest.drop(index=overlap.index)
     span = f"{number(first.value)}, 95 % interval {number(first.low)} to {number(first.high)}"
     if overlap.empty:
         return f"{first.variant} has the {extreme} {name} ({span}); the intervals of all others lie clear of it."
-    text = f"No evidence of a difference between {_list([first.variant, *overlap.variant])}: their {name} intervals overlap."
+    alike = _list([first.variant, *overlap.variant])
+    text = f"No evidence of a difference between {alike}: their {name} intervals overlap."
     if len(apart):
         text += f" {_list(list(apart.variant))} {_are(len(apart))} worse than {first.variant}."
     return f"{text} {first.variant} has the {extreme} mean ({span})."

@@ -1,5 +1,8 @@
 """Bring the cells of a study to MLflow. Doing it again adds only what is new; a problem is reported, never raised."""
 
+# pandas types a selection from a frame as a union of all that it could be.
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false
+
 import json
 import re
 from collections.abc import Iterable, Sequence

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -29,6 +30,8 @@ def serve(folder: Path, port: int) -> int:
     free = free_port(port)
     if free != port:
         print(f"port {port} is in use; serving on {free}", file=sys.stderr)
+    for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell had them ignored, or the server would stay
+        signal.signal(number, signal.default_int_handler)
     server = subprocess.Popen(command(path, free), env=environment(), cwd=path.parent)
     try:
         wait(f"http://{HOST}:{free}", server)
