@@ -27,7 +27,7 @@ def frechet_distance(
     mean_y, root_y = _centre(y, y_weights)
     traces = np.sum(root_x**2) + np.sum(root_y**2)
     if min(len(root_x), len(root_y)) < root_x.shape[1]:
-        cross = linalg.svdvals(root_x @ root_y.T, check_finite=False).sum()
+        cross = float(np.sum(linalg.svdvals(root_x @ root_y.T, check_finite=False)))
     else:
         cross = _trace_root(root_x.T @ root_x, root_y.T @ root_y)
     return float(max(0.0, np.sum((mean_x - mean_y) ** 2) + traces - 2 * cross))

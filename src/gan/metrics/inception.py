@@ -35,7 +35,7 @@ class InceptionFeatures:
     def __init__(self, id: str, name: str, layers: torch.jit.ScriptModule, device: str | torch.device = "cpu"):
         """layers: from [N, 3, 299, 299] in [-1, 1] to 2048 features, in evaluation mode."""
         self.id, self.name, self.device = id, name, torch.device(device)
-        self.layers = frozen(layers).to(self.device)
+        self.layers = frozen(layers.to(self.device))  # frozen weights are constants that no longer move
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         out = np.empty((len(images), DIM), np.float32)
@@ -62,7 +62,7 @@ def forward(layers: nn.Module, grey: Tensor) -> Tensor:
 
 def frozen(layers: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
     """The same graph for inference: weights laid out channels last, normalisation folded into the convolutions."""
-    return torch.jit.freeze(layers.eval().to(memory_format=torch.channels_last))
+    return torch.jit.freeze(nn.Module.to(layers.eval(), memory_format=torch.channels_last))  # type: ignore[arg-type]
 
 
 def read_weights(path: str | os.PathLike, sha256: str | None) -> torch.jit.ScriptModule:
@@ -85,9 +85,7 @@ def read_weights(path: str | os.PathLike, sha256: str | None) -> torch.jit.Scrip
             f"{path}: not the TorchScript Inception of clean-fid (metrics.inception.path); download {WEIGHTS_URL}"
         ) from error
     if width != DIM:
-        raise GanError(
-            f"{path}: gives {width} features, {DIM} are expected (metrics.inception.path); use {WEIGHTS_URL}"
-        )
+        raise GanError(f"{path}: gives {width} features instead of {DIM} (metrics.inception.path); use {WEIGHTS_URL}")
     return layers
 
 

@@ -20,7 +20,7 @@ from gan.metrics.neighbours import Balls, memorised, nearest
 
 WHOLE = "all"  # the contrast of a row that is the mean over all contrasts
 PRECISION_K, DENSITY_K = 3, 5  # as published by Kynkäänniemi et al. 2019 and Naeem et al. 2020
-MEMORISED = 0.05
+MEMORISED = 0.05  # of held-out images count as being as near to the training set as a copy
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ def _rows(metric: Metric, contrasts: Sequence[str], found: Sequence[tuple]) -> l
     whole = np.mean(values), np.mean(floors), None if replicates[0] is None else np.mean(replicates, 0)
     rows = []
     for contrast, (value, floor, draws) in zip([*contrasts, WHOLE], [*found, whole], strict=True):
-        low, high = (None, None) if draws is None else centred_interval(value, draws, metric.low, metric.high)
+        low, high = (None, None) if draws is None else centred_interval(float(value), draws, metric.low, metric.high)
         rows.append(
             {
                 **{"metric": metric.name, "contrast": contrast, "value": float(value), "low": low, "high": high},

@@ -1,0 +1,215 @@
+"""Scoring a cell, from a store and snapshots on disk to curve.json and scores.json."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from gan.data.store import writing
+from gan.errors import GanError
+from gan.evaluate import Protocol, main, prepare_extractor, real_features, score_cell, score_snapshots
+from gan.files import read_json
+from gan.metrics.real import RealFeatures
+from gan.train.snapshot import Snapshot, save_generator
+from gan.variants import build
+from gan.variants.base import ImageShape
+from gan.variants.options import defaults
+
+SIDE = 16
+CONTRASTS = ("t1c", "t2w")
+SPLITS = {"train": range(0, 8), "val": range(8, 11), "test": range(11, 15)}
+PROTOCOL = Protocol(n_fake=60, n_fake_curve=40, bootstrap=20)
+
+
+def make_store(folder: Path, splits=SPLITS, slices: int = 10) -> Path:
+    """Two contrasts of smooth noise and a mask; `slices` images of each subject."""
+    rng = np.random.default_rng(0)
+    rows, images = [], []
+    for split, subjects in splits.items():
+        for subject in subjects:
+            for number in range(slices):
+                coarse = rng.uniform(5_000, 60_000, (2, 4, 4)).repeat(4, 1).repeat(4, 2)
+                images.append(np.concatenate([coarse, np.full((1, SIDE, SIDE), 3.0)]).astype(np.uint16))
+                rows.append({"subject": f"s{subject:02}", "slice": number, "split": split, "label": ""})
+    index = pd.DataFrame(rows).assign(position=0.5, fraction=0.5, kept=True, reason="", row=range(len(rows)))
+    with writing(folder, (3, SIDE, SIDE)) as writer:
+        writer.append(np.stack(images))
+        meta = {"channels": [*CONTRASTS, "seg"], "mask": "seg", "labels": [], "dataset": "noise"}
+        writer.finish(index, index[["subject", "split"]].drop_duplicates(), meta)
+    return folder
+
+
+def make_generator(path: Path, kimg: float, seed: int, channels=(*CONTRASTS, "seg"), bad: bool = False) -> None:
+    torch.manual_seed(seed)
+    options = defaults("dcgan") | {"z_dim": 8, "channels": 4}
+    shape = ImageShape(len(channels), (SIDE, SIDE), 0)
+    network = build("dcgan", options, shape, 8).generator
+    if bad:
+        next(network.parameters()).data.fill_(float("nan"))
+    data = {"channels": list(channels), "mask": "seg", "labels": []}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_generator(path, Snapshot(network, "dcgan", options, shape, 8, kimg, "abc123", data))
+
+
+@pytest.fixture(scope="module")
+def judge(tmp_path_factory):
+    """A store, an in-domain extractor and the features of the real images."""
+    folder = tmp_path_factory.mktemp("judge")
+    store = make_store(folder / "store")
+    prepare_extractor("indomain", {"steps": 4, "dim": 16, "seed": 0}, store, folder / "extractor.pt", "cpu")
+    real_features(folder / "extractor.pt", store, folder / "real.npz", "cpu")
+    return folder
+
+
+@pytest.fixture
+def cell(tmp_path):
+    for kimg in (0, 1, 2):
+        make_generator(tmp_path / f"snapshots/kimg{kimg:05}.pt", kimg, seed=kimg)
+    make_generator(tmp_path / "generator.pt", 2, seed=2)
+    recipe = {"data": {"dataset": "noise"}, "variant": {"name": "dcgan"}, "seed": 5}
+    (tmp_path / "recipe.json").write_text(json.dumps(recipe))
+    return tmp_path
+
+
+def files(judge: Path) -> tuple[list[Path], list[Path]]:
+    return [judge / "extractor.pt"], [judge / "real.npz"]
+
+
+def test_features_of_real_images_name_no_subject(judge):
+    known = RealFeatures.load(judge / "real.npz", RealFeatures.load(judge / "real.npz", _id(judge)).extractor)
+    assert known.contrasts == list(CONTRASTS)
+    for split, subjects in SPLITS.items():
+        assert known.features[split]["t1c"].shape == (10 * len(subjects), 16)
+        assert np.array_equal(known.subjects[split], np.repeat(range(len(subjects)), 10))
+    assert b"s00" not in (judge / "real.npz").read_bytes()
+
+
+def test_every_snapshot_gets_a_row_of_the_curve(judge, cell):
+    score_snapshots(cell, *files(judge), PROTOCOL, "cpu")
+    curve = read_json(cell / "curve.json")
+    assert curve["run_key"] == "abc123"
+    keys = {(row["kimg"], row["metric"], row["contrast"]) for row in curve["rows"]}
+    names = ("kd_indomain", "fd_indomain")
+    assert keys == {(kimg, name, c) for kimg in (0, 1, 2) for name in names for c in (*CONTRASTS, "all")}
+    row = curve["rows"][0]
+    assert set(row) == {"kimg", "metric", "contrast", "value", "n_real", "n_fake", "extractor", "seed", "split"}
+    assert (row["split"], row["n_real"], row["n_fake"]) == ("val", 30, 40)
+
+
+def test_scores_of_the_best_snapshot(judge, cell):
+    score_snapshots(cell, *files(judge), PROTOCOL, "cpu")
+    score_cell(cell, *files(judge), PROTOCOL, "cpu")
+    result = read_json(cell / "scores.json")
+    curve = read_json(cell / "curve.json")["rows"]
+    values = {row["kimg"]: row["value"] for row in curve if (row["metric"], row["contrast"]) == ("kd_indomain", "all")}
+    best = min((1, 2), key=values.__getitem__)
+    assert result["snapshot"] == {"kimg": best, "chosen": "best", "metric": "kd_indomain"}
+    assert (result["dataset"], result["variant"], result["seed"], result["run_key"]) == ("noise", "dcgan", 5, "abc123")
+    rows = {(row["metric"], row["contrast"]): row for row in result["scores"]}
+    assert {name for name, _ in rows} == {
+        f"{name}_indomain" for name in ("kd", "fd", "precision", "recall", "density", "coverage", "memorised")
+    }
+    fd = rows["fd_indomain", "t1c"]
+    assert fd["low"] < fd["value"] < fd["high"]
+    assert fd["relative"] == pytest.approx(fd["value"] / fd["floor"])
+    assert fd["relative"] > 1
+    assert (fd["split"], fd["n_real"], fd["n_fake"], fd["seed"]) == ("test", 40, 60, 0)
+    mean = np.mean([rows["fd_indomain", contrast]["value"] for contrast in CONTRASTS])
+    assert rows["fd_indomain", "all"]["value"] == pytest.approx(mean)
+    assert (cell / "fake.png").exists()
+
+
+def test_the_same_seed_gives_the_same_bytes(judge, cell):
+    texts = []
+    for _ in range(2):
+        score_snapshots(cell, *files(judge), PROTOCOL, "cpu")
+        score_cell(cell, *files(judge), PROTOCOL, "cpu")
+        texts.append((cell / "curve.json").read_bytes() + (cell / "scores.json").read_bytes())
+    assert texts[0] == texts[1]
+
+
+def test_the_final_snapshot_on_request(judge, cell):
+    score_cell(cell, *files(judge), Protocol(n_fake=60, bootstrap=0, choose="final"), "cpu")
+    result = read_json(cell / "scores.json")
+    assert result["snapshot"]["chosen"] == "final"
+    assert result["snapshot"]["kimg"] == 2
+    assert result["scores"][0]["low"] is None
+
+
+def test_no_more_generated_images_than_training_images(judge, cell):
+    score_cell(cell, *files(judge), Protocol(n_fake=10_000, bootstrap=0, choose="final"), "cpu")
+    assert {row["n_fake"] for row in read_json(cell / "scores.json")["scores"]} == {80}
+
+
+def test_a_generator_of_nan_is_named(judge, cell):
+    make_generator(cell / "snapshots/kimg00002.pt", 2, seed=2, bad=True)
+    (cell / "curve.json").write_text("earlier")
+    with pytest.raises(GanError, match=r"kimg00002\.pt: generates NaN"):
+        score_snapshots(cell, *files(judge), PROTOCOL, "cpu")
+    assert (cell / "curve.json").read_text() == "earlier"
+
+
+def test_a_generator_of_other_contrasts_is_refused(judge, cell):
+    make_generator(cell / "generator.pt", 2, seed=2, channels=("flair", "t2w", "seg"))
+    with pytest.raises(GanError, match="makes the contrasts flair, t2w"):
+        score_cell(cell, *files(judge), Protocol(choose="final"), "cpu")
+
+
+def test_features_of_another_extractor_are_refused(judge, cell, tmp_path):
+    prepare_extractor("indomain", {"steps": 2, "dim": 16, "seed": 1}, judge / "store", tmp_path / "other.pt", "cpu")
+    with pytest.raises(GanError, match=r"real\.npz: features of the extractor indomain-"):
+        score_cell(cell, [tmp_path / "other.pt"], [judge / "real.npz"], PROTOCOL, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("splits", "slices", "protocol", "message"),
+    [
+        (SPLITS | {"test": range(11, 12)}, 10, PROTOCOL, "bootstrap over subjects needs 2 of them, the split has 1"),
+        (SPLITS | {"test": range(11, 12), "train": range(0, 30)}, 4, PROTOCOL, "too few images for a score: 4 real"),
+        (SPLITS | {"val": range(0)}, 10, PROTOCOL, "no images in the split val"),
+    ],
+)
+def test_splits_that_are_too_small(splits, slices, protocol, message, cell, tmp_path):
+    store = make_store(tmp_path / "store", splits, slices)
+    with pytest.raises(GanError, match=message):
+        prepare_extractor("indomain", {"steps": 1, "dim": 16}, store, tmp_path / "extractor.pt", "cpu")
+        real_features(tmp_path / "extractor.pt", store, tmp_path / "real.npz", "cpu")
+        judged = [tmp_path / "extractor.pt"], [tmp_path / "real.npz"]
+        score_snapshots(cell, *judged, protocol, "cpu")
+        score_cell(cell, *judged, protocol, "cpu")
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut off"])
+def test_a_broken_file_of_features_is_refused(content, tmp_path):
+    (tmp_path / "real.npz").write_bytes(content)
+    with pytest.raises(GanError, match=r"real\.npz: not a file of features"):
+        RealFeatures.load(tmp_path / "real.npz", "indomain-00000000")
+
+
+def test_a_cell_without_snapshots(judge, tmp_path):
+    with pytest.raises(GanError, match="no snapshots"):
+        score_snapshots(tmp_path, *files(judge), PROTOCOL, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("metrics", "message"), [({"n_fakes": 3}, "unknown key 'n_fakes'"), ({"choose": "last"}, "allowed: best, final")]
+)
+def test_bad_settings(metrics, message):
+    with pytest.raises(GanError, match=message):
+        Protocol.of(metrics)
+
+
+def test_the_command_line_shows_one_line(judge, tmp_path, capsys):
+    arguments = ["curve", str(tmp_path), "--extractor", str(judge / "extractor.pt"), "--real", str(judge / "real.npz")]
+    assert main(["--device", "cpu", *arguments]) == 1
+    message = capsys.readouterr().err.strip().splitlines()[-1]
+    assert message.startswith("error: ") and "train the cell first" in message
+
+
+def _id(judge: Path) -> str:
+    from gan.metrics import features
+
+    return features.load(judge / "extractor.pt").id
