@@ -19,6 +19,7 @@ from gan.train.checkpoint import load_checkpoint, publish, save_checkpoint
 from gan.train.loop import train
 from gan.train.signals import Stopped
 from gan.train.stats import read_stats
+from gan.variants.options import defaults
 
 TESTS = Path(__file__).parent
 CHECKPOINT_KIMG = 0.08  # every 10 of the 40 steps
@@ -76,6 +77,33 @@ def test_signal_saves_and_the_next_run_ends_as_if_uninterrupted(whole, tmp_path,
     assert outcome(tmp_path / "cell") == whole
 
 
+FAMILIES = {
+    "stylegan2": {
+        **{"z_dim": 8, "w_dim": 8, "channel_base": 64, "channel_max": 8, "r1_gamma": 0.1, "conditional": True},
+        **{"augment": "mri", "ada_kimg": 0.5, "r1_every": 3, "pl_every": 2},
+    },
+    "dcgan": {"z_dim": 8, "channels": 4, "conditional": True},
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_resumes_exactly(tmp_path, family):
+    """All that decides a step must be a parameter or buffer of the variant, its controllers and penalties included."""
+    given = recipe(kimg=0.096, snapshot_kimg=0.048)
+    given["variant"] = {"family": family, "options": defaults(family) | FAMILIES[family]}
+    results = []
+    for name, stop in (("whole", None), ("parts", stop_at(8))):
+        places = {"folder": tmp_path / name / "cell", "checkpoints": tmp_path / name / "state"}
+        if stop:
+            with pytest.raises(Stopped):
+                train(given, TinyData(size=16, labels=2), **places, emit=stop)
+            torch.manual_seed(5)
+        train(given, TinyData(size=16, labels=2), **places)
+        results.append(outcome(places["folder"]))
+    assert results[0] == results[1]
+    assert results[0]["stats"][-1]["step"] == 12
+
+
 def test_outputs_cleared_by_a_scheduler_come_back(whole, tmp_path):
     """Snakemake deletes what a failed job has written; the statistics and snapshots must outlive that."""
     with pytest.raises(Stopped):
@@ -97,11 +125,24 @@ def test_kill_9_then_resume(whole, tmp_path, step):
     assert outcome(tmp_path / "cell") == whole
 
 
-def test_sigterm_in_a_process_of_its_own(tmp_path):
-    command = [sys.executable, "-m", "tiny", str(tmp_path / "cell"), str(tmp_path / "state")]
-    stopped = subprocess.run([*command, str(int(signal.SIGTERM)), "12"], cwd=TESTS, env=os.environ)
-    assert stopped.returncode == 143
-    assert (tmp_path / "state/checkpoint.pt").exists()
+def test_kill_9_while_a_checkpoint_is_written(whole, tmp_path):
+    code = """
+import os, tiny, torch
+def save(content, file, save=torch.save):
+    if content.get("state", {}).get("trainer", {}).get("step") == 20:
+        file.write(b"half of it")
+        file.flush()
+        os.kill(os.getpid(), 9)
+    save(content, file)
+torch.save = save
+tiny.main()
+"""
+    command = [sys.executable, "-c", code, str(tmp_path / "cell"), str(tmp_path / "state")]
+    assert subprocess.run(command, cwd=TESTS, env=os.environ).returncode == -signal.SIGKILL
+    assert len(list((tmp_path / "state").glob(".part-*"))) == 1
+    assert run(tmp_path).resumed == 1
+    assert outcome(tmp_path / "cell") == whole
+    assert not list(tmp_path.rglob(".part-*"))
 
 
 def test_cost_adds_up_over_resumes(tmp_path):
@@ -229,6 +270,33 @@ def test_full_disk_in_training_then_resume(whole, tmp_path, monkeypatch):
     assert saves == [10, 20, 30]
     run(tmp_path)
     assert outcome(tmp_path / "cell") == whole
+
+
+def test_full_disk_while_writing_a_row(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "write", lambda file, line: len(line) - 5)
+    with pytest.raises(GanError, match=r"stats\.jsonl: no space left"):
+        run(tmp_path)
+
+
+def test_a_file_system_without_locks(tmp_path, monkeypatch):
+    def refuse(*args):
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(GanError, match="no locks on this file system"):
+        run(tmp_path)
+
+
+def test_another_device_is_noted(tmp_path):
+    with pytest.raises(Stopped):
+        run(tmp_path, emit=stop_at(12))
+    path = tmp_path / "state/checkpoint.pt"
+    content = torch.load(path)
+    content["state"]["device"] = "cuda"
+    torch.save(content, path)
+    run(tmp_path)
+    events = [row for row in read_stats(tmp_path / "cell/stats.jsonl") if "event" in row]
+    assert [(row["event"], row["step"]) for row in events] == [("device_changed", 12)]
 
 
 def test_half_written_files_of_a_killed_process_are_removed(tmp_path):

@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import signal
 import subprocess
 import sys
@@ -12,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import tiny
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -170,7 +168,7 @@ def test_files_of_a_run(tmp_path):
         f"snapshots/{name}.{suffix}" for name in ("kimg00000", "kimg00.16", "kimg00.32") for suffix in ("png", "pt")
     ]
     files = sorted(str(path.relative_to(tmp_path / "cell")) for path in (tmp_path / "cell").rglob("*.*"))
-    assert files == sorted(["generator.pt", "real.png", "stats.jsonl", *names])
+    assert files == sorted(["recipe.json", "generator.pt", "real.png", "stats.jsonl", *names])
     assert snapshots == [(0.0, "kimg00000.pt", True), (0.16, "kimg00.16.pt", True), (0.32, "kimg00.32.pt", True)]
     assert rows == read_stats(tmp_path / "cell/stats.jsonl")
     assert [row["step"] for row in rows] == list(range(4, 41, 4))
@@ -433,10 +431,3 @@ def test_sigterm_of_the_command(tmp_path):
     assert b"state saved; run again to go on" in error
     saved = tmp_path / "states" / run_key(json.loads(long)) / "checkpoint.pt"
     assert saved.exists()
-
-
-def test_tiny_is_not_a_family_of_the_program():
-    """The fake of these tests is registered by importing them alone."""
-    code = "from gan.variants.options import FAMILIES; import sys; sys.exit('tiny' in FAMILIES)"
-    assert subprocess.run([sys.executable, "-c", code], env=os.environ).returncode == 0
-    assert tiny.TinyOptions.FAMILY == "tiny"

@@ -66,17 +66,21 @@ class StoreDataset:
 
     def batch(self, indices: np.ndarray) -> Batch:
         """See `gan.train.trainer.Dataset`."""
-        places = torch.from_numpy(indices).to(self._device)
+        places = self._move(torch.from_numpy(indices))
         if self._resident is not None:
             real = self._resident[places]
         else:
-            real = _signed(self._images[self._rows[indices]])
-            if self._device.type == "cuda":
-                real = real.pin_memory().to(self._device, non_blocking=True)
+            real = self._move(_signed(self._images[self._rows[indices]]))
         real = real.float().add_(32768).mul_(self._scale).sub_(1)
         if not self.shape.labels:
             return Batch(real, torch.zeros(len(indices), 0, device=self._device))
         return Batch(real, nn.functional.one_hot(self._classes[places], self.shape.labels).float())
+
+    def _move(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Onto the device; from pinned memory the host does not wait for it."""
+        if self._device.type != "cuda":
+            return tensor
+        return tensor.pin_memory().to(self._device, non_blocking=True)
 
     def _full_scale(self, channel: int, mask: bool) -> int:
         """The stored value that becomes 1."""
@@ -104,7 +108,6 @@ def run(
     """Train ``recipe`` and write the files of a cell into ``folder``; ``every``: kimg between two checkpoints."""
     dataset = StoreDataset(store, device, bool(recipe["variant"]["options"].get("conditional")))
     state = checkpoints / run_key(recipe)
-    write_json(folder / "recipe.json", recipe)
     cost = train(recipe, dataset, folder=folder, checkpoints=state, checkpoint_kimg=every, device=device)
     used = {"device": device_name(device), "threads": torch.get_num_threads(), "finished": time.time()}
     write_json(folder / "cost.json", asdict(cost) | used)

@@ -25,6 +25,10 @@ def locked(folder: Path) -> Iterator[None]:
             raise GanError(
                 f"{path}: {_holder(file.read())} is training this run already; wait for it, or end it and rerun"
             ) from None
+        except OSError as error:
+            raise GanError(
+                f"{path}: no locks on this file system ({error}); put the checkpoints on another one"
+            ) from error
         file.truncate(0)
         file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%F %T")}))
         file.flush()

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from gan.errors import GanError
+from gan.files import write_json
 from gan.grids import layout, write_grid
 from gan.study import run_key
 from gan.train.checkpoint import clean, load_checkpoint, publish, save_checkpoint
@@ -40,10 +41,11 @@ def train(
 ) -> Cost:
     """Train ``recipe`` on ``dataset``, going on from the checkpoint if there is one, and return what it has cost.
 
-    folder: gets ``generator.pt``, ``real.png``, ``stats.jsonl`` and ``snapshots/kimg<00040>.pt, .png`` (kimg 0 and the
-    end included). checkpoints: of this run alone; holds the state every ``checkpoint_kimg`` and links to the statistics
-    and snapshots, so that they outlive a scheduler that clears ``folder``; the caller removes it after success.
-    emit: sees every row of the statistics; on_snapshot(kimg, path): every snapshot, as soon as it is on disk.
+    folder: gets ``recipe.json``, ``generator.pt``, ``real.png``, ``stats.jsonl`` and ``snapshots/kimg<00040>.pt, .png``
+    (kimg 0 and the end included); earlier ones there are replaced. checkpoints: of this run alone; holds the state
+    every ``checkpoint_kimg`` and links to the statistics and snapshots, so that they outlive a scheduler that clears
+    ``folder``; the caller removes it after success. emit: sees every row of the statistics; on_snapshot(kimg, path):
+    every snapshot, as soon as it is on disk.
 
     Raises `Stopped` after SIGTERM or SIGINT, with the state saved; `GanError` if the run is being trained already, the
     checkpoint is of another recipe or broken, the disk is full, or the training diverges.
@@ -81,8 +83,8 @@ class _Run:
         self.emit, self.on_snapshot = emit, on_snapshot
         self.schedule = Schedule.of(recipe["training"], checkpoint_kimg)
         saved = load_checkpoint(checkpoints, self.key)
-        self.trainer = Trainer(recipe, dataset, device)
         self.cost = CostMeter(device, saved[0]["cost"] if saved else None)
+        self.trainer = Trainer(recipe, dataset, device)
         self.stats = StatsFile(checkpoints / "stats.jsonl")
         self.real, self.labels = self._reference()
         warning = None
@@ -95,6 +97,10 @@ class _Run:
         self.progress = Progress(recipe["training"]["kimg"], self.kimg, title)
         if saved:
             self.progress.say(f"going on at {self.kimg:g} kimg from {checkpoints}")
+            if state["device"] != device.type:
+                self._event(
+                    "device_changed", f"a run of {state['device']} goes on on {device.type}: not bit for bit the same"
+                )
         if warning:
             self._event("checkpoint_broken", warning)
         self._since = time.perf_counter(), start
@@ -105,8 +111,9 @@ class _Run:
 
     def start(self) -> None:
         """Bring ``folder`` to where the checkpoint is; a new run takes its snapshot of the untrained generator."""
-        for old in (self.folder / "snapshots").glob("kimg*.*"):
-            old.unlink()
+        for old in [self.folder / "generator.pt", *(self.folder / "snapshots").glob("kimg*.*")]:
+            old.unlink(missing_ok=True)
+        write_json(self.folder / "recipe.json", self.recipe)
         publish(self.stats.path, self.folder / "stats.jsonl")
         write_grid(self.folder / "real.png", self.real.numpy(), self._columns())
         if self.trainer.step == 0:
@@ -153,7 +160,11 @@ class _Run:
         self._require_finite(self.trainer.meter.peek())
         self.stats.sync()
         publish(self.stats.path, self.folder / "stats.jsonl")
-        state = {"trainer": self.trainer.state_dict(), "cost": self.cost.state_dict()}
+        state = {
+            "trainer": self.trainer.state_dict(),
+            "cost": self.cost.state_dict(),
+            "device": self.trainer.device.type,
+        }
         save_checkpoint(self.checkpoints, self.key, state)
 
     def finish(self) -> Cost:

@@ -1,13 +1,18 @@
 """The statistics of a run: `stats.jsonl`, one JSON object a line, and means gathered without stopping the device."""
 
+import contextlib
+import errno
 import json
 import math
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from gan.errors import GanError
 
 
 class StatsFile:
@@ -22,11 +27,14 @@ class StatsFile:
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
 
     def append(self, row: dict[str, Any]) -> None:
-        """Write one row; numbers that are not finite become null, since JSON has none."""
+        """Write one row; numbers that are not finite become null, since JSON has none. `GanError` on a full disk."""
         clean = {
             key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in row.items()
         }
-        os.write(self._file, (json.dumps(clean) + "\n").encode())
+        line = (json.dumps(clean) + "\n").encode()
+        with self._full_disk():
+            if os.write(self._file, line) < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def cut(self, step: int) -> None:
         """Drop every row after ``step``, and a torn last line: what a resumed run is going to write again."""
@@ -41,7 +49,17 @@ class StatsFile:
 
     def sync(self) -> None:
         """Bring the rows to the disk: a checkpoint must not know more than its statistics."""
-        os.fsync(self._file)
+        with self._full_disk():
+            os.fsync(self._file)
+
+    @contextlib.contextmanager
+    def _full_disk(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise GanError(f"{self.path}: no space left on the disk or in the quota; free some and rerun") from error
 
     def close(self) -> None:
         os.close(self._file)
