@@ -155,6 +155,7 @@ def test_linked_subject_folders_are_followed_and_loops_end(tmp_path):
             "subject A: no contrast t1c; it has t1n, t2w",
         ),
         (row("brats", ["t1n"], mask="seg"), ["A/A-t1n.nii.gz"], "subject A: no mask seg"),
+        (row("brats", ["t1n"]), ["A/A-t2w.nii.gz", "B/B-t2w.nii.gz"], "2 of 2 volumes fail: subject A.*subject B"),
         (row("brats", ["t1n"]), ["x/A/A-t1n.nii.gz", "y/A/A-t1n.nii.gz"], r"subject A: two volumes .*x/A.* and .*y/A"),
         (row("ixi", ["t1"]), ["IXI001-HH-1_T1.nii.gz", "IXI001-HH-2_T1.nii.gz"], "subject IXI001: two volumes"),
         (row("nifti", ["t1"]), ["a.nii"], "needs a pattern"),

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from gan.data import archives, download
+from gan.data import archives, download, folders
 from gan.data.sources import fetch
 from gan.errors import GanError
 
@@ -53,16 +53,17 @@ def place(tmp_path) -> Path:
     return tmp_path / "study" / "data"
 
 
-def test_folder_is_linked_and_stays_as_it_is(tmp_path, place):
+def test_folder_is_linked_and_stays_as_it_is(tmp_path, place, monkeypatch):
     user = tmp_path / "mine"
     user.mkdir()
     (user / "x.nii").write_bytes(b"x")
     raw = fetch({"path": str(user), "sha256": None}, place / "raw")
     assert raw == place / "raw" and raw.is_symlink() and contents(raw) == {"x.nii": b"x"}
+    monkeypatch.setenv("GAN_TEST_FOLDER", str(tmp_path))
     other = tmp_path / "other"
     other.mkdir()
     (other / "y.nii").write_bytes(b"y")
-    fetch({"path": str(other)}, place / "raw")
+    fetch({"path": "$GAN_TEST_FOLDER/other"}, place / "raw")
     assert contents(raw) == {"y.nii": b"y"} and contents(user) == {"x.nii": b"x"}
     fetch({"path": str(make_zip(tmp_path / "z.zip"))}, place / "raw")
     assert contents(raw) == FILES and contents(other) == {"y.nii": b"y"}
@@ -84,6 +85,18 @@ def test_phantom(place):
     with pytest.raises(GanError, match="subjects is 0"):
         fetch({"phantom": {**settings, "subjects": 0}}, place / "raw")
     assert len(contents(raw)) == 10  # the earlier result is intact
+
+
+def test_what_a_killed_run_left_is_cleared(tmp_path, place, monkeypatch):
+    path = make_zip(tmp_path / "set.zip")
+    with monkeypatch.context() as patch:  # a process that dies at once cleans nothing up
+        patch.setattr(folders.shutil, "rmtree", lambda *_, **__: None)
+        patch.setattr(archives, "_write", lambda member, target, bar: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            fetch({"path": str(path)}, place / "raw")
+    assert list(place.iterdir()) and not (place / "raw").exists()
+    assert contents(fetch({"path": str(path)}, place / "raw")) == FILES
+    assert [entry.name for entry in place.iterdir()] == ["raw"]
 
 
 def with_link(path: Path) -> Path:
@@ -171,6 +184,7 @@ def test_disk_full_while_unpacking(tmp_path, place, monkeypatch):
     ("source", "message"),
     [
         ({"path": "nowhere"}, "nowhere: no such file or folder"),
+        ({"path": "$UNSET_FOLDER/x"}, "the environment variable UNSET_FOLDER is not set"),
         ({"path": "void"}, "void: the folder is empty"),
         ({"path": "full", "sha256": "0" * 64}, "a checksum is of a file"),
         (

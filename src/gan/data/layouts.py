@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from gan.data.label_table import read_labels
 from gan.data.patterns import compile_pattern, files_below, folders_with_files
+from gan.data.pool import together
 from gan.errors import GanError
 
 Row = dict[str, Any]
@@ -93,15 +94,18 @@ def _complete(everything: list[Found], row: Row) -> list[Found]:
                 f"subject {item.subject}: two volumes for contrast {item.contrast}: {other.path} and {item.path}; "
                 "remove one, or make the pattern narrower"
             )
-    for subject, contrasts in sorted(subjects.items()):
-        for contrast in wanted:
-            if contrast not in contrasts:
-                kind = "mask" if contrast == row["mask"] else "contrast"
-                raise GanError(
-                    f"subject {subject}: no {kind} {contrast}; it has {', '.join(sorted(contrasts))} "
-                    f"(in {next(iter(contrasts.values())).path.parent}); add the file, remove the subject, "
-                    f"or change {'mask' if kind == 'mask' else 'contrasts'} in the row"
-                )
+    errors = [
+        GanError(
+            f"subject {subject}: no {'mask' if contrast == row['mask'] else 'contrast'} {contrast}; it has "
+            f"{', '.join(sorted(contrasts))} (in {next(iter(contrasts.values())).path.parent}); "
+            "add the file, remove the subject, or do not ask for it in the row"
+        )
+        for subject, contrasts in sorted(subjects.items())
+        for contrast in wanted
+        if contrast not in contrasts
+    ]
+    if errors:
+        raise together(errors, len(subjects) * len(wanted), "volume")
     return [subjects[subject][contrast] for subject in sorted(subjects) for contrast in wanted]
 
 

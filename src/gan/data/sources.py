@@ -1,6 +1,7 @@
 """Where a data set comes from: a folder, an archive, an address or the phantom becomes its ``raw`` folder."""
 
 import hashlib
+import os
 import re
 import shutil
 import sys
@@ -21,9 +22,10 @@ LENGTHS = {"sha256": 64, "md5": 32}  # hex digits
 def fetch(source: dict[str, Any], folder: Path, *, workers: int = 1) -> Path:
     """Make ``folder`` from a source and return it; it appears whole or not at all.
 
-    source: ``{"path": folder or archive}``, ``{"url": address}``, both with optional ``sha256`` and ``md5``, or
-    ``{"phantom": arguments of write_phantom}``. A user's folder is linked, never copied. A download is kept beside
-    ``folder`` until it has been verified and unpacked. workers: processes that make the phantom.
+    source: ``{"path": folder or archive}``, where ``~`` and ``$NAME`` are expanded, or ``{"url": address}``, both with
+    optional ``sha256`` and ``md5``, or ``{"phantom": arguments of write_phantom}``. A user's folder is linked, never
+    copied. A download is kept beside ``folder`` until it has been verified and unpacked. workers: processes that make
+    the phantom.
 
     Raises GanError when the source is missing, empty, broken or not the one that the checksum pins.
     """
@@ -44,8 +46,10 @@ def fetch(source: dict[str, Any], folder: Path, *, workers: int = 1) -> Path:
 
 
 def _from_path(source: dict[str, Any], folder: Path) -> None:
-    path = Path(source["path"]).expanduser()
+    path = Path(os.path.expandvars(source["path"])).expanduser()
     if not path.exists():
+        if unset := re.search(r"\$\{?(\w+)", str(path)):
+            raise GanError(f"{path}: the environment variable {unset[1]} is not set; set it or write out source.path")
         raise GanError(f"{path}: no such file or folder; correct the data set's source.path")
     if path.is_file():
         verify(path, source)
