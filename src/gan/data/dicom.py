@@ -153,7 +153,7 @@ def _check_distances(folder: Path, slices: Sequence[Slice]) -> None:
         raise GanError(f"{folder}: one slice only, no volume; check the pattern of the data set")
     places = np.array([item.position @ slices[0].normal for item in slices])
     gaps = np.diff(places)
-    usual = float(np.median(gaps))
+    usual = float(np.quantile(gaps, 0.5, method="lower"))  # of two gaps the small one
     worst = int(np.argmax(np.abs(gaps - usual)))
     between = f"between {places[worst]:.1f} and {places[worst + 1]:.1f} mm"
     if gaps[worst] > 1.5 * usual:

@@ -9,7 +9,7 @@ import numpy as np
 from gan.data import intensity
 from gan.data.nifti import open_volume
 from gan.data.pictures import read_picture
-from gan.data.planes import Frame, as_slices, frame, pixel_spacing, place, place_labels
+from gan.data.planes import Frame, as_slices, frame, pixel_spacing, place, place_labels, upright
 from gan.data.store import STEP
 from gan.errors import GanError
 
@@ -72,14 +72,14 @@ def encode(item: Item, row: dict[str, Any]) -> Encoded:
     size = (spec["size"],) * 2 if isinstance(spec["size"], int) else tuple(spec["size"])
     to = frame(reference.stack.shape[1:], reference.spacing, size, spec["fit"])  # type: ignore[arg-type]
     images = _stored(opened, slices[kept], to)
-    shown = np.unique(np.linspace(0, len(slices) - 1, item.tiles).round().astype(int))
+    shown = _shown(kept, item.tiles)
     return Encoded(
         images=images,
         slices=slices + item.first,
         positions=slices / max(1, count - 1),
         fractions=fractions,
         kept=kept,
-        digests=[hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in images],
+        digests=[hashlib.sha256(image.data).digest() for image in images],
         limits=[_limits(channel, row) for channel in opened[: len(row["contrasts"])]],
         tiles=dict(zip(shown.tolist(), _stored(opened, slices[shown], to), strict=True)),
         shape=reference.stack.shape,
@@ -87,10 +87,18 @@ def encode(item: Item, row: dict[str, Any]) -> Encoded:
     )
 
 
+def _shown(kept: np.ndarray, most: int) -> np.ndarray:
+    """At most ``most`` candidates over the kept range and a sixth of it beyond, where the filter can be judged."""
+    places = np.flatnonzero(kept) if kept.any() else np.arange(len(kept))
+    beyond = 1 + (places[-1] - places[0]) // 6
+    first, last = max(0, places[0] - beyond), min(len(kept) - 1, places[-1] + beyond)
+    return np.unique(np.linspace(first, last, most).round().astype(int))
+
+
 def _channel(path: Path, row: dict[str, Any], *, mask: bool) -> Channel:
     if row["layout"] == "images":
         values, slope, inter, spacing = read_picture(path), 1.0, 0.0, (1.0, 1.0)
-        stack = values[None]
+        stack = upright(values[None])  # pictures are upright as they are; `_stored` turns every stack
     else:
         volume = open_volume(path)
         values, slope, inter = volume.data, volume.slope, volume.inter
@@ -111,6 +119,7 @@ def _stored(opened: list[Channel], slices: np.ndarray, to: Frame) -> np.ndarray:
         return images
     for place_, channel in enumerate(opened):
         stack = channel.stack[slices]
+        stack = upright(stack)
         if channel.low is None or channel.high is None:
             images[:, place_] = place_labels(stack, to)
             continue

@@ -17,7 +17,7 @@ class Ledger:
         self.row = row
         self.pictures = row["layout"] == "images"
         self.shown: list[tuple[Item, Encoded]] = []
-        self._columns: list[pd.DataFrame] = []
+        self._columns: list[dict[str, np.ndarray]] = []
         self._items: list[tuple[Item, Encoded]] = []
         self._digests: list[bytes] = []
         self._seen: dict[bytes, tuple[Item, int]] = {}
@@ -33,15 +33,12 @@ class Ledger:
                 if other:
                     store[place], kept[candidate], reasons[candidate] = False, False, f"copy of {other}"
         self._digests += [digest for digest, stored in zip(result.digests, store, strict=True) if stored]
-        columns = {"subject": item.subject, "slice": result.slices, "position": result.positions}
-        columns |= {"fraction": result.fractions, "kept": kept, "reason": reasons, "label": item.label}
-        self._columns.append(pd.DataFrame(columns))
-        slim = result._replace(
-            images=result.images[:0].copy(), kept=kept
-        )  # the images themselves would fill the memory
-        self._items.append((item, slim._replace(tiles={})))
+        columns = {"slice": result.slices, "position": result.positions, "fraction": result.fractions}
+        self._columns.append({**columns, "kept": kept, "reason": reasons})
+        # Without the images, which would fill the memory.
+        self._items.append((item, result._replace(images=result.images[:0].copy(), kept=kept, tiles={})))
         if result.tiles:
-            self.shown.append((item, slim))
+            self.shown.append((item, result._replace(images=result.images[:0].copy(), kept=kept)))
         return store
 
     def _copy_of(self, item: Item, number: int, digest: bytes) -> str:
@@ -57,7 +54,14 @@ class Ledger:
 
     def index(self) -> pd.DataFrame:
         """The index of the store, checked."""
-        index = pd.concat(self._columns, ignore_index=True)
+        counts = [len(columns["slice"]) for columns in self._columns]
+        index = pd.DataFrame(
+            {
+                "subject": np.repeat([item.subject for item, _ in self._items], counts),
+                **{name: np.concatenate([of[name] for of in self._columns]) for name in self._columns[0]},
+                "label": np.repeat([item.label for item, _ in self._items], counts),
+            }
+        )
         if not any(index["kept"]):
             spec = self.row["slices"]
             filter_ = f"fraction {spec['fraction']:g} above threshold {spec['threshold']:g}"
@@ -66,7 +70,7 @@ class Ledger:
                 "lower slices.fraction or slices.threshold, or change intensity"
             )
         assigned = self._splits(index)
-        index["split"] = [assigned[subject] for subject in index["subject"]]
+        index["split"] = [assigned[subject] for subject in index["subject"].tolist()]
         index["row"] = np.where(index["kept"], index["kept"].cumsum() - 1, -1)
         splits.check(index)
         splits.check_copies(index, dict(enumerate(self._digests)))

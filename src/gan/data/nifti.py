@@ -129,8 +129,12 @@ def check_mask(volume: Volume, source: Path) -> Volume:
 def write_nifti(volume: Volume, path: Path) -> None:
     """Write ``volume`` as .nii with a header of its own: shape, type, slope, affine; nothing of the source's header."""
     data = np.asfortranarray(volume.data)
-    header = nib.Nifti1Image(data, volume.affine).header
+    header = nib.Nifti1Header()
+    header.set_data_dtype(data.dtype)
+    header.set_data_shape(data.shape)
+    header.set_zooms(volume.spacing)
     header.set_xyzt_units("mm")
+    header.set_sform(volume.affine, code="scanner")
     header.set_slope_inter(volume.slope, volume.inter)
     header["vox_offset"] = 352  # header of 348 bytes, 4 zero bytes: no extensions
     with open(path, "wb") as file:

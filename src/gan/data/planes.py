@@ -1,24 +1,24 @@
 """From a RAS volume to slices as radiologists view them, and onto the pixels of the store."""
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 from scipy.sparse import csr_array
 
-AXES = ("sagittal", "coronal", "axial")
-
 
 def as_slices(data: np.ndarray, axis: str) -> np.ndarray:
-    """A view [S, H, W] of a RAS volume [X, Y, Z]; slices go to the right, to the front or up.
+    """A view [S, H, W] of a RAS volume [X, Y, Z], with coordinates rising along each axis; see `upright`."""
+    return data.transpose({"axial": (2, 1, 0), "coronal": (1, 2, 0), "sagittal": (0, 2, 1)}[axis])
+
+
+def upright(stack: np.ndarray) -> np.ndarray:
+    """A view of slices [S, H, W] of `as_slices` as they are looked at.
 
     axial: anterior up, the patient's left on the right of the image; coronal: superior up, the patient's left on the
     right; sagittal: superior up, anterior on the left.
     """
-    if axis == "axial":
-        return data[::-1, ::-1, :].transpose(2, 1, 0)
-    if axis == "coronal":
-        return data[::-1, :, ::-1].transpose(1, 2, 0)
-    return data[:, ::-1, ::-1].transpose(0, 2, 1)
+    return stack[:, ::-1, ::-1]
 
 
 def pixel_spacing(spacing: tuple[float, ...], axis: str) -> tuple[float, float]:
@@ -74,6 +74,7 @@ def place_labels(stack: np.ndarray, to: Frame) -> np.ndarray:
     return stack
 
 
+@lru_cache(maxsize=64)
 def weights(source: int, canvas: int, size: int) -> csr_array:
     """The matrix [size, source] that resamples one axis: pad ``source`` to ``canvas`` pixels, then a triangle filter
     as wide as the larger of the two pixels, normalised (linear interpolation that averages when it shrinks)."""

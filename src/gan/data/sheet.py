@@ -10,7 +10,9 @@ from PIL import Image, ImageDraw, ImageFont
 from gan.data.store import STEP
 
 WIDTH = 1800  # pixels of a sheet, about
-LINE, GAP, RED = 14, 8, (200, 40, 40)
+LINE, GAP = 14, 8
+WHITE, RED = 254, 255  # places in the palette; 0 to 254 are greys
+PALETTE = [value for grey in range(255) for value in (grey, grey, grey)] + [200, 40, 40]
 
 
 class Tile(NamedTuple):
@@ -45,26 +47,27 @@ def contact_sheet(rows: Sequence[Row], path: Path) -> None:
     scale = edge / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     cell = (size[0] * contrasts + GAP, size[1] + LINE + GAP)
-    sheet = Image.new("RGB", (most * cell[0] + GAP, len(rows) * (cell[1] + LINE) + GAP), "black")
+    sheet = Image.new("P", (most * cell[0] + GAP, len(rows) * (cell[1] + LINE) + GAP), 0)
+    sheet.putpalette(PALETTE)
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(11)
     top = GAP
     for row in rows:
-        draw.text((GAP, top), row.title, "white", font)
+        draw.text((GAP, top), row.title, WHITE, font)
         for place, tile in enumerate(row.tiles):
             left = GAP + place * cell[0]
             strip = _strip(tile, size)
             sheet.paste(strip, (left, top + LINE))
-            draw.text((left, top + LINE + size[1]), tile.caption, "white" if tile.kept else RED, font)
+            draw.text((left, top + LINE + size[1]), tile.caption, WHITE if tile.kept else RED, font)
         top += cell[1] + LINE
     sheet.save(path, compress_level=1)
 
 
 def _strip(tile: Tile, size: tuple[int, int]) -> Image.Image:
     resized = [np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR)) for image in tile.images]
-    strip = Image.fromarray(np.hstack(resized) // (1 if tile.kept else 3)).convert("RGB")
+    strip = np.minimum(np.hstack(resized) // (1 if tile.kept else 3), WHITE)
     if not tile.kept:
-        ImageDraw.Draw(strip).rectangle((0, 0, strip.width - 1, strip.height - 1), outline=RED)
-    return strip
+        strip[[0, -1]], strip[:, [0, -1]] = RED, RED
+    return Image.fromarray(strip)
 
 
 def preview(image: np.ndarray, path: Path) -> None:

@@ -100,10 +100,10 @@ def _spread(count: int, most: int) -> np.ndarray:
 def _sheet_rows(row: dict[str, Any], index: pd.DataFrame, shown: list[tuple[Item, Encoded]], top: int) -> list[Row]:
     """A row per subject, or per class of pictures."""
     pictures = row["layout"] == "images"
-    split = dict(zip(index["subject"], index["split"], strict=True))
+    split = dict(zip(index["subject"].tolist(), index["split"].tolist(), strict=True))
     rows: dict[str, list[Tile]] = {}
     for item, result in shown:
-        title = " ".join(filter(None, (item.subject, split[item.subject], item.label)))
+        title = "  ".join(filter(None, (item.subject, split[item.subject], item.label)))
         tiles = rows.setdefault(item.label if pictures else title, [])
         for place, image in result.tiles.items():
             caption = title if pictures else f"{result.slices[place]}: {result.fractions[place]:.2f}"

@@ -61,7 +61,7 @@ def _whole(count: int, parts: dict[str, float]) -> dict[str, int]:
 def check(index: pd.DataFrame) -> None:
     """`GanError` unless every subject of ``index`` is in one split and every split has a kept slice."""
     split_of: dict[str, str] = {}
-    for subject, split in zip(index["subject"], index["split"], strict=True):
+    for subject, split in zip(index["subject"].tolist(), index["split"].tolist(), strict=True):
         if split_of.setdefault(subject, split) != split:
             raise GanError(f"subject {subject}: in {split_of[subject]} and {split}; a subject belongs to one split")
     kept = set(index.loc[index["kept"], "split"])
@@ -75,8 +75,8 @@ def check(index: pd.DataFrame) -> None:
 def check_copies(index: pd.DataFrame, digests: Mapping[int, bytes]) -> None:
     """`GanError` when two splits hold the same stored image. digests: row of the store -> hash of its pixels."""
     first: dict[bytes, tuple[str, str]] = {}
-    columns = ("row", "subject", "slice", "split")
-    for row, subject, number, split in zip(*(index[index["kept"]][name] for name in columns), strict=True):
+    kept, columns = index[index["kept"]], ("row", "subject", "slice", "split")
+    for row, subject, number, split in zip(*(kept[name].tolist() for name in columns), strict=True):
         here = f"{subject} slice {number}"
         there, other = first.setdefault(digests[row], (here, split))
         if other != split:

@@ -1,0 +1,159 @@
+"""DICOM series: order, geometry, choice of the series, and what is refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
+
+from gan.data.dicom import read_series
+from gan.errors import GanError
+
+AXIAL = (1, 0, 0, 0, 1, 0)
+SAGITTAL = (0, 1, 0, 0, 0, -1)
+OBLIQUE = (1, 0, 0, 0, np.cos(0.3), np.sin(0.3))
+SPACING = (0.8, 0.6)  # between rows, between columns
+SHAPE = (6, 5)  # rows, columns
+
+
+def write_slice(path: Path, pixels: np.ndarray, place: float, orientation=AXIAL, series="1.2.3", **tags) -> None:
+    """One MR slice at ``place`` mm along the normal of its plane, with a name and a birth date in its header."""
+    file = FileDataset(str(path), {}, file_meta=FileMetaDataset(), preamble=bytes(128))
+    file.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    file.file_meta.MediaStorageSOPClassUID = file.SOPClassUID = MRImageStorage
+    file.file_meta.MediaStorageSOPInstanceUID = file.SOPInstanceUID = generate_uid()
+    file.PatientName, file.PatientID, file.PatientBirthDate = "Doe^Jane", "4711", "19700101"
+    file.SeriesDescription = "Jane Doe T1"
+    file.Modality, file.SeriesInstanceUID, file.SeriesNumber = "MR", series, int(series[-1])
+    normal = np.cross(orientation[:3], orientation[3:])
+    file.ImagePositionPatient = [f"{x:.6f}" for x in np.array([10.0, -20.0, 30.0]) + normal * place]
+    file.ImageOrientationPatient = [f"{x:.9f}" for x in orientation]
+    file.PixelSpacing, file.SliceThickness = list(SPACING), 1.0
+    file.Rows, file.Columns = pixels.shape
+    file.SamplesPerPixel, file.PhotometricInterpretation = 1, "MONOCHROME2"
+    file.BitsAllocated = file.BitsStored = 16
+    file.HighBit, file.PixelRepresentation = 15, 0
+    file.PixelData = pixels.astype(np.uint16).tobytes()
+    for name, value in tags.items():
+        setattr(file, name, value)
+    file.save_as(path)
+
+
+def write_stack(folder: Path, count=4, step=2.0, name="a", skip=(), **tags) -> np.ndarray:
+    """``count`` slices with random pixels; their file names run against their order. Pixels [slices, rows, columns]."""
+    folder.mkdir(exist_ok=True)
+    pixels = np.random.default_rng(len(name)).integers(1, 900, (count, *SHAPE))
+    for place in set(range(count)) - set(skip):
+        write_slice(folder / f"{name}{count - place:02d}.dcm", pixels[place], place * step, **tags)
+    return pixels
+
+
+@pytest.mark.parametrize("orientation", [AXIAL, SAGITTAL, OBLIQUE])
+def test_each_voxel_lies_where_its_header_says(tmp_path, orientation):
+    pixels = write_stack(tmp_path / "s", orientation=orientation)
+    array, affine = read_series(tmp_path / "s")
+    assert array.shape == (SHAPE[1], SHAPE[0], 4)
+    for column, row, number in [(0, 0, 0), (4, 1, 2), (2, 5, 3)]:
+        assert array[column, row, number] == pixels[number, row, column]
+        normal = np.cross(orientation[:3], orientation[3:])
+        lps = np.array([10, -20, 30]) + np.array(orientation[:3]) * column * SPACING[1]
+        lps += np.array(orientation[3:]) * row * SPACING[0] + normal * number * 2.0
+        ras = affine @ (column, row, number, 1)
+        np.testing.assert_allclose(ras[:3], lps * (-1, -1, 1), atol=1e-4)
+
+
+def test_rescale_is_applied_slice_by_slice(tmp_path):
+    pixels = write_stack(tmp_path / "s", RescaleSlope="1", RescaleIntercept="-100")
+    array, _ = read_series(tmp_path / "s")
+    np.testing.assert_array_equal(array, pixels.T - 100)
+    write_slice(tmp_path / "s/a04.dcm", pixels[0], 0.0, RescaleSlope="0.5", RescaleIntercept="3")
+    array, _ = read_series(tmp_path / "s")
+    np.testing.assert_allclose(array[..., 0], pixels[0].T * 0.5 + 3)
+    np.testing.assert_allclose(array[..., 1:], pixels[1:].T - 100)
+
+
+def test_localisers_copies_and_other_files_are_left_out(tmp_path):
+    pixels = write_stack(tmp_path / "s")
+    write_slice(tmp_path / "s/localiser.dcm", pixels[0], 0.0, orientation=SAGITTAL, series="1.2.4")
+    write_slice(tmp_path / "s/copy.dcm", pixels[2], 4.0)
+    (tmp_path / "s/notes.txt").write_text("no image")
+    array, _ = read_series(tmp_path / "s")
+    np.testing.assert_array_equal(array, pixels.T)
+
+
+def two_series(folder: Path) -> None:
+    write_stack(folder)
+    write_stack(folder, name="bb", count=3, series="1.2.4")
+
+
+def two_orientations(folder: Path) -> None:
+    write_stack(folder)
+    write_stack(folder, name="bb", orientation=SAGITTAL)
+
+
+def two_echoes(folder: Path) -> None:
+    pixels = write_stack(folder)
+    write_slice(folder / "echo.dcm", pixels[1] + 1, 2.0)
+
+
+def crooked(folder: Path) -> None:
+    pixels = write_stack(folder)
+    write_slice(folder / "a03.dcm", pixels[1], 2.3)
+
+
+def sideways(folder: Path) -> None:
+    pixels = write_stack(folder)
+    write_slice(folder / "a03.dcm", pixels[1], 2.0, ImagePositionPatient=[10.5, -20, 32])
+
+
+def truncated(folder: Path) -> None:
+    write_stack(folder)
+    (folder / "a02.dcm").write_bytes((folder / "a02.dcm").read_bytes()[:200])
+
+
+def cut_image(folder: Path) -> None:
+    write_stack(folder)
+    (folder / "a02.dcm").write_bytes((folder / "a02.dcm").read_bytes()[:-30])
+
+
+def without_position(folder: Path) -> None:
+    write_stack(folder)
+    file = pydicom.dcmread(folder / "a02.dcm")
+    del file.ImagePositionPatient
+    file.save_as(folder / "a02.dcm")
+
+
+REFUSED = {
+    "two series": (two_series, r"series 3: 4 slices of 5 x 6, series 4: 3 slices of 5 x 6"),
+    "two orientations": (two_orientations, "2 stacks of slices"),
+    "two echoes": (two_echoes, r"a03.dcm and echo.dcm are different images at one position"),
+    "missing slice": (lambda folder: write_stack(folder, skip=[2]), r"missing between 32.0 and 36.0 mm"),
+    "uneven": (crooked, "uneven distances"),
+    "sideways": (sideways, "shifted sideways"),
+    "truncated": (truncated, "a02.dcm: damaged DICOM"),
+    "cut image": (cut_image, "damaged"),
+    "no position": (without_position, "a02.dcm: no DICOM tag .0020,0032."),
+    "one slice": (lambda folder: write_stack(folder, count=1), "single slices only"),
+    "no DICOM": (lambda folder: folder.mkdir(), "no DICOM images"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refused_in_one_line_without_a_name(tmp_path, case):
+    make, message = REFUSED[case]
+    make(tmp_path / "s")
+    with pytest.raises(GanError, match=message) as caught:
+        read_series(tmp_path / "s")
+    assert str(tmp_path / "s") in str(caught.value)
+    assert "\n" not in str(caught.value) and "Jane" not in str(caught.value)
+
+
+@pytest.mark.realdata
+def test_a_real_slab(real_data):
+    folder = real_data / "dicom_studyforrest_t1_slab"
+    array, affine = read_series(folder)
+    assert array.shape == (274, 384, 96) and array.dtype == np.int16
+    np.testing.assert_allclose(np.linalg.norm(affine[:3, :3], axis=0), (0.69999, 0.66667, 0.66667), atol=1e-3)
+    assert affine[0, 0] < 0 < affine[2, 2]  # columns run to the left, slices upwards

@@ -1,0 +1,335 @@
+"""From volumes to the store: orientation on screen, intensity maps, the filter, the frame, splits and leaks."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from gan.data import Store, build_store, intensity, planes, splits
+from gan.data.nifti import Volume, write_nifti
+from gan.data.pictures import read_picture
+from gan.errors import GanError
+
+ROW = {
+    "layout": "nifti",
+    "contrasts": ["t1"],
+    "reference": None,
+    "mask": None,
+    "slices": {"axis": "axial", "every": 1, "size": 16, "fit": "pad", "threshold": 50, "fraction": 0.25},
+    "intensity": {"map": "window", "low": 0, "high": 255},
+    "split": {"train": 1, "val": 0, "test": 0, "seed": 0},
+}
+THIRDS = {"train": 1, "val": 1, "test": 1, "seed": 0}
+
+
+def row(**changes) -> dict:
+    """ROW with changes; a dictionary among them changes single keys."""
+    return ROW | {key: ROW[key] | new if isinstance(new, dict) else new for key, new in changes.items()}
+
+
+def volumes(folder: Path, subjects: dict[str, dict[str, np.ndarray]], labels=None, spacing=(1.0, 1.0, 1.0)) -> Path:
+    """A folder as `convert` leaves it: subject -> contrast -> RAS array."""
+    folder.mkdir()
+    table = []
+    for subject, contrasts in subjects.items():
+        for contrast, data in contrasts.items():
+            name = f"{subject}_{contrast}.nii"
+            write_nifti(Volume(data, np.diag([*spacing, 1.0])), folder / name)
+            table.append((subject, contrast, name, (labels or {}).get(subject, ""), ""))
+    pd.DataFrame(table, columns=["subject", "contrast", "file", "label", "split"]).to_csv(
+        folder / "volumes.csv", index=False
+    )
+    return folder
+
+
+def head(seed=0, shape=(12, 14, 9)) -> np.ndarray:
+    """Bright below, dark above: the filter keeps the lower slices."""
+    data = np.random.default_rng(seed).integers(100, 255, shape).astype(np.uint8)
+    data[..., 6:] = seed % 40
+    return data
+
+
+def built(tmp_path: Path, subjects: dict, changes: dict | None = None, **more) -> Store:
+    build_store(row(**(changes or {})), volumes(tmp_path / "volumes", subjects, **more), tmp_path / "store")
+    return Store.open(tmp_path / "store")
+
+
+# Which end of the RAS axes lies at the top left and bottom right of the image.
+@pytest.mark.parametrize(
+    ("axis", "corner", "position"),
+    [
+        ("axial", (-1, -1, 2), (0, 0)),  # right and anterior: top left
+        ("axial", (0, 0, 2), (-1, -1)),  # left and posterior: bottom right
+        ("coronal", (-1, 2, -1), (0, 0)),  # right and superior: top left
+        ("coronal", (0, 2, -1), (0, -1)),  # left and superior: top right
+        ("sagittal", (2, -1, -1), (0, 0)),  # anterior and superior: top left
+        ("sagittal", (2, 0, 0), (-1, -1)),  # posterior and inferior: bottom right
+    ],
+)
+def test_slices_are_turned_as_radiologists_look_at_them(tmp_path, axis, corner, position):
+    data = np.full((6, 7, 8), 60, np.uint8)
+    data[corner] = 255
+    shape = {"axial": [7, 6], "coronal": [8, 6], "sagittal": [8, 7]}[axis]
+    store = built(tmp_path, {"a": {"t1": data}}, {"slices": {"axis": axis, "size": shape}})
+    image = store.images[2, 0]
+    assert image[position] == 65535 and (image == 65535).sum() == 1
+
+
+@pytest.mark.parametrize(
+    ("spec", "low", "high"),
+    [
+        ({"map": "percentile", "low": 10, "high": 90}, *np.percentile(np.arange(1, 101), (10, 90))),
+        ({"map": "percentile", "low": None, "high": None}, *np.percentile(np.arange(1, 101), (0.5, 99.5))),
+        ({"map": "minmax"}, -100, 100),
+        ({"map": "window", "low": -5, "high": 40}, -5, 40),
+    ],
+)
+@pytest.mark.parametrize("dtype", [np.int16, np.float32, np.int32])
+def test_the_limits_of_each_map(spec, low, high, dtype):
+    values = np.arange(-100, 101).astype(dtype)
+    found = intensity.limits(values, values.reshape(3, 1, 67), spec)
+    np.testing.assert_allclose(found, np.repeat([[low], [high]], 3, axis=1))
+    # Stored integers that stand for 2 v - 6 have the same limits in stored units.
+    shifted = intensity.limits((values + 6) / 2, ((values + 6) / 2).reshape(3, 1, 67), spec, slope=2.0, inter=-6.0)
+    np.testing.assert_allclose(np.array(shifted) * 2 - 6, found)
+
+
+def test_the_limits_by_slice_and_a_slice_without_range():
+    stack = np.stack([np.arange(6).reshape(2, 3), np.arange(6).reshape(2, 3) * 10, np.full((2, 3), 7)])
+    low, high = intensity.limits(stack, stack, {"map": "slice_minmax"})
+    np.testing.assert_allclose(intensity.to_scale(stack, low, high)[0], intensity.to_scale(stack, low, high)[1])
+    assert intensity.to_scale(stack, low, high)[:2].max() == 255 and not intensity.to_scale(stack, low, high)[2].any()
+
+
+@given(st.lists(st.integers(-3000, 3000), min_size=2, max_size=60), st.floats(0, 100), st.floats(-50, 50))
+def test_the_histogram_gives_numpys_percentiles(values, percent, floor):
+    array = np.array(values, dtype=np.int16)
+    above = array[array > floor]
+    if not above.size:
+        with pytest.raises(GanError, match="no voxel is above 0"):
+            intensity.percentiles_above(array, [percent], floor)
+        return
+    found = intensity.percentiles_above(array, [percent], floor)
+    np.testing.assert_allclose(found, [np.percentile(above.astype(float), percent)], atol=1e-6)
+
+
+@given(st.lists(st.integers(0, 255), min_size=8, max_size=8), st.integers(0, 254), st.sampled_from(["u1", "i2", "f4"]))
+def test_the_fraction_counts_pixels_above_the_threshold(values, threshold, dtype):
+    stack = np.array(values, dtype=dtype).reshape(2, 2, 2)
+    low, high = np.zeros(2), np.full(2, 255.0)
+    expected = (stack > threshold).mean((1, 2))
+    np.testing.assert_array_equal(intensity.fraction_above(stack, threshold, low, high), expected)
+
+
+def test_the_index_has_every_candidate_with_its_fate(tmp_path):
+    store = built(tmp_path, {"a": {"t1": head()}, "b": {"t1": head(1)}}, {"slices": {"every": 2}})
+    index = store.index
+    assert list(index) == ["subject", "slice", "position", "fraction", "kept", "reason", "label", "split", "row"]
+    assert index["slice"].tolist() == [0, 2, 4, 6, 8] * 2
+    assert index["position"].tolist() == [0, 0.25, 0.5, 0.75, 1] * 2
+    assert index["kept"].tolist() == [True, True, True, False, False] * 2
+    assert index["row"].tolist() == [0, 1, 2, -1, -1, 3, 4, 5, -1, -1]
+    assert index["reason"].tolist() == ["", "", "", "fraction <= 0.25", "fraction <= 0.25"] * 2
+    assert index["fraction"].tolist() == [1, 1, 1, 0, 0] * 2
+    subjects = pd.read_csv(tmp_path / "store/subjects.csv")
+    assert subjects["kept"].tolist() == [3, 3] and subjects["mean_fraction"].tolist() == [0.6, 0.6]
+
+
+def test_the_filter_is_strict_and_looks_at_the_reference_before_padding(tmp_path):
+    data = np.zeros((8, 8, 2), np.uint8)
+    data[:4, :4, 0] = 51  # a quarter exactly: not more than 0.25
+    data[:4, :4, 1], data[5, 5, 1] = 51, 51
+    dark = np.full_like(data, 1)
+    store = built(tmp_path, {"a": {"t1": dark, "t2": data}}, {"contrasts": ["t1", "t2"], "reference": "t2"})
+    assert store.index["kept"].tolist() == [False, True]
+    assert store.index["fraction"].tolist() == [0.25, 17 / 64]
+    assert store.meta["reference"] == "t2" and store.meta["channels"] == ["t1", "t2"]
+
+
+def test_padding_240_to_256_adds_8_on_each_side():
+    stack = np.ones((1, 240, 240), np.float32)
+    out = planes.place(stack, planes.frame((240, 240), (1, 1), (256, 256), "pad"))
+    assert out.shape == (1, 256, 256) and out[0, 8:248, 8:248].all() and out.sum() == 240 * 240
+
+
+def test_pad_crops_what_is_larger():
+    stack = np.arange(100.0, dtype=np.float32).reshape(1, 10, 10)
+    out = planes.place(stack, planes.frame((10, 10), (1, 1), (4, 12), "pad"))
+    np.testing.assert_array_equal(out[0, :, 1:11], stack[0, 3:7])
+
+
+@pytest.mark.parametrize(("source", "size"), [((40, 40), (16, 16)), ((37, 37), (64, 64)), ((20, 40), (8, 16))])
+def test_resampling_is_pillows_antialiased_bilinear(source, size):
+    image = np.random.default_rng(0).random(source, dtype=np.float32)
+    expected = np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR))
+    out = planes.place(image[None], planes.frame(source, (1, 1), size, "resize"))
+    np.testing.assert_allclose(out[0], expected, atol=1e-5)
+
+
+def test_stored_pixels_are_square_in_mm():
+    to = planes.frame((20, 60), (3.0, 1.0), (64, 64), "resize")
+    np.testing.assert_allclose(to.spacing, (60 / 64, 60 / 64))
+    to = planes.frame((30, 20), (1.0, 1.0), (64, 64), "resize")
+    assert to.canvas == (30, 30)
+    out = planes.place(np.ones((1, 30, 20), np.float32), to)
+    assert not out[0, :, :9].any() and not out[0, :, -9:].any() and np.allclose(out[0, :, 14:50], 1)
+
+
+@pytest.mark.parametrize("fit", ["resize", "pad"])
+def test_a_mask_keeps_its_labels(tmp_path, fit):
+    seg = np.zeros((12, 14, 9), np.uint8)
+    seg[2:9, 3:11] = np.array([0, 1, 4, 4, 1, 0, 4])[:, None, None]
+    changes = {"mask": "seg", "slices": {"fit": fit, "size": 24}}
+    store = built(tmp_path, {"a": {"t1": head(), "seg": seg}}, changes)
+    assert store.meta["mask"] == "seg" and store.meta["channels"] == ["t1", "seg"]
+    assert set(np.unique(store.images[:, 1])) == {0, 1, 4}
+    # Anterior is up: the rows of the image run against y.
+    assert np.flatnonzero(store.images[0, 1].any(1)).tolist()[0] >= {"resize": 5, "pad": 8}[fit]
+
+
+def test_the_same_bytes_with_one_worker_and_with_two(tmp_path):
+    folder = volumes(tmp_path / "volumes", {name: {"t1": head(place)} for place, name in enumerate("dbca")})
+    build_store(row(split=THIRDS), folder, tmp_path / "one")
+    build_store(row(split=THIRDS), folder, tmp_path / "two", workers=2)
+    names = sorted(str(path.relative_to(tmp_path / "one")) for path in (tmp_path / "one").rglob("*") if path.is_file())
+    assert {"contact_sheet.png", "images.npy", "index.parquet", "store.json", "subjects.csv"} < set(names)
+    for name in names:
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes(), name
+    assert Store.open(tmp_path / "one").index["subject"].unique().tolist() == list("abcd")
+
+
+def test_previews_are_lossless_and_limited(tmp_path):
+    folder = volumes(tmp_path / "volumes", {"a": {"t1": head()}, "b": {"t1": head(1)}})
+    build_store(row(), folder, tmp_path / "store", previews=3)
+    store = Store.open(tmp_path / "store")
+    names = sorted(path.name for path in (tmp_path / "store/previews").iterdir())
+    assert len(names) == 3 and names[0] == "a_000_t1.png" and names[-1] == "b_005_t1.png"
+    with Image.open(tmp_path / "store/previews/a_000_t1.png") as image:
+        assert image.mode == "L"
+        np.testing.assert_array_equal(np.asarray(image) * np.uint16(257), store.images[0, 0])
+
+
+def test_no_slice_passes(tmp_path):
+    with pytest.raises(GanError, match=r"no slice passes .*largest fraction is 0.0000: lower slices.fraction"):
+        built(tmp_path, {"a": {"t1": np.full((8, 8, 4), 3, np.uint8)}})
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_volume_without_range_is_named(tmp_path):
+    data = np.where(np.arange(64).reshape(4, 4, 4) % 2, 7, 0).astype(np.uint8)
+    with pytest.raises(GanError, match=r"a_t1.nii: intensity.map percentile finds no range \(low = high = 7\)"):
+        built(tmp_path, {"a": {"t1": data}}, {"intensity": {"map": "percentile", "low": None, "high": None}})
+
+
+def test_one_scan_under_two_names_is_a_leak(tmp_path):
+    subjects = {name: {"t1": head(7)} for name in "ab"} | {"c": {"t1": head(1)}}
+    with pytest.raises(GanError, match=r"the same image in two splits: a slice 0 .*, b slice 0"):
+        built(tmp_path, subjects, {"split": THIRDS})
+
+
+def test_a_split_whose_subjects_have_no_slice(tmp_path):
+    subjects = {name: {"t1": head(place)} for place, name in enumerate("abc")}
+    subjects["b"]["t1"][:] = 1
+    with pytest.raises(GanError, match="no slice of its subjects passes the filter"):
+        built(tmp_path, subjects, {"split": THIRDS})
+
+
+@given(st.integers(3, 60), st.integers(0, 5), st.sampled_from([(0.7, 0.15, 0.15), (1, 1, 1), (0.8, 0.2, 0)]))
+def test_splits_are_complete_repeatable_and_stratified(count, seed, parts):
+    labels = {f"s{place:02d}": "ab"[place % 3 == 0] for place in range(count)}
+    parts = dict(zip(splits.SPLITS, parts, strict=True)) | {"seed": seed}
+    found = splits.assign(labels, parts)
+    assert set(found) == set(labels)
+    assert found == splits.assign(dict(reversed(labels.items())), parts)
+    shares = {name: parts[name] / sum(parts[n] for n in splits.SPLITS) for name in splits.SPLITS}
+    for name in splits.SPLITS:
+        assert (sum(split == name for split in found.values()) > 0) == (parts[name] > 0)
+        for label in "ab":
+            of_label = [subject for subject in labels if labels[subject] == label]
+            got = sum(found[subject] == name for subject in of_label)
+            assert abs(got - shares[name] * len(of_label)) < 3
+
+
+def test_another_seed_gives_other_splits():
+    labels = dict.fromkeys((f"s{place}" for place in range(20)), "")
+    assert splits.assign(labels, THIRDS) != splits.assign(labels, THIRDS | {"seed": 1})
+
+
+def test_too_few_subjects_say_how_many_are_needed():
+    with pytest.raises(GanError, match="2 subjects cannot fill train, val, test; at least 3 are needed"):
+        splits.assign({"a": "", "b": ""}, THIRDS)
+
+
+def test_a_subject_in_two_splits_fails_the_check():
+    index = pd.DataFrame({"subject": ["a", "a"], "split": ["train", "test"], "kept": [True, True]})
+    with pytest.raises(GanError, match="subject a: in train and test"):
+        splits.check(index)
+
+
+def pictures(folder: Path, files: dict[str, np.ndarray], subjects=None) -> Path:
+    """A folder as `convert` leaves it for layout images: split/label/name -> pixels."""
+    table = []
+    for name, pixels in files.items():
+        path = folder / "raw" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(path)
+        split, label, stem = name.rsplit(".", 1)[0].split("/")
+        table.append(((subjects or {}).get(stem, stem), "t1", f"../raw/{name}", label, split))
+    (folder / "volumes").mkdir()
+    pd.DataFrame(table, columns=["subject", "contrast", "file", "label", "split"]).to_csv(
+        folder / "volumes/volumes.csv", index=False
+    )
+    return folder / "volumes"
+
+
+def noise(seed: int, shape=(20, 24)) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, shape).astype(np.uint8)
+
+
+IMAGES = row(layout="images", slices={"fraction": 0}, split={"train": 2, "val": 1, "test": 1, "seed": 0})
+
+
+def test_pictures_take_val_from_train_and_keep_test(tmp_path):
+    files = {f"train/{'xy'[k % 2]}/p{k}.png": noise(k, (20 + k, 24)) for k in range(8)}
+    files |= {f"test/x/t{k}.png": noise(50 + k, (20, 24, 3)) for k in range(2)}
+    build_store(IMAGES, pictures(tmp_path, files), tmp_path / "store")
+    store = Store.open(tmp_path / "store")
+    split = store.index.groupby("split")["subject"].agg(set)
+    assert split["test"] == {"t0", "t1"} and len(split["train"]) == 5 and len(split["val"]) == 3
+    assert store.meta["labels"] == ["x", "y"] and store.meta["spacing"] is None
+    assert set(store.labels(store.rows("test"))) == {0} and set(store.labels(store.rows("train"))) == {0, 1}
+
+
+def test_pictures_of_one_subject_stay_together_and_copies_are_left_out(tmp_path):
+    files = {f"train/x/p{k}.png": noise(k) for k in range(8)} | {"train/x/copy.png": noise(3)}
+    subjects = {f"p{k}": f"s{k // 2}" for k in range(8)} | {"copy": "s3"}
+    build_store(IMAGES | {"split": {"train": 1, "val": 1, "test": 0, "seed": 0}}, pictures(tmp_path, files, subjects),
+                tmp_path / "store")  # fmt: skip
+    index = Store.open(tmp_path / "store").index
+    assert index.groupby("subject")["split"].nunique().max() == 1
+    assert index.loc[~index["kept"], "reason"].tolist() == ["copy of s1 slice 1"]
+
+
+@pytest.mark.parametrize(
+    ("files", "subjects", "message"),
+    [
+        ({"train/x/p.png": 1, "train/x/q.png": 2, "test/x/r.png": 1}, {}, "same image as .*p.png, in another split"),
+        ({"train/x/p.png": 1, "train/y/q.png": 1, "test/x/r.png": 2}, {}, "p.png, in another split or class"),
+        ({"train/x/p.png": 1, "train/x/q.png": 2, "test/x/r.png": 3}, {"r": "p"}, "subject p: in test and train"),
+    ],
+)  # fmt: skip
+def test_pictures_that_leak_are_refused(tmp_path, files, subjects, message):
+    folder = pictures(tmp_path, {name: noise(seed) for name, seed in files.items()}, subjects)
+    with pytest.raises(GanError, match=message):
+        build_store(IMAGES, folder, tmp_path / "store")
+
+
+def test_colour_becomes_luma(tmp_path):
+    Image.new("RGB", (3, 2), (200, 100, 50)).save(tmp_path / "c.png")
+    assert np.unique(read_picture(tmp_path / "c.png")).tolist() == [round(0.299 * 200 + 0.587 * 100 + 0.114 * 50)]
+    Image.fromarray(np.full((2, 3), 40000, np.uint16)).save(tmp_path / "d.png")
+    assert read_picture(tmp_path / "d.png").max() == 40000
