@@ -92,7 +92,7 @@ def train_encoder(
     size = (images.shape[1], images.shape[2])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        encoder = Encoder(size, dim).to(device, memory_format=torch.channels_last)
+        encoder = Encoder(size, dim).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     random = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.AdamW(encoder.parameters(), lr=2e-3, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=2e-3, total_steps=steps + 1, pct_start=0.1)

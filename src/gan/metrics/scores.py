@@ -58,6 +58,11 @@ class Metric(NamedTuple):
     floor: float | None = None
 
 
+def _memorised(c: Comparison, real: NDArray, fake: NDArray) -> NDArray:
+    fakes, held_out = c.to_train
+    return memorised(fakes, held_out, real, fake, MEMORISED)
+
+
 METRICS = {
     metric.name: metric
     for metric in (
@@ -67,7 +72,7 @@ METRICS = {
         Metric("recall", lambda c, real, fake: c.near.recall(real, fake), 0, 1),
         Metric("density", lambda c, real, fake: c.wide.density(real, fake), 0, np.inf),
         Metric("coverage", lambda c, real, fake: c.wide.coverage(real, fake), 0, 1),
-        Metric("memorised", lambda c, real, fake: memorised(*c.to_train, real, fake, MEMORISED), 0, 1, MEMORISED),
+        Metric("memorised", _memorised, 0, 1, MEMORISED),
     )
 }
 CURVE = ("kd", "fd")  # of each snapshot; the first one chooses the best
