@@ -8,6 +8,7 @@ from torch import Tensor
 
 def own_dtype(x: Tensor) -> contextlib.AbstractContextManager:
     """Keep autocast off: it would run filters and normalisers of float32 tensors in bfloat16."""
-    if torch.amp.autocast_mode.is_autocast_available(x.device.type):
-        return torch.autocast(x.device.type, enabled=False)
+    device = x.device.type
+    if device != "meta" and torch.is_autocast_enabled(device):
+        return torch.autocast(device, enabled=False)
     return contextlib.nullcontext()

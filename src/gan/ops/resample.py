@@ -100,15 +100,15 @@ def _reference(x: Tensor, taps: Tensor, up: int, down: int, padding: tuple, gain
 
 def _filter(x: Tensor, taps: Tensor, up: int, down: int, padding: tuple, group: tuple, gain: float) -> Tensor:
     dims, k = x.ndim - 2, taps.numel()
-    kernel = torch.full((1,) * dims, gain, dtype=taps.dtype, device=taps.device)
-    for axis in group:
-        kernel = kernel * taps.view([k if i == axis else 1 for i in range(dims)])
+    line = taps.flip(0) if up == 1 else taps  # a convolution layer correlates, its transpose convolves
+    kernel = line * gain
+    for _ in group[1:]:
+        kernel = kernel[..., None] * line
+    kernel = kernel.view([k if axis in group else 1 for axis in range(dims)])
+    kernel = kernel.to(x.dtype).expand(x.shape[1], 1, *kernel.shape)
     pads = [padding[axis] if axis in group else (0, 0) for axis in range(dims)]
     ups = [up if axis in group else 1 for axis in range(dims)]
     downs = [down if axis in group else 1 for axis in range(dims)]
-    if up == 1:
-        kernel = kernel.flip(group)
-    kernel = kernel.to(x.dtype).expand(x.shape[1], 1, *kernel.shape)
     if up == 1:
         x, edge = _pad(x, pads)
         convolve = F.conv2d if dims == 2 else F.conv3d
