@@ -67,21 +67,21 @@ def identity(cell: CellFiles, key: str) -> dict:
 
 def score(metric: str, value: float, contrast: str = "all", width: float = 0.15, **own) -> dict:
     """A row of scores.json; keyword arguments replace single entries."""
-    floor = {"kd_indomain": 0.006, "fd_indomain": 14.0}.get(metric, 0.8)
+    floor = {"kd_indomain": 0.006, "fd_indomain": 14.0, "memorised_indomain": 0.05}.get(metric, 0.8)
     row = {"metric": metric, "contrast": contrast, "split": "test", "value": value, "low": value * (1 - width)}
     row |= {"high": value * (1 + width), "floor": floor, "relative": value / floor, "n_real": 412, "n_fake": 2000}
     return {**row, "extractor": "indomain-7f3a", "seed": 0, **own}
 
 
 def scores_of(kid: float) -> list[dict]:
-    rows = []
-    for contrast, factor in (("all", 1.0), ("t1c", 1.1), ("t2f", 0.9)):
-        rows += [score("kd_indomain", kid * factor, contrast), score("fd_indomain", 20 + 900 * kid * factor, contrast)]
-        rows += [
-            score("precision_indomain", 0.8 - 3 * kid, contrast, 0.04),
-            score("recall_indomain", 0.6 - 4 * kid, contrast, 0.05),
-        ]
-    return rows
+    values = {"kd": (kid, 0.15), "fd": (20 + 900 * kid, 0.15), "precision": (0.8 - 3 * kid, 0.04)}
+    values |= {"recall": (0.6 - 4 * kid, 0.05), "density": (0.9 - 3 * kid, 0.06), "coverage": (0.85 - 4 * kid, 0.05)}
+    values["memorised"] = (0.055, 0.2)
+    return [
+        score(f"{name}_indomain", value * factor, contrast, width)
+        for name, (value, width) in values.items()
+        for contrast, factor in (("t1c", 1.1), ("t2f", 0.9), ("all", 1.0))
+    ]
 
 
 def curve_of(kimgs: list[int], values: list[float]) -> list[dict]:

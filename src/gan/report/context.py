@@ -50,6 +50,8 @@ METRICS = {
     "precision": "part of the generated images within the manifold of the real ones (Kynkäänniemi et al. 2019)",
     "recall": "part of the real images within the manifold of the generated ones (Kynkäänniemi et al. 2019)",
     "density": "how densely real neighbourhoods are hit by generated images (Naeem et al. 2020)",
+    "memorised": "part of the generated images that lie nearer to a training image than all but 5 % of held-out real "
+    "images do; clearly more than 5 % speaks of copied patients",
     "coverage": "part of the real neighbourhoods that hold a generated image (Naeem et al. 2020)",
 }
 
@@ -197,8 +199,8 @@ def events(cells: Sequence[CellFiles]) -> list[tuple[str, str]]:
     return found
 
 
-def protocol(table: pd.DataFrame) -> dict[str, list[tuple[str, str]]]:
-    """What the metrics and extractors in ``table`` are, in a sentence each."""
+def protocol(table: pd.DataFrame, cells: Sequence[CellFiles]) -> dict[str, Any]:
+    """What the metrics and extractors in ``table`` are, in a sentence each, and how snapshots were chosen."""
     metrics, extractors = {}, {}
     for metric in table.metric.dropna().unique():
         kind = str(metric).split("_")[0]
@@ -207,7 +209,11 @@ def protocol(table: pd.DataFrame) -> dict[str, list[tuple[str, str]]]:
     for extractor in table.extractor.dropna().unique():
         known = [text for name, text in EXTRACTORS.items() if str(extractor).startswith(name)]
         extractors[str(extractor)] = known[0] if known else "as named"
-    return {"metrics": list(metrics.items()), "extractors": list(extractors.items())}
+    chosen = {(cell.object("scores.json").get("snapshot") or {}).get("chosen") for cell in cells} - {None}
+    return {
+        **{"metrics": list(metrics.items()), "extractors": list(extractors.items())},
+        **{"chosen": chosen, "intervals": bool(table.low.notna().any())},
+    }
 
 
 def versions() -> list[tuple[str, str]]:

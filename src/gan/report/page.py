@@ -68,7 +68,7 @@ def render(
         seeds=sorted({cell.seed for cell in cells}),
         lead=table.metric_label(lead) if lead else None,
         finished_on=context.finished_on(cells),
-        protocol=context.protocol(rows),
+        protocol=context.protocol(rows, cells),
         costs=context.costs(cells),
         events=context.events(cells),
         versions=context.versions(),
@@ -93,7 +93,7 @@ def _dataset(
     return {
         "name": name,
         "verdict": view.verdict(rows, name, lead) if lead else ["No variant is scored yet."],
-        "wides": [view.wide(rows, name, contrast, lead) for contrast in view.contrasts(rows, name)],
+        "scores": [(contrast, view.wide(rows, name, contrast, lead)) for contrast in view.contrasts(rows, name)],
         "intervals": Markup(_intervals(rows, seeds[seeds.dataset == name], lead, looks)),
         "curves": Markup(figures.curves(curves, looks)),
         "curve": _curve_caption(curves),

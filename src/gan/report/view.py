@@ -46,31 +46,43 @@ class Line:
 
 @dataclass
 class Wide:
-    """The variants of one dataset and contrast against its measurements; ``floor`` aligns with ``columns``."""
+    """The variants of one dataset and contrast against the metrics measured under the same conditions.
+
+    conditions: extractor, numbers of images and split; ``floor`` aligns with ``columns``.
+    """
 
     dataset: str
     contrast: str
+    conditions: str
     columns: list[Column]
     lines: list[Line]
     floor: list[str]
 
 
 def contrasts(table: pd.DataFrame, dataset: str) -> list[str]:
-    """The contrasts scored for ``dataset``, all contrasts together (``all``) first."""
+    """The contrasts scored for ``dataset``, their mean (``all``) first; with a single contrast the mean alone."""
     found = list(table[(table.dataset == dataset) & (table.status == "finished")].contrast.unique())
-    return sorted(found, key=lambda name: name != WHOLE)
+    single = [name for name in found if name != WHOLE]
+    return [WHOLE] * (WHOLE in found) + (single if len(single) > 1 or WHOLE not in found else [])
 
 
-def wide(table: pd.DataFrame, dataset: str, contrast: str, lead: str | None) -> Wide:
-    """The wide table of one dataset and contrast; columns of the metric ``lead`` come first."""
+def wide(table: pd.DataFrame, dataset: str, contrast: str, lead: str | None) -> list[Wide]:
+    """The tables of one dataset and contrast, one for each set of conditions; those of the metric ``lead`` first."""
     rows = table[table.dataset == dataset]
     done = rows[(rows.status == "finished") & (rows.contrast == contrast)]
-    measures = list(done[MEASURE].drop_duplicates().itertuples(index=False))
-    measures.sort(key=lambda item: item.metric != lead)
-    groups = [done[same(done, item)] for item in measures]
+    groups = [group for _, group in done.groupby(MEASURE[1:], dropna=False, sort=False)]
+    groups.sort(key=lambda group: lead not in set(group.metric))
+    return [_wide(rows, group, dataset, contrast, lead) for group in groups]
+
+
+def _wide(rows: pd.DataFrame, done: pd.DataFrame, dataset: str, contrast: str, lead: str | None) -> Wide:
+    """``rows``: all of the dataset, for what is not finished; ``done``: scores under the same conditions."""
+    metrics = sorted(done.metric.unique(), key=lambda name: name != lead)
+    groups = [done[done.metric == name] for name in metrics]
     winners = [tables.best(group) for group in groups]
+    columns = [_column(group.iloc[0]) for group in groups]
     lines = []
-    for variant in _ranked(rows, groups):
+    for variant in _ranked(rows, groups[0]):
         mine = done[done.variant == variant]
         entries = [_entry(group[group.variant == variant], win) for group, win in zip(groups, winners, strict=True)]
         open_cells = rows[(rows.variant == variant) & (rows.status != "finished")].status
@@ -80,15 +92,12 @@ def wide(table: pd.DataFrame, dataset: str, contrast: str, lead: str | None) -> 
             line.seeds, line.kimg = str(int(first.seeds)), f"{first.kimg:g}"
             line.cost = f"{number(first.cost_hours, 2)} {first.device} h"
         lines.append(line)
-    columns = [_column(group.iloc[0]) for group in groups]
-    return Wide(dataset, contrast, columns, lines, [number(group.floor.mean()) for group in groups])
+    conditions = ", ".join(columns[0].details)
+    return Wide(dataset, contrast, conditions, columns, lines, [number(group.floor.mean()) for group in groups])
 
 
-def _ranked(rows: pd.DataFrame, groups: list[pd.DataFrame]) -> list[str]:
+def _ranked(rows: pd.DataFrame, first: pd.DataFrame) -> list[str]:
     """Variants by the first column, the best first; those without a score last."""
-    if not groups:
-        return list(rows.variant.unique())
-    first = groups[0]
     order = first.sort_values("value", ascending=tables.direction(str(first.metric.iloc[0])) < 0)
     return list(dict.fromkeys([*order.variant, *rows.variant]))
 
@@ -182,15 +191,16 @@ def markdown(title: str, table: pd.DataFrame, lead: str | None) -> str:
             parts.append(_escape(" ".join(verdict(table, dataset, lead))) + "\n")
         names = contrasts(table, dataset)
         for contrast in names:
-            heading = "All contrasts together" if contrast == WHOLE else f"Contrast {_escape(contrast)}"
-            parts.append(f"### {heading}\n\n{_markdown_table(wide(table, dataset, contrast, lead))}")
+            heading = "Mean over contrasts" if contrast == WHOLE else f"Contrast {_escape(contrast)}"
+            grids = "\n".join(_markdown_table(grid) for grid in wide(table, dataset, contrast, lead))
+            parts.append(f"### {heading}\n\n{grids}")
         missing = table[(table.dataset == dataset) & (table.status != "finished")]
         if len(missing):
             listed = "\n".join(f"- {_escape(row.variant)}: {_escape(row.status)}" for row in missing.itertuples())
             parts.append(f"### Not finished\n\n{listed}\n")
     parts.append(
         "Mean over seeds (95 % interval over patients and seeds). Bold: its interval lies clear of all others. "
-        "Floor: real images against held-out real images.\n"
+        "Floor: real training images in the place of the generated ones.\n"
     )
     return "\n".join(parts)
 
@@ -207,7 +217,7 @@ def _markdown_table(grid: Wide) -> str:
     for line in grid.lines:
         cells = [_markdown_entry(entry) for entry in line.entries]
         rows.append([_escape(line.variant), *cells, line.seeds or "not finished", line.kimg, line.cost])
-    rows.append(["*real against held-out real*", *grid.floor, "", "", ""])
+    rows.append(["*floor: real against held-out real*", *grid.floor, "", "", ""])
     lines = [header, [":--", *["--:"] * (len(header) - 1)], *rows]
     return "\n".join("| " + " | ".join(row) + " |" for row in lines) + "\n"
 
