@@ -26,6 +26,7 @@ from gan.metrics import features
 from gan.metrics.features import Extractor
 from gan.metrics.real import SPLITS, RealFeatures
 from gan.metrics.scores import CURVE, WHOLE, Sets, metric_name, score, score_curve
+from gan.train.device import DEVICES, pick_device
 from gan.train.snapshot import Snapshot, load_generator
 
 ROWS = 256  # images of the store read at a time
@@ -59,6 +60,12 @@ class Protocol:
         return cls(**{key: value for key, value in metrics.items() if key in known})
 
 
+def use(device: str, threads: int) -> str:
+    """Hold torch to the ``threads`` that the scheduler gave, and pass ``device`` on."""
+    torch.set_num_threads(threads)
+    return device
+
+
 def prepare_extractor(
     kind: str, spec: dict[str, Any], store: str | os.PathLike, out: str | os.PathLike, device: str = "auto"
 ) -> None:
@@ -73,14 +80,14 @@ def prepare_extractor(
         images = np.asarray(opened.images[opened.rows("train")])[:, places]
         return features.stored_to_uint8(images.reshape(-1, *images.shape[2:]))
 
-    features.save(out, kind, features.make(kind, spec, training_images, _device(device)))
+    features.save(out, kind, features.make(kind, spec, training_images, pick_device(device)))
 
 
 def real_features(
     extractor: str | os.PathLike, store: str | os.PathLike, out: str | os.PathLike, device: str = "auto"
 ) -> None:
     """Write the features of all real images of ``store`` by split and contrast (`RealFeatures`)."""
-    opened, extract = _open(store), features.load(extractor, _device(device))
+    opened, extract = _open(store), features.load(extractor, pick_device(device))
     contrasts = _contrasts(opened.meta)
     rows = {split: opened.rows(split) for split in SPLITS}
     kept = opened.index[opened.index["kept"]].set_index("row")["subject"]
@@ -116,7 +123,7 @@ def score_snapshots(
     seed = protocol.seed + 1
     rows, run_key = [], ""
     for path in tqdm(_snapshots(cell), desc="snapshots", unit="snapshot"):
-        generator = load_generator(path, _device(device))
+        generator = load_generator(path, pick_device(device))
         run_key = generator.run_key
         number = _number(protocol.n_fake_curve, judges)
         for (extract, known), fake in zip(
@@ -144,7 +151,7 @@ def score_cell(
     cell, judges = Path(cell), _judges(extractors, real, device)
     headline = metric_name(CURVE[0], judges[0][0].name)
     path = _chosen(cell, headline) if protocol.choose == "best" else cell / "generator.pt"
-    generator = load_generator(path, _device(device))
+    generator = load_generator(path, pick_device(device))
     recipe = read_json(cell / "recipe.json")
     number = _number(protocol.n_fake, judges)
     rows = []
@@ -169,7 +176,7 @@ Judge = tuple[Extractor, RealFeatures]
 
 
 def _judges(extractors: Sequence[str | os.PathLike], real: Sequence[str | os.PathLike], device: str) -> list[Judge]:
-    loaded = [features.load(path, _device(device)) for path in extractors]
+    loaded = [features.load(path, pick_device(device)) for path in extractors]
     return [(extract, RealFeatures.load(path, extract.id)) for extract, path in zip(loaded, real, strict=True)]
 
 
@@ -261,17 +268,11 @@ def _contrasts(meta: dict[str, Any]) -> list[tuple[str, int]]:
     return [(name, place) for place, name in enumerate(meta["channels"]) if name != meta.get("mask")]
 
 
-def _device(name: str) -> str:
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return name
-
-
 @command
 def main(argv: Sequence[str] | None = None) -> None:
     """``python -m gan.evaluate extractor|features|curve|scores ...``: the steps of the workflow by hand."""
     parser = argparse.ArgumentParser(prog="python -m gan.evaluate", description=__doc__.splitlines()[0])  # type: ignore
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    parser.add_argument("--device", default="auto", choices=DEVICES, help="auto takes a GPU if there is one")
     steps = parser.add_subparsers(dest="step", required=True)
     step = steps.add_parser("extractor", help="make the file of an extractor")
     step.add_argument("kind", choices=features.KINDS)

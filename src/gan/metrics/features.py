@@ -47,7 +47,10 @@ def generated_to_uint8(images: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 
 def make(
-    kind: str, spec: dict[str, Any], training_images: Callable[[], NDArray[np.uint8]], device: str = "cpu"
+    kind: str,
+    spec: dict[str, Any],
+    training_images: Callable[[], NDArray[np.uint8]],
+    device: str | torch.device = "cpu",
 ) -> dict[str, Any]:
     """The content of the file of an extractor, for `save`.
 
