@@ -68,13 +68,18 @@ class AugmentPipe(nn.Module):
         unknown = self.operations.difference(BLIT, GEOMETRY, COLOUR, CORRUPTION)
         if unknown:
             raise ValueError(f"AugmentPipe: no operation {sorted(unknown)[0]!r}")
-        self.register_buffer("sym6", ops.binomial_taps(SYM6), persistent=False)
+        self.register_buffer("sym6", torch.tensor(SYM6) / sum(SYM6), persistent=False)
         self.register_buffer("bands", _filter_bank(), persistent=False)
         self.register_buffer("band_power", torch.tensor(BAND_POWER), persistent=False)
         self.register_buffer("cross", torch.tensor([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / 3**0.5, persistent=False)
 
     def forward(self, images: Tensor, p: Tensor | float) -> Tensor:
-        """Augment ``images`` [N, C, H, W], each operation with probability ``p`` (no dimension, on the same device)."""
+        """Augment ``images``, each operation with probability ``p``.
+
+        images: [N, C, H, W], H and W at least 4, with ``imgfilter`` at least 22; p: a number, or a tensor without
+        dimensions on the same device. Returns shape and dtype of ``images``; computes in float32 or wider. Raises
+        ValueError if ``images`` has not four dimensions.
+        """
         if images.ndim != 4:
             raise ValueError(f"AugmentPipe: images are [N, C, H, W], not {list(images.shape)}")
         if not self.operations:
