@@ -2,20 +2,24 @@
 import sys
 
 from gan.errors import GanError
-from gan.study import Cell, canonical, load, run_key
+from gan.study import Cell, canonical, load
 
 try:
     STUDY = load(config, workflow.source_path("../schemas/config.schema.yaml"))
 except GanError as error:
     raise WorkflowError(str(error)) from None
 
-ROOT = f"results/{STUDY.name}"
+RESULTS = "results"
+ROOT = f"{RESULTS}/{STUDY.name}"
 DATA = f"{ROOT}/data/{{dataset}}"
 FEATURES = f"{ROOT}/features/{{dataset}}/{{extractor}}"
 CELL = f"{ROOT}/{{dataset}}/{{variant}}/seed{{seed}}"
 LOGS = f"{ROOT}/logs"
 PYTHON = sys.executable
-TRAIN = STUDY.resources("train")
+
+
+# Used with `--sdm apptainer` only; envs/study.def says how to build it.
+container: "envs/study.sif"
 
 
 wildcard_constraints:

@@ -1,24 +1,50 @@
 # Extractors and features of real images, shared by all cells; then the scores of each cell.
-EXTRACTORS = STUDY.metrics["extractors"]
+METRICS = STUDY.metrics
+WEIGHTS = f"{RESULTS}/inception/{(METRICS['inception']['sha256'] or 'weights')[:12]}.pt"
+
+
+localrules:
+    inception,
 
 
 def extractor_spec(wildcards):
-    return canonical(STUDY.metrics[wildcards.extractor])
+    spec = METRICS[wildcards.extractor]
+    if wildcards.extractor == "inception" and spec["url"]:
+        spec = {"path": WEIGHTS, "sha256": spec["sha256"]}
+    return canonical(spec)
 
 
-def protocol(wildcards):
-    return canonical(
-        {
-            key: value
-            for key, value in STUDY.metrics.items()
-            if key not in ("inception", "indomain", "random")
-        }
-    )
+def protocol(*keys):
+    return canonical({key: METRICS[key] for key in keys})
+
+
+def judges(name):
+    """This file of every extractor, in the order of the config: the first one leads."""
+    return [
+        f"{ROOT}/features/{{dataset}}/{kind}/{name}" for kind in METRICS["extractors"]
+    ]
+
+
+rule inception:
+    output:
+        weights=WEIGHTS,
+    log:
+        f"{LOGS}/inception.log",
+    params:
+        url=METRICS["inception"]["url"],
+        sha256=METRICS["inception"]["sha256"],
+    script:
+        "../scripts/inception.py"
 
 
 rule extractor:
     input:
         store=rules.slices.output.store,
+        weights=lambda w: (
+            WEIGHTS
+            if w.extractor == "inception" and METRICS["inception"]["url"]
+            else []
+        ),
     output:
         extractor=f"{FEATURES}/extractor.pt",
     log:
@@ -28,6 +54,7 @@ rule extractor:
         mem_mb=ask("evaluate", "mem_mb"),
         runtime=ask("evaluate", "runtime"),
         gpu=ask("evaluate", "gpu"),
+        device=ask("evaluate", "device"),
     params:
         spec=extractor_spec,
     script:
@@ -47,5 +74,52 @@ rule real_features:
         mem_mb=ask("evaluate", "mem_mb"),
         runtime=ask("evaluate", "runtime"),
         gpu=ask("evaluate", "gpu"),
+        device=ask("evaluate", "device"),
     script:
         "../scripts/real_features.py"
+
+
+rule curve:
+    input:
+        snapshots=rules.train.output.snapshots,
+        extractors=judges("extractor.pt"),
+        real=judges("real.npz"),
+    output:
+        curve=f"{CELL}/curve.json",
+    log:
+        f"{LOGS}/{{dataset}}/{{variant}}_seed{{seed}}_curve.log",
+    threads: ask("evaluate", "threads")
+    resources:
+        mem_mb=ask("evaluate", "mem_mb"),
+        runtime=ask("evaluate", "runtime"),
+        gpu=ask("evaluate", "gpu"),
+        device=ask("evaluate", "device"),
+    params:
+        protocol=protocol("n_fake_curve", "truncation", "seed"),
+    script:
+        "../scripts/curve.py"
+
+
+rule score:
+    input:
+        generator=rules.train.output.generator,
+        snapshots=rules.train.output.snapshots,
+        recipe=rules.train.output.recipe,
+        curve=rules.curve.output.curve,
+        extractors=judges("extractor.pt"),
+        real=judges("real.npz"),
+    output:
+        scores=f"{CELL}/scores.json",
+        fake=f"{CELL}/fake.png",
+    log:
+        f"{LOGS}/{{dataset}}/{{variant}}_seed{{seed}}_score.log",
+    threads: ask("evaluate", "threads")
+    resources:
+        mem_mb=ask("evaluate", "mem_mb"),
+        runtime=ask("evaluate", "runtime"),
+        gpu=ask("evaluate", "gpu"),
+        device=ask("evaluate", "device"),
+    params:
+        protocol=protocol("n_fake", "bootstrap", "choose", "truncation", "seed"),
+    script:
+        "../scripts/score.py"

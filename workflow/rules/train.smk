@@ -1,4 +1,5 @@
 # One rule for every variant. The checkpoint is not an output: outputs of a failed job are deleted, and it must outlive a kill.
+CHECKPOINT_KIMG = STUDY.resources("train")["checkpoint_kimg"]
 
 
 rule train:
@@ -18,11 +19,12 @@ rule train:
         mem_mb=ask("train", "mem_mb"),
         runtime=ask("train", "runtime"),
         gpu=ask("train", "gpu"),
+        device=ask("train", "device"),
     params:
         recipe=recipe,
         folder=CELL,
     shell:
         # exec: a signal of the scheduler must reach the training process itself, which then saves its state
         "exec {PYTHON} -m gan.run --recipe {params.recipe:q} --store {input.store} --folder {params.folder}"
-        " --checkpoints results/checkpoints --checkpoint-kimg {TRAIN[checkpoint_kimg]} --device {TRAIN[device]}"
+        " --checkpoints {RESULTS}/checkpoints --checkpoint-kimg {CHECKPOINT_KIMG} --device {resources.device}"
         " --threads {threads} --log {log}"

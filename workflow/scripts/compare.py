@@ -7,7 +7,8 @@ from gan.report import write_report
 from gan.study import Cell
 
 root = Path(snakemake.output.page).parent
-cells = [CellFiles(*cell, root / Cell(*cell).folder) for cell in json.loads(snakemake.params.cells)]
+grid = [Cell(*cell) for cell in json.loads(snakemake.params.cells)]
+cells = [CellFiles(cell.dataset, cell.variant, cell.seed, root / cell.folder) for cell in grid]
 with logged(snakemake.log[0]):
     write_report(
         snakemake.params.study,

@@ -9,7 +9,8 @@ from gan.study import Cell
 from gan.tracking import publish
 
 root = Path(snakemake.output.tracking).parent
-cells = [CellFiles(*cell, root / Cell(*cell).folder) for cell in json.loads(snakemake.params.cells)]
+grid = [Cell(*cell) for cell in json.loads(snakemake.params.cells)]
+cells = [CellFiles(cell.dataset, cell.variant, cell.seed, root / cell.folder) for cell in grid]
 with logged(snakemake.log[0]):
     result = publish(cells, uri=snakemake.params.uri, folder=root, study=snakemake.params.study)
     print(result.message, *result.links, sep="\n")

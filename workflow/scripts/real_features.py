@@ -1,0 +1,10 @@
+from gan.errors import logged
+from gan.evaluate import real_features
+
+with logged(snakemake.log[0]):
+    real_features(
+        snakemake.input.extractor,
+        snakemake.input.store,
+        snakemake.output.features,
+        device=snakemake.resources.device,
+    )
