@@ -1,0 +1,380 @@
+"""The comparison: what is averaged, what is claimed, what is shown, and that nothing is dropped in silence."""
+
+import json
+import math
+import re
+from html.parser import HTMLParser
+
+import pandas as pd
+import pytest
+from fake_study import START, VARIANTS, make_study, score, write
+from PIL import Image
+
+from gan.cells import CellFiles, stats, stats_lines
+from gan.report import context, figures, table, view, write_report
+
+T2 = 4.302652729911275  # Student's t, 97.5 %, 2 degrees of freedom
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("results") / "demo"
+    return folder, make_study(folder, seeds=2)
+
+
+@pytest.fixture(scope="module")
+def page(study):
+    folder, cells = study
+    write_report("Demo", cells, folder, stores={"phantom": make_index(folder / "store")})
+    return (folder / "comparison.html").read_text()
+
+
+def make_index(folder):
+    """A store's index and meta: 20 subjects, of 60 candidate slices each 44 kept."""
+    folder.mkdir()
+    splits = ["train"] * 14 + ["val"] * 2 + ["test"] * 4
+    rows = [{"subject": s, "split": splits[s], "kept": k < 44} for s in range(20) for k in range(60)]
+    pd.DataFrame(rows).to_parquet(folder / "index.parquet")
+    (folder / "store.json").write_text(json.dumps({"channels": ["t1c", "t2f"], "size": [64, 64], "mask": None}))
+    return folder
+
+
+def cells_with(tmp_path, **rows):
+    """One cell a variant (or several, if lists of rows are given) with the scores that are named."""
+    cells = []
+    for variant, seeds in rows.items():
+        for seed, scores in enumerate(seeds):
+            cell = CellFiles("set", variant, seed, tmp_path / "set" / variant / f"seed{seed}")
+            cell.folder.mkdir(parents=True)
+            write(cell, "scores.json", {"run_key": "k", "snapshot": {"kimg": 10, "metric": "kid"}, "scores": scores})
+            cells.append(cell)
+    return cells
+
+
+def kid(value, width=0.001, **own):
+    return score("kid", value, **{"low": value - width, "high": value + width, "extractor": "inception"} | own)
+
+
+# what is averaged
+
+
+def test_seeds_and_bootstrap_make_one_interval(tmp_path):
+    cells = cells_with(tmp_path, a=[[kid(0.10)], [kid(0.11)], [kid(0.12)]])
+    row = table.comparison(cells).iloc[0]
+    half = math.hypot(T2 * 0.01 / math.sqrt(3), 0.001)
+    assert (row.value, row.spread, row.seeds) == (pytest.approx(0.11), pytest.approx(0.01), 3)
+    assert (row.low, row.high) == (pytest.approx(0.11 - half), pytest.approx(0.11 + half))
+
+
+@pytest.mark.parametrize(
+    ("seeds", "low", "high"),
+    [
+        ([kid(0.1)], 0.099, 0.101),
+        ([kid(0.1, low=None, high=None)], math.nan, math.nan),
+        ([score("kid", 0.1, low=0.10, high=0.13)], 0.10, 0.13),
+        ([score("kid", 0.1, low=0.11, high=0.13)], 0.10, 0.13),
+    ],
+    ids=["one seed: patients alone", "no bootstrap, one seed: unknown", "asymmetric", "never excludes the value"],
+)
+def test_intervals_of_few_seeds(tmp_path, seeds, low, high):
+    row = table.comparison(cells_with(tmp_path, a=[[item] for item in seeds])).iloc[0]
+    assert [row.low, row.high] == pytest.approx([low, high], nan_ok=True)
+
+
+@pytest.mark.parametrize(
+    "other", [{"n_fake": 500}, {"n_real": 99}, {"extractor": "inception-2"}, {"split": "val"}, {"metric": "fid"}]
+)
+def test_unlike_scores_never_share_a_column(tmp_path, other):
+    cells = cells_with(tmp_path, a=[[kid(0.1)]], b=[[kid(0.2) | other]])
+    rows = table.comparison(cells)
+    assert len(rows) == 2
+    columns = [column for wide in view.wide(rows, "set", "all", "kid") for column in wide.columns]
+    assert len(columns) == 2
+    for wide in view.wide(rows, "set", "all", "kid"):
+        assert all(
+            sum(line.entries[place] is not None for line in wide.lines) == 1 for place in range(len(wide.columns))
+        )
+    assert table.best(rows[rows.variant == "a"]) is None
+
+
+def test_every_seed_is_in_the_tidy_scores(study):
+    _, cells = study
+    frame = table.scores(cells)
+    assert len(frame) == 3 * 2 * 7 * 3
+    assert set(frame.seed) == {0, 1}
+    assert (frame.status == "finished").all()
+    assert frame.cost_hours.between(0.2, 0.3).all()
+
+
+# what is claimed
+
+
+@pytest.mark.parametrize(
+    ("values", "said", "bold"),
+    [
+        ({"a": 0.10, "b": 0.20, "c": 0.30}, "a has the lowest KID", "a"),
+        ({"a": 0.10, "b": 0.101, "c": 0.30}, "No evidence of a difference between a and b", None),
+        ({"a": 0.10, "b": 0.101, "c": 0.102}, "No evidence of a difference between a, b and c", None),
+        ({"a": 0.10}, "nothing to compare", None),
+    ],
+)
+def test_a_difference_is_claimed_only_where_intervals_lie_apart(tmp_path, values, said, bold):
+    cells = cells_with(tmp_path, **{name: [[kid(value)]] for name, value in values.items()})
+    rows = table.comparison(cells)
+    assert said in view.verdict(rows, "set", "kid")[0]
+    lines = view.wide(rows, "set", "all", "kid")[0].lines
+    assert [line.variant for line in lines if line.entries[0].best] == ([bold] if bold else [])
+    text = view.markdown("x", rows, "kid")
+    assert ("**0.100**" in text) == (bold == "a")
+
+
+def test_worse_variants_are_named_beside_equal_ones(tmp_path):
+    cells = cells_with(tmp_path, a=[[kid(0.10)]], b=[[kid(0.101)]], c=[[kid(0.3)]])
+    assert "c is worse than a." in view.verdict(table.comparison(cells), "set", "kid")[0]
+
+
+def test_higher_is_better_for_precision(tmp_path):
+    rows = {name: [[score("precision_random", value, width=0.01)]] for name, value in {"a": 0.2, "b": 0.7}.items()}
+    frame = table.comparison(cells_with(tmp_path, **rows))
+    assert frame.variant[table.best(frame)] == "b"
+    assert "b has the highest Precision-random" in view.verdict(frame, "set", "precision_random")[0]
+
+
+def test_nothing_is_claimed_without_intervals(tmp_path):
+    bare = {"low": None, "high": None}
+    rows = table.comparison(cells_with(tmp_path, a=[[kid(0.1) | bare]], b=[[kid(0.9) | bare]]))
+    assert "no difference can be claimed" in view.verdict(rows, "set", "kid")[0]
+    assert table.best(rows) is None
+
+
+def test_a_single_seed_is_said(tmp_path):
+    rows = table.comparison(cells_with(tmp_path, a=[[kid(0.1)]], b=[[kid(0.9)]]))
+    assert any("single seed" in sentence for sentence in view.verdict(rows, "set", "kid"))
+
+
+@pytest.mark.parametrize(
+    ("metric", "label"),
+    [("fid", "FID"), ("kid", "KID"), ("fd_indomain", "FD-indomain"), ("kd_random", "KD-random"), ("recall", "Recall")],
+)
+def test_only_inception_is_called_fid(metric, label):
+    assert table.metric_label(metric) == label
+
+
+@pytest.mark.parametrize(
+    ("metrics", "wanted", "lead"),
+    [
+        (["fid", "kid"], None, "kid"),
+        (["fid", "kid"], "fid", "fid"),
+        (["precision", "fd_random", "kd_random"], None, "kd_random"),
+        (["recall"], "fid", "recall"),
+        ([], None, None),
+    ],
+)
+def test_the_leading_metric(metrics, wanted, lead):
+    assert table.headline(pd.DataFrame({"metric": pd.Series(metrics, dtype=object)}), wanted) == lead
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.012345, "0.0123"),
+        (123.456, "123"),
+        (0, "0"),
+        (1e-7, "1.00e-07"),
+        (math.nan, "–"),
+        (None, "–"),
+        (-0.5, "-0.500"),
+    ],
+)
+def test_numbers_are_readable(value, text):
+    assert table.number(value) == text
+
+
+# what is not finished
+
+
+@pytest.mark.parametrize(
+    ("files", "reason"),
+    [
+        ({}, "not started"),
+        ({"stats.jsonl": '{"kimg": 12.5}\n{"kimg": 13'}, "training stopped or running at 12.5 kimg"),
+        ({"generator.pt": "x", "stats.jsonl": '{"kimg": 40}\n'}, "trained, not scored"),
+        ({"scores.json": "{broken"}, "scores.json cannot be read; delete it"),
+        ({"scores.json": '{"scores": []}'}, "scores.json holds no scores"),
+    ],
+)
+def test_a_cell_that_is_missing_is_said_with_its_reason(tmp_path, files, reason):
+    cells = cells_with(tmp_path, a=[[kid(0.1)]])
+    open_cell = CellFiles("set", "late", 3, tmp_path / "set" / "late" / "seed3")
+    open_cell.folder.mkdir(parents=True)
+    for name, text in files.items():
+        (open_cell.folder / name).write_text(text)
+    write_report("x", [*cells, open_cell], tmp_path)
+    status = f"seed 3 not finished: {reason}"
+    rows = pd.read_csv(tmp_path / "comparison.csv")
+    assert rows[rows.variant == "late"].status.str.startswith(status).all()
+    assert status in (tmp_path / "comparison.md").read_text()
+    assert status in (tmp_path / "comparison.html").read_text()
+
+
+def test_a_study_without_any_result_still_has_a_report(tmp_path):
+    cells = [CellFiles("set", "a", seed, tmp_path / f"seed{seed}") for seed in range(2)]
+    write_report("Empty", cells, tmp_path)
+    assert "No variant is scored yet" in (tmp_path / "comparison.html").read_text()
+
+
+def test_a_failed_write_leaves_the_earlier_report(study, tmp_path, monkeypatch):
+    _, cells = study
+    write_report("First", cells, tmp_path)
+    before = (tmp_path / "comparison.html").read_text()
+    monkeypatch.setattr("pathlib.Path.write_text", fail)
+    with pytest.raises(OSError, match="gone"):
+        write_report("Second", cells, tmp_path)
+    assert (tmp_path / "comparison.html").read_text() == before
+    assert not list(tmp_path.glob(".part-*"))
+
+
+def fail(*_, **__):
+    raise OSError("gone")
+
+
+# what is shown
+
+
+class Page(HTMLParser):
+    """Tags and addresses of a page."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.addresses = [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.addresses += [value for name, value in attrs if name in ("src", "href", "xlink:href", "srcset")]
+
+
+def test_the_page_stands_alone(page):
+    found = Page(page)
+    assert not {"script", "link", "iframe"} & set(found.tags)
+    assert found.addresses
+    assert all(address.startswith(("data:image/png;base64,", "#")) for address in found.addresses)
+    assert not re.search(r"@import|url\((?!#)", page)
+
+
+def test_the_page_shows_answer_curves_images_settings_cost_and_data(page):
+    found = Page(page)
+    assert found.tags.count("img") == 1 + len(VARIANTS)
+    assert found.tags.count("svg") == 3
+    for text in (
+        "stylegan2_ada has the lowest KD-indomain",
+        "indomain-7f3a, N 412 real, 2000 generated, test",
+        "on the val split, N 180 real and 500 generated images",
+        "variant.options.augment",
+        "Scores of each contrast",
+        "phantom/dcgan/s1",
+        "CPU h",
+        "880 of 1200 candidate slices",
+        "Training reported none",
+        "trained until 9 October 2025",
+    ):
+        assert text in page, text
+    assert re.search(r"<td>train</td><td class=\"n\">14</td><td class=\"n\">616</td>", page)
+
+
+def test_the_same_study_gives_the_same_bytes(study, page, tmp_path):
+    folder, cells = study
+    write_report("Demo", cells, tmp_path, stores={"phantom": folder / "store"})
+    assert (tmp_path / "comparison.html").read_text() == page
+
+
+def test_names_are_text_and_not_markup(tmp_path):
+    name = "<script>alert(1)</script>|$x_1$ & *b*"
+    cells = cells_with(tmp_path, safe=[[kid(0.1)]])
+    folder = tmp_path / "set" / "evil"
+    folder.mkdir()
+    evil = CellFiles("set<b>", name, 0, folder)
+    write(evil, "scores.json", {"snapshot": {"kimg": 1}, "scores": [kid(0.2, contrast="<i>t1")]})
+    write(evil, "recipe.json", {"variant": {"options": {"augment": "<u>"}}})
+    curve = {"kimg": 1, "metric": "kid", "contrast": "all", "value": 0.2, "n_real": 1, "n_fake": 1}
+    write(evil, "curve.json", {"rows": [curve | {"extractor": "<i>", "split": "val"}]})
+    write_report("<h1>title</h1>", [*cells, evil], tmp_path)
+    text = (tmp_path / "comparison.html").read_text()
+    tags = Page(text).tags
+    assert not {"script", "u"} & set(tags)
+    assert tags.count("h1") == 1
+    assert "<i>t1" not in text
+    markdown = (tmp_path / "comparison.md").read_text()
+    assert "<script>" not in markdown
+    assert r"\|$x_1$ &amp; \*b\*" in markdown
+
+
+def test_warnings_of_training_are_listed(tmp_path, study):
+    cells = make_study(tmp_path / "demo", variants={"dcgan": 0.1}, seeds=1)
+    line = {"kimg": 20, "time": START, "event": "collapse", "message": "the generator has collapsed to few images"}
+    with open(cells[0].folder / "stats.jsonl", "a") as file:
+        file.write(json.dumps(line) + "\n")
+    assert context.events(cells) == [("phantom/dcgan/s0", "the generator has collapsed to few images at 20 kimg")]
+    write_report("x", cells, tmp_path)
+    assert "collapsed to few images" in (tmp_path / "comparison.html").read_text()
+
+
+def test_settings_tell_what_differs_from_what_is_shared(study):
+    _, cells = study
+    settings = context.settings(cells)
+    assert settings.variants == list(VARIANTS)
+    differing = dict(settings.differing)
+    assert differing["variant.options.augment"] == ["none", "mri", "–"]
+    assert "training.kimg" not in differing
+    assert dict(settings.shared)["training.kimg"] == "40"
+
+
+@pytest.mark.parametrize(
+    ("cost", "wanted"),
+    [
+        ({"gpu_s": 7200, "cpu_s": 9000}, ("GPU", 2.0)),
+        ({"gpu_s": 0, "cpu_s": 1800}, ("CPU", 0.5)),
+        ({}, ("CPU", math.nan)),
+    ],
+)
+def test_cost_counts_the_hours_of_the_device(cost, wanted):
+    device, hours = table.compute_cost(cost)
+    assert device == wanted[0]
+    assert hours == pytest.approx(wanted[1], nan_ok=True)
+
+
+def test_broken_and_large_images(tmp_path):
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"\x89PNG no image")
+    assert context.embed(broken) is None
+    assert context.embed(tmp_path / "missing.png") is None
+    large = tmp_path / "large.png"
+    Image.new("L", (3000, 1000)).save(large)
+    assert len(context.embed(large)) < 20_000
+
+
+def test_curves_follow_the_variants_and_not_their_number():
+    names = [f"v{place}" for place in range(20)]
+    looks = figures.look(names)
+    assert len(set(map(str, looks.values()))) == 20
+    assert looks["v0"] == figures.look(["v0"])["v0"]
+
+
+def test_curve_figure_takes_its_colours_from_the_page(study):
+    _, cells = study
+    rows = figures.curve_rows(cells)
+    svg = figures.curves(rows[rows.metric == "kd_indomain"], figures.look(list(VARIANTS)))
+    assert svg.startswith("<svg")
+    assert "metadata" not in svg
+    assert all(f"var(--v{place})" in svg for place in range(3))
+    assert all(name in svg for name in VARIANTS)
+    assert not any(colour in svg for colour in figures.PALETTE)
+
+
+def test_a_line_that_is_still_written_waits(tmp_path):
+    path = tmp_path / "stats.jsonl"
+    path.write_bytes(b'{"kimg": 1}\nnot json\n[2]\n{"kimg": 3}\n{"kim')
+    assert stats(path) == [{"kimg": 1}, {"kimg": 3}]
+    ends = [end for _, end in stats_lines(path)]
+    assert list(stats_lines(path, ends[0])) == [({"kimg": 3}, ends[1])]
+    assert stats(tmp_path / "missing.jsonl") == []
