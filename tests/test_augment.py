@@ -107,6 +107,14 @@ def test_resampling_is_the_identity_next_to_the_identity():
     torch.testing.assert_close(y[..., 4:-4, 4:-4], x[..., 4:-4, 4:-4], rtol=0, atol=1e-4)
 
 
+def test_resampling_continues_the_image_by_its_reflection():
+    x = F.avg_pool2d(pictures(4), 3, 1, 1)
+    y = AugmentPipe(GEOMETRY)._resample(x, torch.eye(2).repeat(4, 1, 1), torch.tensor([[-10.0, 5.0]] * 4))
+    expected = F.pad(x, (10, 0, 0, 5), mode="reflect")[:, :, 5:, :48]
+    assert (y - expected).abs().mean() < 0.01
+    assert (y - expected.roll(1, 3)).abs().mean() > 5 * (y - expected).abs().mean()
+
+
 def test_resampling_scales_and_shifts_in_pixels():
     """A Gaussian blob lands where the map says, with the size it says, on an image that is not square."""
     rows, columns = torch.arange(64.0)[:, None] - 31.5, torch.arange(96.0) - 47.5

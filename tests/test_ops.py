@@ -209,16 +209,16 @@ def test_modulated_conv_in_3d_and_without_demodulation():
     torch.testing.assert_close(plain[1:], F.conv3d(x[1:], weight * styles[1].view(3, 1, 1, 1), padding=1))
 
 
-@pytest.mark.parametrize("padding", ["zeros", "reflection"])
+@pytest.mark.parametrize("mode", [("zeros", False), ("reflection", False), ("reflection", True)])
 @pytest.mark.parametrize(("shape", "size"), [((2, 3, 5, 4), (6, 3)), ((1, 2, 3, 4, 3), (2, 3, 5))])
-def test_warp_equals_grid_sample_and_has_two_derivatives(padding, shape, size):
+def test_warp_equals_grid_sample_and_has_two_derivatives(mode, shape, size):
     x, dims = image(*shape), len(size)
     theta = torch.randn(shape[0], dims, dims + 1, dtype=D)
-    grid = F.affine_grid(theta, [*shape[:2], *size], align_corners=False)
-    expected = F.grid_sample(x, grid, padding_mode=padding, align_corners=False)
-    torch.testing.assert_close(ops.warp(x, theta, size, padding), expected)
-    assert gradcheck(lambda x: ops.warp(x, theta, size, padding), x)
-    assert gradgradcheck(lambda x: ops.warp(x, theta, size, padding), x)
+    grid = F.affine_grid(theta, [*shape[:2], *size], align_corners=mode[1])
+    expected = F.grid_sample(x, grid, padding_mode=mode[0], align_corners=mode[1])
+    torch.testing.assert_close(ops.warp(x, theta, size, *mode), expected)
+    assert gradcheck(lambda x: ops.warp(x, theta, size, *mode), x)
+    assert gradgradcheck(lambda x: ops.warp(x, theta, size, *mode), x)
 
 
 def test_channels_last_stays_channels_last():

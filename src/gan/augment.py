@@ -119,10 +119,11 @@ class AugmentPipe(nn.Module):
         """
         size = _size(x)
         fine = ops.upfirdn(F.pad(x, (3, 2, 3, 2), mode="reflect"), self.sym6, up=2, gain=4.0)
-        # The result of the warp has 2n + 10 samples: v in -1..1 is (n + 5) v / 2 + 1/4 pixels from the image's centre.
-        theta = torch.cat([linear * ((size + 5) / 2), (linear.sum(2) / 4 + offset)[:, :, None]], 2)
-        theta = theta * (4 / (2 * size - 1))[:, None]
-        fine = ops.warp(fine, theta, (2 * x.shape[2] + 10, 2 * x.shape[3] + 10), padding="reflection")
+        # Of the 2n + 10 samples for the filter, v in -1..1 is (n + 4.5) v / 2 + 1/4 pixels from the image's centre.
+        theta = torch.cat([linear * ((size + 4.5) / 2), (linear.sum(2) / 4 + offset)[:, :, None]], 2)
+        theta = theta * (2 / (size - 1))[:, None]
+        wide = (2 * x.shape[2] + 10, 2 * x.shape[3] + 10)
+        fine = ops.warp(fine, theta, wide, padding="reflection", align_corners=True)
         moved = ops.upfirdn(fine, self.sym6.flip(0), down=2)
         still = (linear == torch.eye(2, device=x.device)).all(2).all(1) & (offset == 0).all(1)
         return torch.where(_per_image(still), x, moved)

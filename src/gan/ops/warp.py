@@ -16,51 +16,54 @@ _SCATTER = {4: torch.ops.aten.grid_sampler_2d_backward, 5: torch.ops.aten.grid_s
 _BILINEAR = 0
 
 
-def warp(x: Tensor, theta: Tensor, size: tuple[int, ...], padding: str = "zeros") -> Tensor:
+def warp(
+    x: Tensor, theta: Tensor, size: tuple[int, ...], padding: str = "zeros", align_corners: bool = False
+) -> Tensor:
     """Sample ``x`` linearly where ``theta`` sends the pixels of the result.
 
     x: [N, C, H, W] or [N, C, D, H, W]; theta: [N, 2, 3] or [N, 3, 4], from coordinates of the result to coordinates of
-    ``x``, order (x, y[, z]), -1 and 1 the outer edges of the border pixels (``align_corners=False`` of
-    ``F.affine_grid``); it gets no gradient. size: the result's spatial size. padding: ``zeros`` outside, or
-    ``reflection`` at the outer edge, repeated as often as needed. Returns [N, C, *size].
+    ``x``, order (x, y[, z]), as `F.affine_grid` takes it; it gets no gradient. size: the result's spatial size.
+    align_corners: whether -1 and 1 are, in ``x`` and in the result, the centres of the border pixels or their outer
+    edges. padding: ``zeros`` outside, or ``reflection`` at -1 and 1 without end. Returns [N, C, *size].
+    Raises ValueError if shapes do not go together or ``padding`` is another.
     """
     if padding not in _PADDING:
         raise ValueError(f"warp: no padding {padding!r}; there are {', '.join(_PADDING)}")
     if theta.shape != (len(x), x.ndim - 2, x.ndim - 1) or len(size) != x.ndim - 2:
         raise ValueError(f"warp: x {list(x.shape)} does not go with theta {list(theta.shape)} and size {list(size)}")
-    grid = F.affine_grid(theta.detach().to(x.dtype), [*x.shape[:2], *size], align_corners=False)
-    return _Warp.apply(x, grid, _PADDING[padding])
+    grid = F.affine_grid(theta.detach().to(x.dtype), [*x.shape[:2], *size], align_corners=align_corners)
+    return _Warp.apply(x, grid, (_BILINEAR, _PADDING[padding], align_corners))
 
 
 class _Warp(torch.autograd.Function):
     @staticmethod
-    def forward(x: Tensor, grid: Tensor, padding: int) -> Tensor:
-        return _SAMPLE[x.ndim](x, grid, _BILINEAR, padding, False)
+    def forward(x: Tensor, grid: Tensor, mode: tuple[int, int, bool]) -> Tensor:
+        return _SAMPLE[x.ndim](x, grid, *mode)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-        x, grid, ctx.padding = inputs
+        x, grid, ctx.mode = inputs
         ctx.size = x.shape
         ctx.save_for_backward(grid)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple:
         (grid,) = ctx.saved_tensors
-        return _WarpAdjoint.apply(grad, grid, ctx.size, ctx.padding), None, None
+        return _WarpAdjoint.apply(grad, grid, ctx.size, ctx.mode), None, None
 
 
 class _WarpAdjoint(torch.autograd.Function):
     @staticmethod
-    def forward(grad: Tensor, grid: Tensor, size: torch.Size, padding: int) -> Tensor:
+    def forward(grad: Tensor, grid: Tensor, size: torch.Size, mode: tuple[int, int, bool]) -> Tensor:
         like = grad.new_zeros(1).expand(size)  # only its shape is read: the image itself need not be kept
-        return _SCATTER[grad.ndim](grad, like, grid, _BILINEAR, padding, False, [True, False])[0]
+        return _SCATTER[grad.ndim](grad, like, grid, *mode, [True, False])[0]
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-        _, grid, _, ctx.padding = inputs
+        _, grid, _, ctx.mode = inputs
         ctx.save_for_backward(grid)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple:
         (grid,) = ctx.saved_tensors
-        return _Warp.apply(grad, grid, ctx.padding), None, None, None
+        return _Warp.apply(grad, grid, ctx.mode), None, None, None
