@@ -8,9 +8,10 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from gan.errors import GanError
-from gan.ops import bias_act, binomial_taps, conv
+from gan.ops import bias_act, binomial_taps, conv, downsample
 
 CLAMP = 256.0  # on activations in reduced precision (Karras et al. 2020a)
 
@@ -54,18 +55,32 @@ class Conv(nn.Module):
     ):
         """gain: of the output, the activation's own gain apart."""
         super().__init__()
-        self.down, self.act, self.gain = down, act, gain
+        self.kernel, self.down, self.act, self.gain = kernel, down, act, gain
         self.weight = nn.Parameter(torch.randn(outputs, inputs, *[kernel] * spatial_dims))
         self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
         self.weight_gain = 1 / math.sqrt(inputs * kernel**spatial_dims)
         self.register_buffer("taps", binomial_taps((1, 3, 3, 1)), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        taps = self.taps if self.down > 1 else None
         weight = (self.weight * self.weight_gain).to(x.dtype)
-        x = conv(x, weight, down=self.down, taps=taps)
+        if self.kernel == 1:
+            x = pointwise(downsample(x, self.taps) if self.down > 1 else x, weight.flatten(1))
+        else:
+            x = conv(x, weight, down=self.down, taps=self.taps)
         gain = self.gain * (math.sqrt(2) if self.act == "lrelu" else 1)
         return bias_act(x, self.bias, self.act, gain=gain, clamp=reduced_clamp(x, self.gain))
+
+
+def pointwise(x: Tensor, weight: Tensor) -> Tensor:
+    """1 x 1 convolution as a matrix product: [N, I, *size] and [O, I], or [N, O, I] of each sample -> [N, O, *size].
+
+    The result is channels_last, and in that format nothing is copied. It fixes the format of a network: an image of one
+    channel has none that a convolution could follow.
+    """
+    x = x.movedim(1, -1)
+    if weight.ndim == 3:
+        return torch.bmm(x.flatten(1, -2), weight.mT).unflatten(1, x.shape[1:-1]).movedim(-1, 1)
+    return functional.linear(x, weight).movedim(-1, 1)
 
 
 def reduced_clamp(x: Tensor, gain: float = 1.0) -> float | None:

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from gan.nn.layers import Linear, reduced_clamp
+from gan.nn.layers import Linear, pointwise, reduced_clamp
 from gan.nn.pyramid import Pyramid
 from gan.ops import bias_act, binomial_taps, modulated_conv, upsample
 
@@ -51,7 +51,8 @@ class ToImage(nn.Module):
         self.weight_gain = 1 / math.sqrt(inputs)
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        x = modulated_conv(x, self.weight, self.affine(w) * self.weight_gain, demodulate=False)
+        styles = self.affine(w) * self.weight_gain
+        x = pointwise(x, (self.weight.flatten(1) * styles[:, None]).to(x.dtype))
         return bias_act(x, self.bias, "linear", clamp=reduced_clamp(x)).float()
 
 
