@@ -1,5 +1,6 @@
 """The loop and its parts: what a step trains, what is written when, what is noticed."""
 
+import io
 import json
 import math
 import signal
@@ -23,6 +24,7 @@ from gan.errors import GanError
 from gan.run import StoreDataset, main, read_recipe
 from gan.study import run_key
 from gan.train.loop import train
+from gan.train.progress import Progress
 from gan.train.sampler import Sampler
 from gan.train.schedule import Schedule, stem
 from gan.train.stats import Meter, StatsFile, read_stats
@@ -216,6 +218,33 @@ def test_meter_keeps_its_sums_over_a_checkpoint():
         each.add({"a": torch.tensor(2.0)})
         assert each.peek() == each.read() == {"a": 1.5, "b": 5.0}
         assert each.read() == {}
+
+
+def test_progress_in_a_log_is_a_line_now_and_then(monkeypatch, capsys):
+    clock = iter([0.0, 10.0, 40.0, 100.0])
+    monkeypatch.setattr("gan.train.progress.time.perf_counter", lambda: next(clock))
+    progress = Progress(total=4, start=0, title="dcgan")
+    for kimg in (1, 2, 4):
+        progress.row({"kimg": kimg, "loss/G": 1.5, "loss/D": 0.25})
+    progress.close()
+    assert capsys.readouterr().err.splitlines() == [
+        "dcgan: 2.0/4 kimg, 20 s/kimg, 00:40 left, G 1.5, D 0.25",
+        "dcgan: 4.0/4 kimg, 30 s/kimg, 00:00 left, G 1.5, D 0.25",
+    ]
+
+
+def test_progress_on_a_terminal_is_a_bar(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    progress = Progress(total=4, start=1, title="dcgan")
+    progress.row({"kimg": 4.0, "loss/G": 1.5, "ada/p": 0.125})
+    progress.close()
+    last = terminal.getvalue().split("\r")[-1]
+    assert last.startswith("dcgan: 4.0/4 kimg |") and "G 1.5, p 0.125" in last
 
 
 # ---------------------------------------------------------------- failed trainings
