@@ -61,7 +61,7 @@ def row_of(args: argparse.Namespace) -> dict[str, Any]:
         "labels": None,
         "slices": {"axis": "axial", "every": 1, "size": args.size, "fit": "resize", "threshold": 50, "fraction": 0.25},
         "intensity": {"map": "percentile", "low": None, "high": None},
-        "split": {"train": 0.7, "val": 0.15, "test": 0.15, "seed": 0},
+        "split": {"train": 1, "val": 0, "test": 0, "seed": 0},
     }
 
 

@@ -13,6 +13,8 @@ from gan.data.planes import Frame, as_slices, frame, pixel_spacing, place, place
 from gan.data.store import STEP
 from gan.errors import GanError
 
+BLOCK = 8  # slices at a time: what is between source and store stays in the processor's cache
+
 
 class Item(NamedTuple):
     """What one worker encodes. files: one per channel; first: number of its first slice; tiles: how many to show."""
@@ -115,19 +117,21 @@ def _channel(path: Path, row: dict[str, Any], *, mask: bool) -> Channel:
 def _stored(opened: list[Channel], slices: np.ndarray, to: Frame) -> np.ndarray:
     """Slices of all channels as they are stored: uint16 [K, C, H, W]."""
     images = np.empty((len(slices), len(opened), *to.size), dtype=np.uint16)
-    if not len(slices):
-        return images
-    for place_, channel in enumerate(opened):
-        stack = channel.stack[slices]
-        stack = upright(stack)
-        if channel.low is None or channel.high is None:
-            images[:, place_] = place_labels(stack, to)
-            continue
-        scaled = place(intensity.to_scale(stack, channel.low[slices], channel.high[slices]), to)
-        scaled *= STEP
-        scaled += 0.5  # the cast cuts off
-        images[:, place_] = scaled
+    for start in range(0, len(slices), BLOCK):
+        block = slices[start : start + BLOCK]
+        for place_, channel in enumerate(opened):
+            images[start : start + BLOCK, place_] = _pixels(channel, block, to)
     return images
+
+
+def _pixels(channel: Channel, slices: np.ndarray, to: Frame) -> np.ndarray:
+    stack = upright(channel.stack[slices])
+    if channel.low is None or channel.high is None:
+        return place_labels(stack, to)
+    scaled = place(intensity.to_scale(stack, channel.low[slices], channel.high[slices]), to)
+    scaled *= STEP
+    scaled += 0.5  # the cast to integers cuts off
+    return scaled
 
 
 def _limits(channel: Channel, row: dict[str, Any]) -> tuple[float, float] | None:

@@ -11,6 +11,7 @@ Every map is ``255 * (value - low) / (high - low)``, clipped to 0..255; the maps
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from gan.errors import GanError
 
@@ -63,9 +64,7 @@ def percentiles_above(values: np.ndarray, percent: list[float], floor: float = 0
 
 
 def _histogram_percentiles(values: np.ndarray, percent: list[float], floor: float) -> list[float]:
-    lowest = int(values.min())
-    flat = values.ravel(order="K")
-    counts = np.bincount(flat if lowest == 0 else flat.astype(np.int32) - lowest)
+    lowest, counts = _histogram(values.ravel(order="K"))
     counts[: max(0, int(np.floor(floor)) + 1 - lowest)] = 0
     cumulative = np.cumsum(counts)
     total = int(cumulative[-1])
@@ -75,6 +74,14 @@ def _histogram_percentiles(values: np.ndarray, percent: list[float], floor: floa
     below = np.floor(places)
     first, second = (np.searchsorted(cumulative, rank, side="right") + lowest for rank in (below, np.ceil(places)))
     return (first + (places - below) * (second - first)).tolist()
+
+
+def _histogram(flat: np.ndarray) -> tuple[int, np.ndarray]:
+    """The lowest value that is counted, and how often it and each whole number above it occur."""
+    if flat.dtype == np.uint8:  # twice as fast as bincount, which copies bytes to 64-bit integers first
+        return 0, np.array(Image.frombuffer("L", (flat.size, 1), flat).histogram())
+    lowest = int(flat.min())
+    return lowest, np.bincount(flat.astype(np.int32) - lowest)
 
 
 def to_scale(stack: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:

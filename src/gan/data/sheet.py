@@ -43,7 +43,7 @@ def contact_sheet(rows: Sequence[Row], path: Path) -> None:
     """Draw ``rows`` below each other into a PNG: contrasts side by side, each slice captioned."""
     most = max(len(row.tiles) for row in rows)
     contrasts, height, width = rows[0].tiles[0].images.shape
-    edge = int(np.clip((WIDTH / most - GAP) / contrasts, 48, 160))
+    edge = int(np.clip((WIDTH / most - GAP) / contrasts, 48, 128))
     scale = edge / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     cell = (size[0] * contrasts + GAP, size[1] + LINE + GAP)
