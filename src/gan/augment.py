@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gan import ops
+from gan.ops.precision import own_dtype
 
 BLIT = ("xflip", "rotate90", "xint")
 GEOMETRY = ("scale", "rotate", "aniso", "xfrac")
@@ -85,6 +86,10 @@ class AugmentPipe(nn.Module):
         if not self.operations:
             return images
         x = images.to(torch.promote_types(images.dtype, torch.float32))
+        with own_dtype(x):
+            return self._augment(x, p).to(images.dtype)
+
+    def _augment(self, x: Tensor, p: Tensor | float) -> Tensor:
         dice = _Dice(self.operations, x, p)
         x = self._blit(x, dice)
         if not self.operations.isdisjoint(("xint", *GEOMETRY)):
@@ -97,7 +102,7 @@ class AugmentPipe(nn.Module):
             x = x + torch.randn_like(x) * _per_image(dice.normal("noise", NOISE_STD)[0].abs())
         if "cutout" in self.operations:
             x = _cutout(x, dice)
-        return x.to(images.dtype)
+        return x
 
     def _blit(self, x: Tensor, dice: "_Dice") -> Tensor:
         if "xflip" in self.operations:
@@ -234,11 +239,16 @@ def _geometry(x: Tensor, dice: _Dice) -> tuple[Tensor, Tensor]:
     scale = torch.exp2(-dice.normal("scale", SCALE_STD)[0])
     before, after = (_rotation(-dice.uniform("rotate", math.pi, p=p_rot)[0]) for _ in range(2))
     aniso = dice.normal("aniso", ANISO_STD)[0]
-    stretch = torch.diag_embed(torch.stack([torch.exp2(-aniso) * scale, torch.exp2(aniso) * scale], 1))
+    stretch = torch.stack([torch.exp2(-aniso) * scale, torch.exp2(aniso) * scale], 1)
     whole = (dice.uniform("xint", XINT_MAX, 2) * size).round().t()
     shift = (dice.normal("xfrac", XFRAC_STD, 2) * size).t()
-    linear = before @ stretch @ after
-    return linear, -whole - (linear @ shift[:, :, None])[:, :, 0]
+    linear = _product(before * stretch[:, None], after)
+    return linear, -whole - (linear * shift[:, None]).sum(2)
+
+
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    """[N, I, J] x [N, J, K] in full precision, where `torch.bmm` may use TF32."""
+    return (a[:, :, :, None] * b[:, None]).sum(2)
 
 
 def _rotation(angle: Tensor) -> Tensor:

@@ -7,7 +7,6 @@ operation (scatter for gather), and the adjoint's backward is the warp again.
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 _PADDING = {"zeros": 0, "reflection": 2}
@@ -22,17 +21,29 @@ def warp(
     """Sample ``x`` linearly where ``theta`` sends the pixels of the result.
 
     x: [N, C, H, W] or [N, C, D, H, W]; theta: [N, 2, 3] or [N, 3, 4], from coordinates of the result to coordinates of
-    ``x``, order (x, y[, z]), as `F.affine_grid` takes it; it gets no gradient. size: the result's spatial size.
-    align_corners: whether -1 and 1 are, in ``x`` and in the result, the centres of the border pixels or their outer
-    edges. padding: ``zeros`` outside, or ``reflection`` at -1 and 1 without end. Returns [N, C, *size].
+    ``x``, order (x, y[, z]), as `torch.nn.functional.affine_grid` takes it; it gets no gradient. size: of the result's
+    spatial axes. align_corners: whether -1 and 1 are, in ``x`` and in the result, the centres of the border pixels or
+    their outer edges. padding: ``zeros`` outside, or ``reflection`` at -1 and 1 without end. Returns [N, C, *size].
     Raises ValueError if shapes do not go together or ``padding`` is another.
     """
     if padding not in _PADDING:
         raise ValueError(f"warp: no padding {padding!r}; there are {', '.join(_PADDING)}")
     if theta.shape != (len(x), x.ndim - 2, x.ndim - 1) or len(size) != x.ndim - 2:
         raise ValueError(f"warp: x {list(x.shape)} does not go with theta {list(theta.shape)} and size {list(size)}")
-    grid = F.affine_grid(theta.detach().to(x.dtype), [*x.shape[:2], *size], align_corners=align_corners)
+    grid = _grid(theta.detach().to(x.dtype), size, align_corners)
     return _Warp.apply(x, grid, (_BILINEAR, _PADDING[padding], align_corners))
+
+
+def _grid(theta: Tensor, size: tuple[int, ...], align_corners: bool) -> Tensor:
+    """Where to sample, [N, *size, dims]: without a matrix product, since TF32 would round its factors to 11 bits."""
+    dims = len(size)
+    grid = theta[:, :, dims].view(-1, *[1] * dims, dims)
+    for axis, count in enumerate(reversed(size)):
+        edge = 1.0 if align_corners else 1 - 1 / count
+        line = torch.linspace(-edge, edge, count, dtype=theta.dtype, device=theta.device)
+        step = theta[:, :, axis].view(-1, *[1] * dims, dims)
+        grid = grid + line.view([count if i == dims - axis else 1 for i in range(dims + 2)]) * step
+    return grid
 
 
 class _Warp(torch.autograd.Function):
