@@ -1,10 +1,15 @@
 """Extractors: equal to clean-fid's, told apart by their ids, sensitive to what they should see."""
 
+import os
+from pathlib import Path
+
+import nibabel
 import numpy as np
 import pytest
 import torch
 from cleanfid.inception_torchscript import InceptionV3W
 from cleanfid.resize import build_resizer
+from PIL import Image, ImageFilter
 from torch import nn
 
 from gan.errors import GanError
@@ -135,6 +140,29 @@ def test_indomain_sees_shape_blur_and_noise(encoder):
     }
     for name, images in worse.items():
         assert frechet_distance(real, extractor(images)) > 2 * floor, name
+
+
+@pytest.mark.realdata
+@pytest.mark.skipif("GAN_REAL_DATA" not in os.environ, reason="GAN_REAL_DATA names no folder of real MRI")
+def test_indomain_sees_blur_and_collapse_on_real_scans():
+    volumes = sorted((Path(os.environ["GAN_REAL_DATA"]) / "ixi_t1_2mm").rglob("*.nii*"))[:36]
+    slices = []
+    for path in volumes:
+        volume = np.asarray(nibabel.load(path).dataobj, np.float32)
+        volume = (volume / np.percentile(volume, 99.5) * 255).clip(0, 255).astype(np.uint8)
+        slices += [Image.fromarray(volume[:, k]).resize((64, 64)) for k in range(50, 100, 5)]  # axial: axes are PSR
+    train, real, further = slices[:200], slices[200:280], slices[280:]
+    sets = {
+        "real": further,
+        "blurred": [image.filter(ImageFilter.GaussianBlur(1)) for image in further],
+        "upside down": [image.transpose(Image.Transpose.FLIP_TOP_BOTTOM) for image in further],
+        "collapsed": further[:8] * 10,
+    }
+    extractor = IndomainFeatures(train_encoder(np.stack(train), steps=60, dim=32))
+    features_of = {name: extractor(np.stack(images)) for name, images in sets.items()}
+    found = {name: frechet_distance(extractor(np.stack(real)), set_) for name, set_ in features_of.items()}
+    for name in ("blurred", "upside down", "collapsed"):
+        assert found[name] > 1.5 * found["real"], found
 
 
 def test_indomain_features_are_standardised_and_independent_of_the_batch(encoder):
