@@ -231,6 +231,26 @@ def test_networks_fit_each_other(size, channels, labels):
     assert all(parameter.grad is not None for parameter in generator.parameters())
 
 
+@pytest.mark.parametrize(
+    ("size", "channels", "labels", "w_dim", "base", "depth", "generator", "discriminator"),
+    [
+        (256, 3, 0, 512, 16384, 8, 24_767_458, 24_001_089),
+        (64, 1, 0, 512, 16384, 2, 22_238_990, 23_406_849),
+        (32, 1, 3, 64, 512, 2, 353_691, 617_328),
+    ],
+)
+def test_parameters_are_as_many_as_in_the_published_program(
+    size, channels, labels, w_dim, base, depth, generator, discriminator
+):
+    """Counts of the official PyTorch program of Karras et al. (2020a) with the same settings."""
+    with torch.device("meta"):
+        shared = {"mapping_layers": depth, "channel_base": base}
+        ours = Generator((size, size), channels, labels, z_dim=w_dim, w_dim=w_dim, **shared)
+        judge = Discriminator((size, size), channels, labels, **shared)
+    assert sum(parameter.numel() for parameter in ours.parameters()) == generator
+    assert sum(parameter.numel() for parameter in judge.parameters()) == discriminator
+
+
 def test_the_label_decides_the_logits():
     discriminator = Discriminator((16, 16), 1, 2, **SMALL)
     image = torch.randn(2, 1, 16, 16)

@@ -3,16 +3,23 @@
 import copy
 import dataclasses
 import math
+import re
+import sys
+import textwrap
+import types
+from pathlib import Path
 
 import pytest
 import torch
 
 from gan.errors import GanError
 from gan.variants import build, variant_class
+from gan.variants import options as options_module
 from gan.variants.base import Batch, ImageShape, half_life_beta, mirrored
 from gan.variants.options import FAMILIES, defaults
 
 BATCH = 4
+DOCS = Path(__file__).parent.parent / "docs" / "variants.md"
 STYLEGAN2 = {"z_dim": 8, "w_dim": 8, "channel_base": 64, "channel_max": 8, "mbstd_group": 2}
 DCGAN = {"z_dim": 8, "channels": 4}
 CASES = {
@@ -292,3 +299,36 @@ def test_dcgan_samples_one_image_as_it_does_in_a_batch():
     together = variant.sample(variant.generator, z, none)
     torch.testing.assert_close(variant.sample(variant.generator, z[:1], none[:1]), together[:1])
     assert together.abs().max() <= 1
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_page_on_variants_lists_every_option_with_its_default(family):
+    section = DOCS.read_text(encoding="utf-8").split(f"\n## {family}\n")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| `(\w+)` \| (\S+) \|.*\| (.+) \|$", section, re.MULTILINE)
+    words = {None: "null", True: "true", False: "false"}
+    expected = [
+        (
+            item.name,
+            words[item.default] if isinstance(item.default, bool | None) else str(item.default),
+            item.metadata["doc"],
+        )
+        for item in dataclasses.fields(FAMILIES[family])
+    ]
+    assert rows == expected
+
+
+def test_the_example_of_a_new_family_works(monkeypatch):
+    blocks = re.findall(r"```python\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
+    options, family = (textwrap.dedent(block) for block in blocks)
+    monkeypatch.setattr(options_module, "HingeOptions", None, raising=False)  # so that it goes afterwards
+    exec(options, vars(options_module))
+    monkeypatch.setitem(FAMILIES, "hinge", options_module.HingeOptions)  # pyright: ignore[reportAttributeAccessIssue]
+    module = types.ModuleType("gan.variants.hinge")
+    exec(family, vars(module))
+    monkeypatch.setitem(sys.modules, "gan.variants.hinge", module)
+    torch.manual_seed(0)
+    variant = build("hinge", {"z_dim": 8}, SHAPES[0], BATCH)
+    optimizers = variant.optimizers()
+    for phase in variant.phases():
+        loss, _ = _step(variant, optimizers, phase, _batch(SHAPES[0]))
+        assert torch.isfinite(loss)
