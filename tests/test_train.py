@@ -22,7 +22,7 @@ from gan import grids
 from gan.data.store import Store, writing
 from gan.errors import GanError
 from gan.run import StoreDataset, main, read_recipe
-from gan.study import run_key
+from gan.study import TRAIN_REVISION, run_key
 from gan.train.loop import train
 from gan.train.progress import Progress
 from gan.train.sampler import Sampler
@@ -158,6 +158,21 @@ def test_it_learns(tmp_path):
     run(tmp_path)
     first, last = (torch.load(tmp_path / f"cell/snapshots/{name}.pt")["state"] for name in ("kimg00000", "kimg00.32"))
     assert (first["linear.weight"] - last["linear.weight"]).abs().max() > 1e-3
+
+
+GOLDEN = {  # of TRAIN_REVISION 1
+    4: {"loss/G": 0.705773, "loss/D": 1.374572, "logits/real": 0.012343, "grad/G": 0.253660},
+    40: {"loss/G": 0.719019, "loss/D": 1.335726, "logits/real": 0.066261, "grad/G": 0.226185},
+}
+
+
+def test_results_belong_to_their_revision(tmp_path):
+    """If this fails on purpose: raise TRAIN_REVISION in gan/study.py, so that cells are trained again, and renew GOLDEN."""
+    rows = {}
+    run(tmp_path, emit=lambda row: rows.update({row["step"]: row}))
+    assert TRAIN_REVISION == 1
+    for step, values in GOLDEN.items():
+        assert {name: rows[step][name] for name in values} == pytest.approx(values, rel=1e-3)
 
 
 # ---------------------------------------------------------------- what is written
@@ -451,11 +466,11 @@ def test_sigterm_of_the_command(tmp_path):
         [sys.executable, "-m", "gan.run", "--recipe", long, *fixed, *states], stderr=subprocess.PIPE
     )
     stats = tmp_path / "cell/stats.jsonl"
-    end = time.monotonic() + 120
+    end = time.monotonic() + 300
     while not (stats.exists() and stats.stat().st_size) and time.monotonic() < end and process.poll() is None:
         time.sleep(0.1)
     process.send_signal(signal.SIGTERM)
-    _, error = process.communicate(timeout=120)
+    _, error = process.communicate(timeout=240)
     assert process.returncode == 143, error.decode()
     assert b"state saved; run again to go on" in error
     saved = tmp_path / "states" / run_key(json.loads(long)) / "checkpoint.pt"
