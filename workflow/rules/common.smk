@@ -1,5 +1,6 @@
 # The study, its folders, and what jobs ask of the machine. Rules take narrow params, so that an edit re-runs only what it touches.
 import sys
+from pathlib import Path
 
 from gan.errors import GanError
 from gan.study import Cell, canonical, load
@@ -15,7 +16,11 @@ DATA = f"{ROOT}/data/{{dataset}}"
 FEATURES = f"{ROOT}/features/{{dataset}}/{{extractor}}"
 CELL = f"{ROOT}/{{dataset}}/{{variant}}/seed{{seed}}"
 LOGS = f"{ROOT}/logs"
-PYTHON = sys.executable
+METRICS = STUDY.metrics
+WEIGHTS = f"{RESULTS}/inception/{(METRICS['inception']['sha256'] or 'weights')[:12]}.pt"
+
+# Jobs run the interpreter that runs Snakemake, also where its environment has not been activated.
+shell.prefix(f"PATH='{Path(sys.executable).parent}':$PATH; ")
 
 
 # Used with `--sdm apptainer` only; envs/study.def says how to build it.
@@ -43,3 +48,21 @@ def ask(kind, what):
     if what in ("mem_mb", "runtime"):
         return lambda wildcards, attempt: amount * attempt
     return amount
+
+
+def extractor_spec(wildcards):
+    spec = METRICS[wildcards.extractor]
+    if wildcards.extractor == "inception" and spec["url"]:
+        spec = {"path": WEIGHTS, "sha256": spec["sha256"]}
+    return canonical(spec)
+
+
+def protocol(*keys):
+    return canonical({key: METRICS[key] for key in keys})
+
+
+def judges(name):
+    """This file of every extractor, in the order of the config: the first one leads."""
+    return [
+        f"{ROOT}/features/{{dataset}}/{kind}/{name}" for kind in METRICS["extractors"]
+    ]

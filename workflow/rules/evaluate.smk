@@ -1,28 +1,8 @@
 # Extractors and features of real images, shared by all cells; then the scores of each cell.
-METRICS = STUDY.metrics
-WEIGHTS = f"{RESULTS}/inception/{(METRICS['inception']['sha256'] or 'weights')[:12]}.pt"
 
 
 localrules:
     inception,
-
-
-def extractor_spec(wildcards):
-    spec = METRICS[wildcards.extractor]
-    if wildcards.extractor == "inception" and spec["url"]:
-        spec = {"path": WEIGHTS, "sha256": spec["sha256"]}
-    return canonical(spec)
-
-
-def protocol(*keys):
-    return canonical({key: METRICS[key] for key in keys})
-
-
-def judges(name):
-    """This file of every extractor, in the order of the config: the first one leads."""
-    return [
-        f"{ROOT}/features/{{dataset}}/{kind}/{name}" for kind in METRICS["extractors"]
-    ]
 
 
 rule inception:

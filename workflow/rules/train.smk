@@ -1,5 +1,4 @@
 # One rule for every variant. The checkpoint is not an output: outputs of a failed job are deleted, and it must outlive a kill.
-CHECKPOINT_KIMG = STUDY.resources("train")["checkpoint_kimg"]
 
 
 rule train:
@@ -20,11 +19,13 @@ rule train:
         runtime=ask("train", "runtime"),
         gpu=ask("train", "gpu"),
         device=ask("train", "device"),
+        checkpoint_kimg=str(ask("train", "checkpoint_kimg")),
     params:
         recipe=recipe,
         folder=CELL,
+        checkpoints=f"{RESULTS}/checkpoints",
     shell:
         # exec: a signal of the scheduler must reach the training process itself, which then saves its state
-        "exec {PYTHON} -m gan.run --recipe {params.recipe:q} --store {input.store} --folder {params.folder}"
-        " --checkpoints {RESULTS}/checkpoints --checkpoint-kimg {CHECKPOINT_KIMG} --device {resources.device}"
+        "exec python -m gan.run --recipe {params.recipe:q} --store {input.store} --folder {params.folder}"
+        " --checkpoints {params.checkpoints} --checkpoint-kimg {resources.checkpoint_kimg} --device {resources.device}"
         " --threads {threads} --log {log}"
