@@ -33,8 +33,10 @@ AUGMENTATIONS = {  # of the peer, by our names
 Step = Callable[[], None]
 
 
-def ours(family: str, options: dict[str, Any], batch: Batch, device: torch.device) -> tuple[Variant, dict[str, Step]]:
-    """The variant and its phases as callables that do one optimizer step."""
+def ours(
+    family: str, options: dict[str, Any], batch: Batch, device: torch.device, bf16: bool
+) -> tuple[Variant, dict[str, Step]]:
+    """The variant, and its phases as callables that do one optimizer step; bf16: by autocast."""
     shape = ImageShape(batch.real.shape[1], tuple(batch.real.shape[2:]))
     variant = build(family, options, shape, len(batch.real)).to(device)
     networks, optimizers = variant.networks(), variant.optimizers()
@@ -42,7 +44,9 @@ def ours(family: str, options: dict[str, Any], batch: Batch, device: torch.devic
     def step(name: str, trains: str) -> None:
         for key, network in networks.items():
             network.requires_grad_(key == trains)
-        variant.loss(name, batch)[0].backward()
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            loss = variant.loss(name, batch)[0]
+        loss.backward()
         optimizers[trains].step()
         optimizers[trains].zero_grad(set_to_none=True)
 
@@ -58,7 +62,7 @@ def peer(path: Path, options: dict[str, Any], batch: Batch, device: torch.device
     from training.networks import Discriminator, Generator  # type: ignore[import-not-found]
 
     # Its own gradients of grid_sample need PyTorch 1.7 to 1.9, and those of PyTorch are no further than first order.
-    grid_sample_gradfix.grid_sample = _grid_sample
+    grid_sample_gradfix.grid_sample = _GridSample.apply
     width = {"channel_base": options["channel_base"], "channel_max": options["channel_max"]}
     image = {"img_resolution": batch.real.shape[-1], "img_channels": batch.real.shape[1], "c_dim": 0}
     generator = Generator(
@@ -97,10 +101,28 @@ def peer(path: Path, options: dict[str, Any], batch: Batch, device: torch.device
     }
 
 
-def _grid_sample(images: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
-    from gan.ops.warp import _Warp
+class _GridSample(torch.autograd.Function):
+    """Bilinear, zeros outside, no gradient of the grid; twice differentiable in the image."""
 
-    return _Warp.apply(images, grid, 0)
+    @staticmethod
+    def forward(ctx: Any, images: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(images, grid)
+        return torch.ops.aten.grid_sampler_2d(images, grid, 0, 0, False)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple:
+        return _GridSampleAdjoint.apply(gradients[0], *ctx.saved_tensors), None
+
+
+class _GridSampleAdjoint(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, gradient: torch.Tensor, images: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(grid)
+        return torch.ops.aten.grid_sampler_2d_backward(gradient, images, grid, 0, 0, False, [True, False])[0]
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple:
+        return _GridSample.apply(gradients[0], *ctx.saved_tensors), None, None
 
 
 def measure(sides: dict[str, dict[str, Step]], repeats: int, device: torch.device) -> dict[str, dict[str, float]]:
@@ -137,11 +159,11 @@ def report(size: int, batch: int, every: dict[str, int], times: dict[str, dict[s
         by["total"] = sum(by.values())
     names = list(cost)
     print(f"{size} x {size}, batch {batch}: s/kimg")
-    print(f"{'phase':<8}" + "".join(f"{name:>12}" for name in names) + ("       ratio" if len(names) > 1 else ""))
+    print(f"{'phase':<8}" + "".join(f"{name:>12}{'of ' + names[-1]:>16}" for name in names))
     for phase in cost[names[0]]:
-        values = [cost[name][phase] for name in names]
-        ratio = f"{values[0] / values[1]:>12.2f}" if len(values) > 1 else ""
-        print(f"{phase:<8}" + "".join(f"{value:>12.1f}" for value in values) + ratio)
+        last = cost[names[-1]][phase]
+        values = (cost[name][phase] for name in names)
+        print(f"{phase:<8}" + "".join(f"{value:>12.1f}{value / last:>16.2f}" for value in values))
     return {"size": size, "batch": batch, "s_per_kimg": cost}
 
 
@@ -157,6 +179,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--bf16", action="store_true", help="also time this program in bfloat16")
     parser.add_argument("--peer", type=Path, help="checkout of NVlabs/stylegan2-ada-pytorch")
     parser.add_argument("--json", type=Path, help="file for the numbers")
     arguments = parser.parse_args()
@@ -172,8 +195,10 @@ def main() -> None:
         options = json.loads(arguments.options)
         if arguments.family == "stylegan2":
             options = {"augment": arguments.augment, "ada_p": arguments.p, **options}
-        variant, steps = ours(arguments.family, options, batch, device)
+        variant, steps = ours(arguments.family, options, batch, device, False)
         sides = {"this": steps}
+        if arguments.bf16:
+            sides["this, bf16"] = ours(arguments.family, options, batch, device, True)[1]
         if arguments.peer:
             sides["official"] = peer(arguments.peer, vars(variant.options), batch, device, arguments.p)
         every = {phase.name: phase.every for phase in variant.phases()}
