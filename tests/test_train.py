@@ -167,7 +167,7 @@ GOLDEN = {  # of TRAIN_REVISION 1
 
 
 def test_results_belong_to_their_revision(tmp_path):
-    """If this fails on purpose: raise TRAIN_REVISION in gan/study.py, so that cells are trained again, and renew GOLDEN."""
+    """If it fails on purpose: raise TRAIN_REVISION in gan/study.py, so that cells are trained again; renew GOLDEN."""
     rows = {}
     run(tmp_path, emit=lambda row: rows.update({row["step"]: row}))
     assert TRAIN_REVISION == 1
