@@ -4,6 +4,7 @@
 # pyright: reportAttributeAccessIssue=false, reportArgumentType=false
 
 import json
+import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -59,9 +60,10 @@ def publish(
                 links.append(views.link(uri or base, experiment.experiment_id))
     except Exception as error:  # MLflow raises of many kinds; whatever it is, the study goes on
         reason = str(error) if isinstance(error, Unavailable) else f"{type(error).__name__}: {error}"
-        reason = " ".join(reason.split())[:300]
+        reason = _without_password(" ".join(reason.split())[:300])
         return Result(False, f"tracking: not published, {reason}; the results of the study are not affected")
-    text = f"tracking: {publisher.runs} runs, {publisher.points} points sent to {uri or stores.database(folder)}"
+    target = _without_password(uri or str(stores.database(folder)))
+    text = f"tracking: {publisher.runs} runs, {publisher.points} points sent to {target}"
     return Result(True, text, tuple(links), publisher.runs, publisher.points)
 
 
@@ -176,7 +178,7 @@ class _Publisher:
         tags = {"events": ", ".join(events)} if events else {}
         if (cell.folder / "generator.pt").exists():
             # A path and not a copy: weights are the largest files of a study, and theirs is the one that stays true.
-            tags["generator"] = str(cell.folder / "generator.pt")
+            tags["generator"] = os.path.relpath(cell.folder / "generator.pt", self.folder)
         rows = cell.object("scores.json").get("scores") or []
         tags |= {"extractors": ", ".join(dict.fromkeys(row["extractor"] for row in rows))} if rows else {}
         self._tag(run, tags)
@@ -201,17 +203,26 @@ class _Publisher:
         chosen = [(cell.object("scores.json").get("snapshot") or {}).get("metric") for cell in cells]
         lead = headline(done, next((metric for metric in chosen if metric), None))
         rows = [row for cell in cells for row in cell.object("curve.json").get("rows") or []]
+        rows.sort(key=lambda row: (row.get("contrast") != names.WHOLE, row["metric"] != lead))
         curves = list(dict.fromkeys(names.curve(row) for row in rows))
         if lead is None:
             return
-        first = done[done.metric == lead].iloc[0]
-        curves.sort(key=lambda name: not name.startswith(f"{lead}/"))
+        leading = done[done.metric == lead]
+        whole = leading[leading.contrast == names.WHOLE]
+        first = (whole if len(whole) else leading).iloc[0]
+        known = {point.key for cell in cells for point in points.final(cell)}
         kimg = max((int(row["kimg"]) for row in rows), default=0)
         views.save(
             self.client,
             experiment_id,
-            **{"lead": names.final(dict(first)), "lower": direction(lead) < 0, "curves": curves[:4], "kimg": kimg},
+            **{"lead": names.final(dict(first)), "lower": direction(lead) < 0},
+            **{"known": known, "curves": curves[:4], "kimg": kimg},
         )
+
+
+def _without_password(text: str) -> str:
+    """``text`` without the ``user:password@`` of an address."""
+    return re.sub(r"//[^/@\s]*@", "//", text)
 
 
 def _all_runs(client: MlflowClient, experiment_id: str) -> Iterable[Run]:

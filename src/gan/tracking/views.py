@@ -9,7 +9,7 @@ import base64
 import json
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from mlflow import MlflowClient
@@ -26,13 +26,22 @@ def link(base: str, experiment_id: str, key: str = CURVES) -> str:
     return base.rstrip("/") + CHARTS_ROUTE.format(id=experiment_id, mode=mode, key=key)
 
 
-def save(client: MlflowClient, experiment_id: str, *, lead: str, lower: bool, curves: Sequence[str], kimg: int) -> None:
+def save(
+    client: MlflowClient,
+    experiment_id: str,
+    *,
+    lead: str,
+    lower: bool,
+    known: Collection[str],
+    curves: Sequence[str],
+    kimg: int,
+) -> None:
     """Write the three views of an experiment, unless they are there already.
 
-    lead: metric of the final score that leads (``best/fid_n10000``), ``lower`` when low is good; curves: metrics of the
-    snapshots; kimg: the step whose sample grids are shown first.
+    lead: metric of the final score that leads (``best/fid_n10000``), ``lower`` when low is good; known: all final
+    metrics of the runs; curves: metrics of the snapshots; kimg: the step whose sample grids are shown first.
     """
-    base = _base(lead, lower)
+    base = _base(lead, lower, known)
     charts = {"compareRunCharts": _charts(lead, curves, kimg), "compareRunSections": _sections()}
     means = {  # MLflow shows no images for groups of runs
         "compareRunCharts": [chart for chart in charts["compareRunCharts"] if chart["type"] != "IMAGE"],
@@ -64,10 +73,11 @@ def unpack(text: str) -> dict[str, Any]:
     return json.loads(zlib.decompress(base64.b64decode(text.removeprefix("deflate;"))))
 
 
-def _base(lead: str, lower: bool) -> dict[str, Any]:
+def _base(lead: str, lower: bool, known: Collection[str]) -> dict[str, Any]:
     """State of the table: current runs, sorted by the leading score, with the columns that explain it."""
     columns = [lead, lead.replace("best/", "low/"), lead.replace("best/", "high/"), lead.replace("best/", "relative/")]
-    shown = [f"metrics.`{name}`" for name in [*columns, "best/kimg", "cost/cpu_h", "cost/gpu_h"]]
+    columns += ["best/kimg", "cost/cpu_h", "cost/gpu_h"]
+    shown = [f"metrics.`{name}`" for name in columns if name in known]
     return {
         **{"searchFilter": 'tags.superseded = "false"', "orderByKey": f"metrics.`{lead}`", "orderByAsc": lower},
         **{"startTime": "ALL", "lifecycleFilter": "Active", "datasetsFilter": [], "modelVersionFilter": "All Runs"},
