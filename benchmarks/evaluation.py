@@ -117,7 +117,7 @@ def main() -> None:
     result = {
         "threads": given.threads,
         "extraction": [bench_extraction(given.images, given.side, given.repeats)],
-        "frechet": [bench_frechet(number, 2048, 1) for number in given.frechet],
+        "frechet": [bench_frechet(number, 2048, 2) for number in given.frechet],
     }
     for kind in ("extraction", "frechet"):
         for row in result[kind]:
