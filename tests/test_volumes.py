@@ -131,12 +131,20 @@ def truncated(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-40])
 
 
+def flipped(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1  # in the checksum
+    path.write_bytes(content)
+
+
 def short(path: Path) -> None:
     path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes())[:-40]))
 
 
 BAD = {
     "truncated": (truncated, "b_t2.nii.gz: damaged or not NIfTI .* restore it"),
+    "checksum": (flipped, "b_t2.nii.gz: damaged or not NIfTI"),
+    "empty": (lambda path: path.write_bytes(b""), "b_t2.nii.gz: damaged or not NIfTI"),
     "short": (short, "b_t2.nii.gz: damaged or not NIfTI"),
     "text": (lambda path: path.write_text("no scan"), "b_t2.nii.gz: damaged or not NIfTI"),
     "NaN": (with_nan, "b_t2.nii.gz: 2 voxels are NaN or infinite"),
@@ -277,3 +285,10 @@ def test_an_image_file_that_is_cut_is_named(tmp_path):
     path.write_bytes(path.read_bytes()[:-900])
     with pytest.raises(GanError, match=r"cut.png: not an image, or a damaged one"):
         convert(IMAGES, tmp_path / "raw", tmp_path / "volumes")
+
+
+def test_gzip_in_several_members(tmp_path):
+    nib.Nifti1Image(brain(), AFFINE).to_filename(tmp_path / "one.nii.gz")
+    content = gzip.decompress((tmp_path / "one.nii.gz").read_bytes())
+    (tmp_path / "two.nii.gz").write_bytes(gzip.compress(content[:400]) + gzip.compress(content[400:]) + bytes(8))
+    np.testing.assert_array_equal(read_nifti(tmp_path / "two.nii.gz").data, brain())
