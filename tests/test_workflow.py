@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+pytestmark = pytest.mark.xdist_group("workflow")  # one process, one finished study
 
 
 def snakemake(folder: Path, *arguments: str, check: bool = True) -> str:
@@ -87,7 +88,10 @@ def test_whole_study_gives_tables_pictures_and_runs(finished):
     assert not any(row["metric"] in ("fid", "kid") for row in scores["scores"])
     assert (cell / "real.png").exists() and (cell / "fake.png").exists()
     assert not list((finished / "results/checkpoints").glob("*/checkpoint*")), "checkpoints go when a run has succeeded"
-    assert scores["run_key"] in (root / "comparison.html").read_text()
+    page = (root / "comparison.html").read_text()
+    assert "stylegan2_ada" in page and "dcgan" in page
+    tracked = json.loads((root / "tracking.json").read_text())
+    assert tracked["ok"] and tracked["runs"] == 2 and tracked["points"] > 0
 
 
 def test_finished_study_has_nothing_to_do(study):
@@ -151,7 +155,7 @@ def test_deleted_table_is_made_again_alone(study):
 def test_deleted_tracking_store_is_published_again(study):
     store = study / "results/tiny/mlflow.db"
     store.unlink()
-    snakemake(study, "--forcerun", "publish", "--", "all")
+    snakemake(study, "all", "--forcerun", "publish")
     assert store.stat().st_size > 0
 
 
