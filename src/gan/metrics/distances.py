@@ -26,7 +26,7 @@ def frechet_distance(
     """
     mean_x, root_x = _centre(x, x_weights)
     mean_y, root_y = _centre(y, y_weights)
-    traces = np.sum(root_x**2) + np.sum(root_y**2)
+    traces = np.vdot(root_x, root_x) + np.vdot(root_y, root_y)
     if min(len(root_x), len(root_y)) < root_x.shape[1]:
         cross = float(np.sum(linalg.svdvals(root_x @ root_y.T, check_finite=False)))
     else:
