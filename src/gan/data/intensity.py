@@ -17,6 +17,7 @@ from gan.errors import GanError
 
 SCALE = 255.0
 DEFAULT_PERCENTILES = (0.5, 99.5)
+BLOCK = 1 << 18  # voxels counted at a time: 2 MB, which stay in the processor's cache
 
 
 def limits(
@@ -80,8 +81,13 @@ def _histogram(flat: np.ndarray) -> tuple[int, np.ndarray]:
     """The lowest value that is counted, and how often it and each whole number above it occur."""
     if flat.dtype == np.uint8:  # twice as fast as bincount, which copies bytes to 64-bit integers first
         return 0, np.array(Image.frombuffer("L", (flat.size, 1), flat).histogram())
-    lowest = int(flat.min())
-    return lowest, np.bincount(flat.astype(np.int32) - lowest)
+    lowest, highest = int(flat.min()), int(flat.max())
+    counts = np.zeros(highest - lowest + 1, dtype=np.int64)
+    for start in range(0, flat.size, BLOCK):
+        block = flat[start : start + BLOCK].astype(np.int64)
+        block -= lowest
+        counts += np.bincount(block, minlength=counts.size)
+    return lowest, counts
 
 
 def to_scale(stack: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
