@@ -1,4 +1,4 @@
-"""How long the workflow takes to plan a large study: 4 data sets x 15 variants x 3 seeds, beside the bare start of Snakemake.
+"""Time to plan a large study, 4 data sets x 15 variants x 3 seeds, beside the bare start of Snakemake.
 
     python benchmarks/planning.py [--json FILE]
 
@@ -41,7 +41,9 @@ def large_study() -> dict:
     """A config of 180 cells."""
     config = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
     config["datasets"] = {f"phantom{i}": config["datasets"]["phantom"] for i in range(4)}
-    config["variants"] = {f"variant{i}": {"family": "stylegan2", "options": {"lr": 0.001 + i * 1e-4}} for i in range(15)}
+    config["variants"] = {
+        f"variant{i}": {"family": "stylegan2", "options": {"lr": 0.001 + i * 1e-4}} for i in range(15)
+    }
     config["study"] = {
         "name": "large",
         "datasets": list(config["datasets"]),

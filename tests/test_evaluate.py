@@ -10,8 +10,9 @@ import torch
 
 from gan.data.store import writing
 from gan.errors import GanError
-from gan.evaluate import Protocol, main, prepare_extractor, real_features, score_cell, score_snapshots
+from gan.evaluate import main, prepare_extractor, real_features, score_cell, score_snapshots
 from gan.files import read_json
+from gan.judge import Judge, Protocol
 from gan.metrics.real import RealFeatures
 from gan.train.snapshot import Snapshot, save_generator
 from gan.variants import build
@@ -88,20 +89,41 @@ def test_features_of_real_images_name_no_subject(judge):
 
 
 def test_every_snapshot_gets_a_row_of_the_curve(judge, cell):
-    score_snapshots(cell, *files(judge), PROTOCOL, "cpu")
+    score_snapshots(cell, Judge(*files(judge), "cpu"), PROTOCOL)
     curve = read_json(cell / "curve.json")
     assert curve["run_key"] == "abc123"
     keys = {(row["kimg"], row["metric"], row["contrast"]) for row in curve["rows"]}
     names = ("kd_indomain", "fd_indomain")
     assert keys == {(kimg, name, c) for kimg in (0, 1, 2) for name in names for c in (*CONTRASTS, "all")}
     row = curve["rows"][0]
-    assert set(row) == {"kimg", "metric", "contrast", "value", "n_real", "n_fake", "extractor", "seed", "split"}
+    assert set(row) == {
+        "kimg",
+        "metric",
+        "contrast",
+        "value",
+        "floor",
+        "n_real",
+        "n_fake",
+        "extractor",
+        "seed",
+        "split",
+    }
     assert (row["split"], row["n_real"], row["n_fake"]) == ("val", 30, 40)
 
 
+def test_what_was_scored_in_training_is_not_scored_again(judge, cell, monkeypatch):
+    first = Judge(*files(judge), "cpu")
+    snapshot = cell / "snapshots/kimg00001.pt"
+    rows = first.curve(snapshot, PROTOCOL)
+    monkeypatch.setattr(Judge, "extract", lambda *_: pytest.fail("scored again"))
+    assert Judge(*files(judge), "cpu").curve(snapshot, PROTOCOL) == rows
+    with pytest.raises(BaseException, match="scored again"):
+        first.curve(snapshot, Protocol(n_fake=60, n_fake_curve=30))
+
+
 def test_scores_of_the_best_snapshot(judge, cell):
-    score_snapshots(cell, *files(judge), PROTOCOL, "cpu")
-    score_cell(cell, *files(judge), PROTOCOL, "cpu")
+    score_snapshots(cell, Judge(*files(judge), "cpu"), PROTOCOL)
+    score_cell(cell, Judge(*files(judge), "cpu"), PROTOCOL)
     result = read_json(cell / "scores.json")
     curve = read_json(cell / "curve.json")["rows"]
     values = {row["kimg"]: row["value"] for row in curve if (row["metric"], row["contrast"]) == ("kd_indomain", "all")}
@@ -125,14 +147,14 @@ def test_scores_of_the_best_snapshot(judge, cell):
 def test_the_same_seed_gives_the_same_bytes(judge, cell):
     texts = []
     for _ in range(2):
-        score_snapshots(cell, *files(judge), PROTOCOL, "cpu")
-        score_cell(cell, *files(judge), PROTOCOL, "cpu")
+        score_snapshots(cell, Judge(*files(judge), "cpu"), PROTOCOL)
+        score_cell(cell, Judge(*files(judge), "cpu"), PROTOCOL)
         texts.append((cell / "curve.json").read_bytes() + (cell / "scores.json").read_bytes())
     assert texts[0] == texts[1]
 
 
 def test_the_final_snapshot_on_request(judge, cell):
-    score_cell(cell, *files(judge), Protocol(n_fake=60, bootstrap=0, choose="final"), "cpu")
+    score_cell(cell, Judge(*files(judge), "cpu"), Protocol(n_fake=60, bootstrap=0, choose="final"))
     result = read_json(cell / "scores.json")
     assert result["snapshot"]["chosen"] == "final"
     assert result["snapshot"]["kimg"] == 2
@@ -140,7 +162,7 @@ def test_the_final_snapshot_on_request(judge, cell):
 
 
 def test_no_more_generated_images_than_training_images(judge, cell):
-    score_cell(cell, *files(judge), Protocol(n_fake=10_000, bootstrap=0, choose="final"), "cpu")
+    score_cell(cell, Judge(*files(judge), "cpu"), Protocol(n_fake=10_000, bootstrap=0, choose="final"))
     assert {row["n_fake"] for row in read_json(cell / "scores.json")["scores"]} == {80}
 
 
@@ -148,20 +170,20 @@ def test_a_generator_of_nan_is_named(judge, cell):
     make_generator(cell / "snapshots/kimg00002.pt", 2, seed=2, bad=True)
     (cell / "curve.json").write_text("earlier")
     with pytest.raises(GanError, match=r"kimg00002\.pt: generates NaN"):
-        score_snapshots(cell, *files(judge), PROTOCOL, "cpu")
+        score_snapshots(cell, Judge(*files(judge), "cpu"), PROTOCOL)
     assert (cell / "curve.json").read_text() == "earlier"
 
 
 def test_a_generator_of_other_contrasts_is_refused(judge, cell):
     make_generator(cell / "generator.pt", 2, seed=2, channels=("flair", "t2w", "seg"))
     with pytest.raises(GanError, match="makes the contrasts flair, t2w"):
-        score_cell(cell, *files(judge), Protocol(choose="final"), "cpu")
+        score_cell(cell, Judge(*files(judge), "cpu"), Protocol(choose="final"))
 
 
 def test_features_of_another_extractor_are_refused(judge, cell, tmp_path):
     prepare_extractor("indomain", {"steps": 2, "dim": 16, "seed": 1}, judge / "store", tmp_path / "other.pt", "cpu")
     with pytest.raises(GanError, match=r"real\.npz: features of the extractor indomain-"):
-        score_cell(cell, [tmp_path / "other.pt"], [judge / "real.npz"], PROTOCOL, "cpu")
+        score_cell(cell, Judge([tmp_path / "other.pt"], [judge / "real.npz"], "cpu"), PROTOCOL)
 
 
 @pytest.mark.parametrize(
@@ -178,8 +200,8 @@ def test_splits_that_are_too_small(splits, slices, protocol, message, cell, tmp_
         prepare_extractor("indomain", {"steps": 1, "dim": 16}, store, tmp_path / "extractor.pt", "cpu")
         real_features(tmp_path / "extractor.pt", store, tmp_path / "real.npz", "cpu")
         judged = [tmp_path / "extractor.pt"], [tmp_path / "real.npz"]
-        score_snapshots(cell, *judged, protocol, "cpu")
-        score_cell(cell, *judged, protocol, "cpu")
+        score_snapshots(cell, Judge(*judged, "cpu"), protocol)
+        score_cell(cell, Judge(*judged, "cpu"), protocol)
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut off"])
@@ -191,7 +213,7 @@ def test_a_broken_file_of_features_is_refused(content, tmp_path):
 
 def test_a_cell_without_snapshots(judge, tmp_path):
     with pytest.raises(GanError, match="no snapshots"):
-        score_snapshots(tmp_path, *files(judge), PROTOCOL, "cpu")
+        score_snapshots(tmp_path, Judge(*files(judge), "cpu"), PROTOCOL)
 
 
 @pytest.mark.parametrize(

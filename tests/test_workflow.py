@@ -168,7 +168,10 @@ def test_mistake_in_the_config_is_one_line(tmp_path):
 
 
 def test_missing_source_names_the_path_and_keeps_earlier_results(study):
-    edit(study, {"study": {"datasets": ["phantom", "nifti"]}, "datasets": {"nifti": {"source": {"path": "no/such/folder"}}}})
+    edit(
+        study,
+        {"study": {"datasets": ["phantom", "nifti"]}, "datasets": {"nifti": {"source": {"path": "no/such/folder"}}}},
+    )
     output = snakemake(study, "results/tiny/data/nifti/store", check=False)
     assert "no/such/folder" in output and "Traceback" not in output
     assert (study / "results/tiny/comparison.html").exists()
@@ -180,7 +183,11 @@ def test_large_study_is_planned_without_torch(tmp_path):
     edit(
         folder,
         {
-            "study": {"datasets": [f"d{i}" for i in range(4)], "variants": [f"v{i}" for i in range(15)], "seeds": [0, 1, 2]},
+            "study": {
+                "datasets": [f"d{i}" for i in range(4)],
+                "variants": [f"v{i}" for i in range(15)],
+                "seeds": [0, 1, 2],
+            },
             "datasets": {f"d{i}": base for i in range(4)},
             "variants": {f"v{i}": {"family": "dcgan"} for i in range(15)},
         },

@@ -5,16 +5,15 @@ The steps of the workflow, each a function here: an extractor (`prepare_extracto
 """
 
 import argparse
+import functools
 import json
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -22,48 +21,14 @@ from gan.data.store import Store
 from gan.errors import GanError, command
 from gan.files import read_json, write_json
 from gan.grids import layout, write_grid
+from gan.judge import Judge, Protocol, channels_to_score
 from gan.metrics import features
-from gan.metrics.features import Extractor
 from gan.metrics.real import SPLITS, RealFeatures
-from gan.metrics.scores import CURVE, WHOLE, Sets, metric_name, score, score_curve
+from gan.metrics.scores import WHOLE, score
 from gan.train.device import DEVICES, pick_device
 from gan.train.snapshot import Snapshot, load_generator
 
 ROWS = 256  # images of the store read at a time
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """How cells are scored: those keys of the config's ``metrics`` that do not belong to an extractor.
-
-    n_fake, n_fake_curve: generated images, at most (never more than there are training images, so that the floor has
-    the same number); bootstrap: resamples of subjects; choose: ``best`` by the curve, or ``final``; truncation: of the
-    generator; seed: of generated images and resamples.
-    """
-
-    n_fake: int = 10000
-    n_fake_curve: int = 2000
-    bootstrap: int = 200
-    choose: str = "best"
-    truncation: float = 1.0
-    seed: int = 0
-
-    @classmethod
-    def of(cls, metrics: dict[str, Any]) -> "Protocol":
-        """From the section ``metrics``; keys of extractors are passed over, unknown ones are a `GanError`."""
-        known = {field.name for field in fields(cls)}
-        unknown = set(metrics) - known - {"extractors", *features.KINDS}
-        if unknown:
-            raise GanError(f"metrics: unknown key {min(unknown)!r}; allowed: {', '.join(sorted(known))}")
-        if metrics.get("choose", "best") not in ("best", "final"):
-            raise GanError(f"metrics.choose is {metrics['choose']!r}; allowed: best, final")
-        return cls(**{key: value for key, value in metrics.items() if key in known})
-
-
-def use(device: str, threads: int) -> str:
-    """Hold torch to the ``threads`` that the scheduler gave, and pass ``device`` on."""
-    torch.set_num_threads(threads)
-    return device
 
 
 def prepare_extractor(
@@ -76,7 +41,7 @@ def prepare_extractor(
     opened = _open(store)
 
     def training_images() -> NDArray[np.uint8]:
-        places = [place for _, place in _contrasts(opened.meta)]
+        places = [place for _, place in channels_to_score(opened.meta)]
         images = np.asarray(opened.images[opened.rows("train")])[:, places]
         return features.stored_to_uint8(images.reshape(-1, *images.shape[2:]))
 
@@ -88,7 +53,7 @@ def real_features(
 ) -> None:
     """Write the features of all real images of ``store`` by split and contrast (`RealFeatures`)."""
     opened, extract = _open(store), features.load(extractor, pick_device(device))
-    contrasts = _contrasts(opened.meta)
+    contrasts = channels_to_score(opened.meta)
     rows = {split: opened.rows(split) for split in SPLITS}
     kept = opened.index[opened.index["kept"]].set_index("row")["subject"]
     found: dict[str, dict[str, NDArray]] = {}
@@ -107,119 +72,37 @@ def real_features(
     RealFeatures(extract.id, found, subjects).save(out)
 
 
-def score_snapshots(
-    cell: str | os.PathLike,
-    extractors: Sequence[str | os.PathLike],
-    real: Sequence[str | os.PathLike],
-    protocol: Protocol,
-    device: str = "auto",
-) -> None:
-    """Write ``curve.json``: the metrics of `CURVE` of every snapshot of ``cell`` on the validation split.
-
-    extractors and real: the files of `prepare_extractor` and `real_features`, in the same order; the first leads.
-    """
-    cell, judges = Path(cell), _judges(extractors, real, device)
-    # other latents than those of the final scores, so that the choice among snapshots does not flatter the chosen one
-    seed = protocol.seed + 1
-    rows, run_key = [], ""
-    for path in tqdm(_snapshots(cell), desc="snapshots", unit="snapshot"):
-        generator = load_generator(path, pick_device(device))
-        run_key = generator.run_key
-        number = _number(protocol.n_fake_curve, judges)
-        for (extract, known), fake in zip(
-            judges, _generate(path, generator, judges, number, seed, protocol), strict=True
-        ):
-            for row in score_curve(_sets(known, fake, "val", seed)):
-                rows.append(
-                    {"kimg": generator.kimg, **row, "metric": metric_name(row["metric"], extract.name)}
-                    | _conditions(extract, known, "val", number, seed)
-                )
-    write_json(cell / "curve.json", {"run_key": run_key, "rows": rows})
+def score_snapshots(cell: str | os.PathLike, judge: Judge, protocol: Protocol) -> None:
+    """Write ``curve.json``: the score of every snapshot of ``cell`` on the validation split (`Judge.curve`)."""
+    cell, rows = Path(cell), []
+    paths = _snapshots(cell)
+    for path in tqdm(paths, desc="snapshots", unit="snapshot"):
+        rows += judge.curve(path, protocol)
+    write_json(cell / "curve.json", {"run_key": load_generator(paths[0]).run_key, "rows": rows})
 
 
-def score_cell(
-    cell: str | os.PathLike,
-    extractors: Sequence[str | os.PathLike],
-    real: Sequence[str | os.PathLike],
-    protocol: Protocol,
-    device: str = "auto",
-) -> None:
+def score_cell(cell: str | os.PathLike, judge: Judge, protocol: Protocol) -> None:
     """Write ``scores.json``, all metrics of the chosen snapshot on the test split, and its grid ``fake.png``.
 
-    Reads ``recipe.json`` and ``curve.json`` of the cell; the arguments are those of `score_snapshots`.
+    Reads ``recipe.json`` and ``curve.json`` of the cell.
     """
-    cell, judges = Path(cell), _judges(extractors, real, device)
-    headline = metric_name(CURVE[0], judges[0][0].name)
-    path = _chosen(cell, headline) if protocol.choose == "best" else cell / "generator.pt"
-    generator = load_generator(path, pick_device(device))
+    cell = Path(cell)
+    path = _chosen(cell, judge.headline) if protocol.choose == "best" else cell / "generator.pt"
+    generator = load_generator(path, judge.device)
     recipe = read_json(cell / "recipe.json")
-    number = _number(protocol.n_fake, judges)
-    rows = []
-    fakes = _generate(path, generator, judges, number, protocol.seed, protocol)
-    for (extract, known), fake in zip(judges, fakes, strict=True):
-        for row in score(_sets(known, fake, "test", protocol.seed), bootstrap=protocol.bootstrap, seed=protocol.seed):
-            name = metric_name(row["metric"], extract.name)
-            rows.append({**row, "metric": name} | _conditions(extract, known, "test", number, protocol.seed))
+    fakes = judge.extract(path, generator, judge.number(protocol.n_fake), protocol.seed, protocol.truncation)
+    full = functools.partial(score, bootstrap=protocol.bootstrap, seed=protocol.seed)
+    rows = judge.rows(fakes, "test", protocol.seed, full)
     _write_grid(cell / "fake.png", generator, protocol)
     write_json(
         cell / "scores.json",
         {
             **{"dataset": recipe["data"]["dataset"], "variant": recipe["variant"]["name"], "seed": recipe["seed"]},
             "run_key": generator.run_key,
-            "snapshot": {"kimg": generator.kimg, "chosen": protocol.choose, "metric": headline},
+            "snapshot": {"kimg": generator.kimg, "chosen": protocol.choose, "metric": judge.headline},
             "scores": rows,
         },
     )
-
-
-Judge = tuple[Extractor, RealFeatures]
-
-
-def _judges(extractors: Sequence[str | os.PathLike], real: Sequence[str | os.PathLike], device: str) -> list[Judge]:
-    loaded = [features.load(path, pick_device(device)) for path in extractors]
-    return [(extract, RealFeatures.load(path, extract.id)) for extract, path in zip(loaded, real, strict=True)]
-
-
-def _number(wanted: int, judges: Sequence[Judge]) -> int:
-    """Generated images to score: as many as wanted, but no more than there are real training images for the floor."""
-    return min(wanted, *(len(known.subjects["train"]) for _, known in judges))
-
-
-def _conditions(extract: Extractor, known: RealFeatures, split: str, number: int, seed: int) -> dict[str, Any]:
-    """What a score depends on besides the generator."""
-    n_real = len(known.subjects[split])
-    return {"split": split, "n_real": n_real, "n_fake": number, "extractor": extract.id, "seed": seed}
-
-
-def _sets(known: RealFeatures, fake: dict[str, NDArray], split: str, seed: int) -> Sets:
-    number = len(next(iter(fake.values())))
-    train = known.features["train"]
-    return Sets(known.features[split], fake, known.subjects[split], train, known.draw(number, seed))
-
-
-def _generate(
-    path: Path, generator: Snapshot, judges: Sequence[Judge], number: int, seed: int, protocol: Protocol
-) -> list[dict[str, NDArray[np.float32]]]:
-    """Features of ``number`` generated images for each judge and contrast; the images themselves are not kept."""
-    contrasts = _contrasts(generator.data)
-    names = [name for name, _ in contrasts]
-    for _, known in judges:
-        if names != known.contrasts:
-            raise GanError(
-                f"{path}: makes the contrasts {', '.join(names)}, but the real features are of "
-                f"{', '.join(known.contrasts)}; score it with the features of its own data set"
-            )
-    parts: list[dict[str, list[NDArray]]] = [{name: [] for name in names} for _ in judges]
-    with tqdm(total=number, desc=f"generate and extract, {generator.kimg:g} kimg", unit="image", leave=False) as bar:
-        for images in generator.chunks(number, seed, truncation=protocol.truncation):
-            if not torch.isfinite(images).all():
-                raise GanError(f"{path}: generates NaN or infinite values; its training diverged, see stats.jsonl")
-            for name, place in contrasts:
-                grey = features.generated_to_uint8(images[:, place].numpy())
-                for (extract, _), part in zip(judges, parts, strict=True):
-                    part[name].append(extract(grey))
-            bar.update(len(images))
-    return [{name: np.concatenate(blocks) for name, blocks in part.items()} for part in parts]
 
 
 def _chosen(cell: Path, headline: str) -> Path:
@@ -235,13 +118,6 @@ def _chosen(cell: Path, headline: str) -> Path:
         if load_generator(path).kimg == best:
             return path
     raise GanError(f"{cell / 'snapshots'}: has no snapshot at {best:g} kimg, which curve.json names; score it again")
-
-
-def _snapshots(cell: Path) -> list[Path]:
-    found = sorted((cell / "snapshots").glob("kimg*.pt"), key=lambda path: float(path.stem.removeprefix("kimg")))
-    if not found:
-        raise GanError(f"{cell / 'snapshots'}: no snapshots (kimg*.pt); train the cell first")
-    return found
 
 
 def _write_grid(path: Path, generator: Snapshot, protocol: Protocol) -> None:
@@ -263,9 +139,11 @@ def _open(store: str | os.PathLike) -> Store:
     return opened
 
 
-def _contrasts(meta: dict[str, Any]) -> list[tuple[str, int]]:
-    """Names and places of the channels to score: all but the mask."""
-    return [(name, place) for place, name in enumerate(meta["channels"]) if name != meta.get("mask")]
+def _snapshots(cell: Path) -> list[Path]:
+    found = sorted((cell / "snapshots").glob("kimg*.pt"), key=lambda path: float(path.stem.removeprefix("kimg")))
+    if not found:
+        raise GanError(f"{cell / 'snapshots'}: no snapshots (kimg*.pt); train the cell first")
+    return found
 
 
 @command
@@ -296,7 +174,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         real_features(given.extractor, given.store, given.out, given.device)
     else:
         run = score_snapshots if given.step == "curve" else score_cell
-        run(given.cell, given.extractor, given.real, Protocol.of(given.protocol), given.device)
+        run(given.cell, Judge(given.extractor, given.real, given.device), Protocol.of(given.protocol))
 
 
 if __name__ == "__main__":

@@ -17,13 +17,16 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from tqdm import tqdm
 
 from gan.data.store import Store
 from gan.errors import GanError, command, logged
 from gan.files import read_json, write_json
+from gan.judge import Judge
+from gan.metrics.scores import WHOLE
 from gan.study import run_key
 from gan.train.device import DEVICES, device_name, pick_device
-from gan.train.loop import train
+from gan.train.loop import OnSnapshot, train
 from gan.train.signals import Stopped
 from gan.variants.base import Batch, ImageShape
 from gan.variants.options import FAMILIES, defaults
@@ -102,13 +105,51 @@ def _signed(images: np.ndarray) -> torch.Tensor:
     return torch.from_numpy((np.ascontiguousarray(images) ^ np.uint16(0x8000)).view(np.int16))
 
 
+def live_scores(path: Path, device: str) -> OnSnapshot:
+    """Score each snapshot as soon as it is on disk, by the judge of the file ``path`` (`Judge.read`).
+
+    A score that fails is said and does not end the training: curves are made again afterwards.
+    """
+    judge, protocol = Judge.read(path, device)
+
+    def score(kimg: float, snapshot: Path) -> None:
+        try:
+            with torch.random.fork_rng():
+                rows = judge.curve(snapshot, protocol)
+        except GanError as error:
+            tqdm.write(f"no score at {kimg:g} kimg: {error}", file=sys.stderr)
+            return
+        first = next(row for row in rows if (row["metric"], row["contrast"]) == (judge.headline, WHOLE))
+        tqdm.write(
+            f"score at {kimg:g} kimg: {judge.headline} {first['value']:.4g}, floor {first['floor']:.4g} "
+            f"({first['n_real']} real {first['split']}, {first['n_fake']} generated images)",
+            file=sys.stderr,
+        )
+
+    return score
+
+
 def run(
-    recipe: dict[str, Any], store: Store, folder: Path, checkpoints: Path, device: torch.device, every: float
+    recipe: dict[str, Any],
+    store: Store,
+    folder: Path,
+    checkpoints: Path,
+    device: torch.device,
+    every: float,
+    on_snapshot: OnSnapshot | None = None,
 ) -> None:
     """Train ``recipe`` and write the files of a cell into ``folder``; ``every``: kimg between two checkpoints."""
     dataset = StoreDataset(store, device, bool(recipe["variant"]["options"].get("conditional")))
     state = checkpoints / run_key(recipe)
-    cost = train(recipe, dataset, folder=folder, checkpoints=state, checkpoint_kimg=every, device=device)
+    cost = train(
+        recipe,
+        dataset,
+        folder=folder,
+        checkpoints=state,
+        checkpoint_kimg=every,
+        on_snapshot=on_snapshot,
+        device=device,
+    )
     used = {"device": device_name(device), "threads": torch.get_num_threads(), "finished": time.time()}
     write_json(folder / "cost.json", asdict(cost) | used)
     shutil.rmtree(state, ignore_errors=True)
@@ -171,6 +212,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--device", choices=DEVICES, default="auto", help="auto takes a GPU if there is one")
     parser.add_argument("--threads", type=int, help="CPU threads of torch")
+    parser.add_argument("--judge", type=Path, help="JSON file of the judge that scores each snapshot while training")
     parser.add_argument("--log", type=Path, help="file that also gets the messages")
     return parser.parse_args(argv)
 
@@ -186,7 +228,8 @@ def main(argv: list[str] | None = None) -> int:
         store = Store.open(given.store)
         check_store(recipe, store)
         try:
-            run(recipe, store, given.folder, given.checkpoints, device, given.checkpoint_kimg)
+            scores = live_scores(given.judge, given.device) if given.judge else None
+            run(recipe, store, given.folder, given.checkpoints, device, given.checkpoint_kimg, scores)
         except Stopped as stopped:
             print(stopped, file=sys.stderr)
             return stopped.code

@@ -15,6 +15,7 @@ ROOT = f"{RESULTS}/{STUDY.name}"
 DATA = f"{ROOT}/data/{{dataset}}"
 FEATURES = f"{ROOT}/features/{{dataset}}/{{extractor}}"
 CELL = f"{ROOT}/{{dataset}}/{{variant}}/seed{{seed}}"
+JUDGE = f"{ROOT}/features/{{dataset}}/judge.json"
 LOGS = f"{ROOT}/logs"
 METRICS = STUDY.metrics
 WEIGHTS = f"{RESULTS}/inception/{(METRICS['inception']['sha256'] or 'weights')[:12]}.pt"

@@ -3,6 +3,7 @@
 
 localrules:
     inception,
+    judge,
 
 
 rule inception:
@@ -59,11 +60,24 @@ rule real_features:
         "../scripts/real_features.py"
 
 
+rule judge:
+    input:
+        extractors=judges("extractor.pt"),
+        real=judges("real.npz"),
+    output:
+        judge=JUDGE,
+    log:
+        f"{LOGS}/{{dataset}}/judge.log",
+    params:
+        protocol=protocol("n_fake_curve", "truncation", "seed"),
+    script:
+        "../scripts/judge.py"
+
+
 rule curve:
     input:
         snapshots=rules.train.output.snapshots,
-        extractors=judges("extractor.pt"),
-        real=judges("real.npz"),
+        judge=rules.judge.output.judge,
     output:
         curve=f"{CELL}/curve.json",
     log:
@@ -74,8 +88,6 @@ rule curve:
         runtime=ask("evaluate", "runtime"),
         gpu=ask("evaluate", "gpu"),
         device=ask("evaluate", "device"),
-    params:
-        protocol=protocol("n_fake_curve", "truncation", "seed"),
     script:
         "../scripts/curve.py"
 
@@ -86,8 +98,7 @@ rule score:
         snapshots=rules.train.output.snapshots,
         recipe=rules.train.output.recipe,
         curve=rules.curve.output.curve,
-        extractors=judges("extractor.pt"),
-        real=judges("real.npz"),
+        judge=rules.judge.output.judge,
     output:
         scores=f"{CELL}/scores.json",
         fake=f"{CELL}/fake.png",

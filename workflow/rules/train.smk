@@ -4,6 +4,8 @@
 rule train:
     input:
         store=rules.slices.output.store,
+        # ancient: it scores snapshots on the way; another judge is no reason to train again
+        judge=ancient(JUDGE),
     output:
         generator=f"{CELL}/generator.pt",
         snapshots=directory(f"{CELL}/snapshots"),
@@ -28,4 +30,4 @@ rule train:
         # exec: a signal of the scheduler must reach the training process itself, which then saves its state
         "exec python -m gan.run --recipe {params.recipe:q} --store {input.store} --folder {params.folder}"
         " --checkpoints {params.checkpoints} --checkpoint-kimg {resources.checkpoint_kimg} --device {resources.device}"
-        " --threads {threads} --log {log}"
+        " --judge {input.judge} --threads {threads} --log {log}"

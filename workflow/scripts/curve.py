@@ -1,14 +1,9 @@
-import json
 from pathlib import Path
 
 from gan.errors import logged
-from gan.evaluate import Protocol, score_snapshots
+from gan.evaluate import score_snapshots
+from gan.judge import Judge
 
 with logged(snakemake.log[0]):
-    score_snapshots(
-        Path(snakemake.output[0]).parent,
-        snakemake.input.extractors,
-        snakemake.input.real,
-        Protocol.of(json.loads(snakemake.params.protocol)),
-        device=snakemake.resources.device,
-    )
+    judge, protocol = Judge.read(snakemake.input.judge, snakemake.resources.device)
+    score_snapshots(Path(snakemake.output.curve).parent, judge, protocol)

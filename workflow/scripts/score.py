@@ -2,13 +2,9 @@ import json
 from pathlib import Path
 
 from gan.errors import logged
-from gan.evaluate import Protocol, score_cell
+from gan.evaluate import score_cell
+from gan.judge import Judge, Protocol
 
 with logged(snakemake.log[0]):
-    score_cell(
-        Path(snakemake.output[0]).parent,
-        snakemake.input.extractors,
-        snakemake.input.real,
-        Protocol.of(json.loads(snakemake.params.protocol)),
-        device=snakemake.resources.device,
-    )
+    judge, _ = Judge.read(snakemake.input.judge, snakemake.resources.device)
+    score_cell(Path(snakemake.output.scores).parent, judge, Protocol.of(json.loads(snakemake.params.protocol)))

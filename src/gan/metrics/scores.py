@@ -90,7 +90,7 @@ class Sets:
     """What is compared, by contrast: features ``real`` [n, d] of a held-out split and ``fake`` [m, d].
 
     subjects [n] tells which real images belong together. train: features of all real training images; reference: as
-    many of them as there are fake ones, for the floor. Both are needed for full scores, not for a curve.
+    many of them as there are fake ones, for the floor.
     """
 
     real: dict[str, NDArray]
@@ -134,17 +134,18 @@ def score(sets: Sets, *, bootstrap: int, seed: int) -> list[dict[str, Any]]:
 
 
 def score_curve(sets: Sets) -> list[dict[str, Any]]:
-    """The metrics of `CURVE` without intervals: rows ``metric, contrast, value``."""
+    """The metrics of `CURVE` without intervals: rows ``metric, contrast, value, floor``."""
     _enough(sets, 0)
     rows = []
     for name in CURVE:
-        values = []
+        found = []
         for contrast, real in sets.real.items():
-            fake = sets.fake[contrast]
+            fake, reference = sets.fake[contrast], sets.reference[contrast]
             once = np.ones((1, len(real))), np.ones((1, len(fake)))
-            values.append(float(METRICS[name].statistic(Comparison(real, fake, real), *once)[0]))
-        named = [*zip(sets.real, values, strict=True), (WHOLE, float(np.mean(values)))]
-        rows += [{"metric": name, "contrast": contrast, "value": value} for contrast, value in named]
+            compared = (Comparison(real, other, real) for other in (fake, reference))
+            found.append([float(METRICS[name].statistic(pair, *once)[0]) for pair in compared])
+        named = [*zip(sets.real, found, strict=True), (WHOLE, np.mean(found, 0).tolist())]
+        rows += [{"metric": name, "contrast": contrast, "value": v, "floor": floor} for contrast, (v, floor) in named]
     return rows
 
 

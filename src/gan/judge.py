@@ -1,0 +1,149 @@
+"""The judge that all variants of a study share: extractors, the features of the real images, and a protocol.
+
+`Judge.curve` scores one snapshot on the validation split. It is asked while a variant trains, so that the curve can be
+watched, and once more afterwards, when it reads what it has said before.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from gan.errors import GanError
+from gan.files import read_json, write_json
+from gan.metrics import features
+from gan.metrics.real import RealFeatures
+from gan.metrics.scores import CURVE, Sets, metric_name, score_curve
+from gan.study import canonical
+from gan.train.device import pick_device
+from gan.train.snapshot import Snapshot, load_generator
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How cells are scored: those keys of the config's ``metrics`` that do not belong to an extractor.
+
+    n_fake, n_fake_curve: generated images, at most (never more than there are training images, so that the floor has
+    the same number); bootstrap: resamples of subjects; choose: ``best`` by the curve, or ``final``; truncation: of the
+    generator; seed: of generated images and resamples.
+    """
+
+    n_fake: int = 10000
+    n_fake_curve: int = 2000
+    bootstrap: int = 200
+    choose: str = "best"
+    truncation: float = 1.0
+    seed: int = 0
+
+    @classmethod
+    def of(cls, metrics: dict[str, Any]) -> "Protocol":
+        """From the section ``metrics``; keys of extractors are passed over, unknown ones are a `GanError`."""
+        known = {field.name for field in fields(cls)}
+        unknown = set(metrics) - known - {"extractors", *features.KINDS}
+        if unknown:
+            raise GanError(f"metrics: unknown key {min(unknown)!r}; allowed: {', '.join(sorted(known))}")
+        if metrics.get("choose", "best") not in ("best", "final"):
+            raise GanError(f"metrics.choose is {metrics['choose']!r}; allowed: best, final")
+        return cls(**{key: value for key, value in metrics.items() if key in known})
+
+
+class Judge:
+    """Extractors with the features that they give of the real images of one data set; the first one leads.
+
+    extractors, real: the files of `gan.evaluate.prepare_extractor` and `gan.evaluate.real_features`, in the same order.
+    `GanError` if a file is missing, broken, or of another extractor.
+    """
+
+    def __init__(
+        self, extractors: Sequence[str | os.PathLike], real: Sequence[str | os.PathLike], device: str = "auto"
+    ):
+        self.device = pick_device(device)
+        loaded = [features.load(path, self.device) for path in extractors]
+        self.panel = [
+            (extract, RealFeatures.load(path, extract.id)) for extract, path in zip(loaded, real, strict=True)
+        ]
+
+    @classmethod
+    def read(cls, path: str | os.PathLike, device: str = "auto") -> tuple["Judge", Protocol]:
+        """The judge and the protocol of curves from a file with ``extractors``, ``real`` and ``protocol``."""
+        given = read_json(path)
+        return cls(given["extractors"], given["real"], device), Protocol.of(given["protocol"])
+
+    @property
+    def headline(self) -> str:
+        """The metric that chooses among snapshots and leads the tables."""
+        return metric_name(CURVE[0], self.panel[0][0].name)
+
+    def number(self, wanted: int) -> int:
+        """Images to generate: as many as wanted, but no more than there are real training images for the floor."""
+        return min(wanted, *(len(known.subjects["train"]) for _, known in self.panel))
+
+    def rows(
+        self, fakes: Sequence[dict[str, NDArray]], split: str, seed: int, scoring: Callable
+    ) -> list[dict[str, Any]]:
+        """Scores of generated features (an entry of ``fakes`` an extractor) with all that they depend on.
+
+        scoring: from `Sets` to rows, `gan.metrics.scores.score` or `score_curve`.
+        """
+        rows = []
+        for (extract, known), fake in zip(self.panel, fakes, strict=True):
+            number = len(next(iter(fake.values())))
+            sets = Sets(
+                known.features[split], fake, known.subjects[split], known.features["train"], known.draw(number, seed)
+            )
+            conditions = {"split": split, "n_real": len(known.subjects[split]), "n_fake": number}
+            conditions |= {"extractor": extract.id, "seed": seed}
+            rows += [row | {"metric": metric_name(row["metric"], extract.name)} | conditions for row in scoring(sets)]
+        return rows
+
+    def extract(
+        self, path: Path, generator: Snapshot, number: int, seed: int, truncation: float
+    ) -> list[dict[str, NDArray[np.float32]]]:
+        """Features of ``number`` generated images for each extractor and contrast; the images are not kept."""
+        contrasts = channels_to_score(generator.data)
+        names = [name for name, _ in contrasts]
+        for _, known in self.panel:
+            if names != known.contrasts:
+                raise GanError(
+                    f"{path}: makes the contrasts {', '.join(names)}, but the real features are of "
+                    f"{', '.join(known.contrasts)}; score it with the features of its own data set"
+                )
+        parts: list[dict[str, list[NDArray]]] = [{name: [] for name in names} for _ in self.panel]
+        with tqdm(
+            total=number, desc=f"generate and extract, {generator.kimg:g} kimg", unit="image", leave=False
+        ) as bar:
+            for images in generator.chunks(number, seed, truncation=truncation):
+                if not torch.isfinite(images).all():
+                    raise GanError(f"{path}: generates NaN or infinite values; its training diverged, see stats.jsonl")
+                for name, place in contrasts:
+                    grey = features.generated_to_uint8(images[:, place].numpy())
+                    for (extract, _), part in zip(self.panel, parts, strict=True):
+                        part[name].append(extract(grey))
+                bar.update(len(images))
+        return [{name: np.concatenate(blocks) for name, blocks in part.items()} for part in parts]
+
+    def curve(self, path: Path, protocol: Protocol) -> list[dict[str, Any]]:
+        """The metrics of `CURVE` of the snapshot ``path`` on the validation split, kept in a JSON file beside it."""
+        # other latents than those of the final scores, so that choosing a snapshot does not flatter the chosen one
+        seed, number = protocol.seed + 1, self.number(protocol.n_fake_curve)
+        generator = load_generator(path, self.device)
+        asked = {"extractors": [extract.id for extract, _ in self.panel], "number": number, "seed": seed}
+        asked |= {"truncation": protocol.truncation, "run_key": generator.run_key}
+        said = path.with_suffix(".json")
+        if said.exists() and canonical((known := read_json(said))["asked"]) == canonical(asked):
+            return known["rows"]
+        fakes = self.extract(path, generator, number, seed, protocol.truncation)
+        rows = [{"kimg": generator.kimg, **row} for row in self.rows(fakes, "val", seed, score_curve)]
+        write_json(said, {"asked": asked, "rows": rows})
+        return rows
+
+
+def channels_to_score(meta: dict[str, Any]) -> list[tuple[str, int]]:
+    """Names and places of the channels to score: all but the mask."""
+    return [(name, place) for place, name in enumerate(meta["channels"]) if name != meta.get("mask")]

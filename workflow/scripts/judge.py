@@ -1,0 +1,14 @@
+import json
+
+from gan.errors import logged
+from gan.files import write_json
+
+with logged(snakemake.log[0]):
+    write_json(
+        snakemake.output.judge,
+        {
+            "extractors": list(snakemake.input.extractors),
+            "real": list(snakemake.input.real),
+            "protocol": json.loads(snakemake.params.protocol),
+        },
+    )
