@@ -69,6 +69,18 @@ def test_an_edit_changes_the_keys_of_what_it_decides(config, path, value, change
 
 
 @pytest.mark.parametrize(
+    "source", [{"path": "/home/jane_doe/scans"}, {"url": "https://jane_doe:word@host/scans.zip?token=jane_doe"}]
+)
+def test_recipes_name_no_place(config, source):
+    table = {"table": "/home/jane_doe/labels.csv", "subject": "id", "label": "type"}
+    config = edited(edited(config, "datasets.ixi.source", source), "datasets.ixi.labels", table)
+    loaded = load(config)
+    assert "jane_doe" not in study.canonical(loaded.recipe(loaded.cells()[0]))
+    other = edited(config, "datasets.ixi.source", {kind: f"{place}2" for kind, place in source.items()})
+    assert set(keys(config).values()).isdisjoint(keys(other).values())
+
+
+@pytest.mark.parametrize(
     ("path", "value", "words"),
     [
         ("trainign", {}, "unknown key trainign; allowed here: study, datasets"),
@@ -92,6 +104,7 @@ def test_an_edit_changes_the_keys_of_what_it_decides(config, path, value, change
         ("variants.dcgan.options", {"lrate": 1}, "unknown key variants.dcgan.options.lrate; allowed here: z_dim"),
         ("variants.dcgan.options", {"lr": "fast"}, "variants.dcgan.options.lr is 'fast'; it must be of type float"),
         ("variants.dcgan.options", {"lr": -1}, "must be at least 0"),
+        ("variants.dcgan.options", {"lr": float("nan")}, "variants.dcgan.options.lr is nan; it must be at least 0"),
         ("variants.dcgan.options", {"conditional": True}, "datasets.ixi.labels is null"),
         ("variants.stylegan2.options", {"augment": "everything"}, "allowed: none, mri, bgc, blit_geom"),
         ("variants.stylegan2.training", {"kimgs": 1}, "unknown key variants.stylegan2.training.kimgs"),

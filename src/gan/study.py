@@ -1,8 +1,8 @@
 """From a config to a grid of cells, and from a cell to its recipe and run key.
 
 The workflow's driver imports this module, so it stays light: no numpy, no torch. Whatever decides a result is in the
-recipe; whatever does not (GPUs, memory, time, where files lie) is kept out of it, so that the same recipe gives the
-same run key on every machine.
+recipe; whatever does not (GPUs, memory, time) is kept out of it. A recipe is shown in reports and to tracking servers,
+so it names no place: a source is known by its checksum, or without one by a hash of its path or address.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from gan.errors import GanError
-from gan.variants.options import FAMILIES, defaults
+from gan.variants.options import FAMILIES, defaults, unfit
 
 DATA_REVISION = 1  # raise when the store made from the same volumes changes
 TRAIN_REVISION = 1  # raise when the loop gives other results for the same variant
@@ -71,8 +71,11 @@ class Study:
         """Everything that decides the result of a cell."""
         variant = self.config["variants"][cell.variant]
         family = variant["family"]
+        data = self.store_spec(cell.dataset)
+        if isinstance(data["labels"], dict):
+            data["labels"] = data["labels"] | {"table": _hashed(data["labels"]["table"])}
         return {
-            "data": {"dataset": cell.dataset, **self.store_spec(cell.dataset)},
+            "data": {"dataset": cell.dataset, **data},
             "variant": {
                 "name": cell.variant,
                 "family": family,
@@ -121,11 +124,18 @@ def run_key(recipe: dict[str, Any]) -> str:
 
 
 def _identity(source: dict[str, Any]) -> dict[str, Any]:
-    """What a source is rather than where it lies: its checksum when one is given."""
+    """What a source is, not where it lies: its checksum when one is given, else a hash of its path or address."""
     for algorithm in ("sha256", "md5"):
         if source.get(algorithm):
             return {algorithm: source[algorithm]}
-    return {key: value for key, value in source.items() if value is not None}
+    if "phantom" in source:
+        return {"phantom": source["phantom"]}
+    return {f"{kind}_hash": _hashed(source[kind]) for kind in ("path", "url") if kind in source}
+
+
+def _hashed(place: str) -> str:
+    """Tells one path or address from another, and hides what it may name: a user, a patient, a password."""
+    return hashlib.sha256(place.encode()).hexdigest()[:12]
 
 
 @functools.cache
@@ -229,14 +239,8 @@ def _check_option(where: str, value: Any, kind: Any, limits: typing.Mapping[str,
     if not fits:
         names = " or ".join("null" if one is type(None) else getattr(one, "__name__", str(one)) for one in allowed)
         raise GanError(f"config: {where} is {value!r}; it must be of type {names}")
-    if limits.get("choices") and value not in limits["choices"]:
-        raise GanError(f"config: {where} is {value!r}; allowed: {', '.join(map(str, limits['choices']))}")
-    low, high = limits.get("low"), limits.get("high")
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        if low is not None and value < low:
-            raise GanError(f"config: {where} is {value}; it must be at least {low:g}")
-        if high is not None and value > high:
-            raise GanError(f"config: {where} is {value}; it must be at most {high:g}")
+    if problem := unfit(value, limits):
+        raise GanError(f"config: {where} is {value!r}; {problem}")
 
 
 def _is_a(value: Any, kind: Any) -> bool:
