@@ -349,6 +349,10 @@ def test_grey_values_are_clipped_and_not_stretched():
 def test_png_is_lossless_and_says_its_normalisation(tmp_path):
     pixels = np.arange(256, dtype=np.uint8).reshape(16, 16)
     grids.write_png(tmp_path / "a.png", pixels)
+    labels = pixels.astype(np.uint16) * 8  # numbers above 255, as atlases have them
+    grids.write_png(tmp_path / "mask.png", labels, "label numbers")
+    with Image.open(tmp_path / "mask.png") as image:
+        assert (np.asarray(image) == labels).all() and image.info["Description"] == "label numbers"
     with Image.open(tmp_path / "a.png") as image:
         assert (np.asarray(image) == pixels).all()
         assert "linear from [-1, 1] to 0..255" in image.info["Description"]

@@ -128,10 +128,11 @@ def slice_to_ras(pixels: np.ndarray, axis: str, spacing: Sequence[float]) -> tup
 
 
 def _write_png(path: Path, pixels: np.ndarray, snapshot: Snapshot, channel: int) -> None:
-    mask = _is_mask(snapshot, channel)
-    grids.write_png(
-        path.with_name(f"{path.name}.png"), _labels(pixels, snapshot, channel) if mask else grids.to_uint8(pixels)
-    )
+    path = path.with_name(f"{path.name}.png")
+    if _is_mask(snapshot, channel):
+        grids.write_png(path, _labels(pixels, snapshot, channel), "label numbers")
+    else:
+        grids.write_png(path, grids.to_uint8(pixels))
 
 
 def _write_nifti(path: Path, pixels: np.ndarray, snapshot: Snapshot, channel: int) -> None:

@@ -44,12 +44,12 @@ def to_uint8(images: np.ndarray) -> np.ndarray:
     return np.clip(np.rint((np.asarray(images, dtype=np.float32) + 1) * 127.5), 0, 255).astype(np.uint8)
 
 
-def write_png(path: str | os.PathLike, pixels: np.ndarray) -> None:
-    """Write ``pixels`` uint8 [H, W] as a greyscale PNG, atomically. Equal pixels give equal bytes."""
+def write_png(path: str | os.PathLike, pixels: np.ndarray, description: str = f"grey values: {NORMALISATION}") -> None:
+    """Write ``pixels`` [H, W], uint8 or uint16, as a greyscale PNG, atomically. Equal pixels give equal bytes."""
     info = PngInfo()
-    info.add_text("Description", f"grey values: {NORMALISATION}")
+    info.add_text("Description", description)
     with atomic_path(path) as temporary:
-        Image.fromarray(pixels, mode="L").save(temporary, format="PNG", pnginfo=info)
+        Image.fromarray(pixels).save(temporary, format="PNG", pnginfo=info)
 
 
 def write_grid(path: str | os.PathLike, images: np.ndarray, columns: int) -> None:
