@@ -38,7 +38,8 @@ class Extractor(Protocol):
 
 def stored_to_uint8(images: NDArray[np.uint16]) -> NDArray[np.uint8]:
     """The 8-bit grey values 0..255 of stored intensities 0..65535: x / 257, rounded."""
-    return ((np.asarray(images, np.uint32) + 128) // 257).astype(np.uint8)
+    # from 65407 on all round to 255: with that limit the sum fits 16 bits, and no copy is twice as large as the images
+    return ((np.minimum(images, np.uint16(65407)) + np.uint16(128)) // np.uint16(257)).astype(np.uint8)
 
 
 def generated_to_uint8(images: NDArray[np.float32]) -> NDArray[np.uint8]:
