@@ -25,7 +25,7 @@ def r1_penalty(logits: Tensor, images: Tensor) -> Tensor:
 
 
 def path_lengths(images: Tensor, ws: Tensor) -> Tensor:
-    """|J_w^T y| for random images y (Karras et al. 2020b, equation 4): [N], one length a sample.
+    """|J_w^T y| for random images y (Karras et al. 2020a, equation 4): [N], one length a sample.
 
     images: [N, C, *size], computed from ws [N, layers, w_dim]. y is normal with variance 1 / (number of pixels); the
     square of the gradient is summed over w and averaged over layers.

@@ -13,7 +13,7 @@ from gan.errors import GanError
 
 WINDOW = 5  # rows of statistics that must agree before a warning
 SATURATED = 0.01  # loss of a discriminator that tells every real image from every fake one
-ADA_LIMIT = 0.8  # Karras et al. 2020a: above it augmentations can leak into the images
+ADA_LIMIT = 0.8  # Karras et al. 2020b: above it augmentations can leak into the images
 COLLAPSED = 0.05  # spread between fake images, as a part of that between real ones
 
 
