@@ -79,6 +79,8 @@ def curves(rows: pd.DataFrame, looks: dict) -> str:
     if rows.empty:
         return ""
     names = sorted(rows.contrast.unique(), key=lambda name: name != WHOLE)[:4]
+    if len(names) == 2 and WHOLE in names:  # the mean over one contrast is that contrast
+        names = [WHOLE]
     with matplotlib.rc_context(STYLE):
         figure = Figure(
             figsize=(9.2, 3.9 if len(names) == 1 else 3.1 * math.ceil(len(names) / 2)), layout="constrained"
@@ -121,7 +123,7 @@ def _curve_panel(axes: Axes, rows: pd.DataFrame, looks: dict) -> None:
 
 def _label_ends(axes: Axes, ends: list[tuple]) -> None:
     """Names at the right ends of lines, moved apart vertically so that none covers another."""
-    axes.figure.canvas.draw()
+    axes.figure.draw_without_rendering()  # lays out the axes and settles their limits
     height, step = axes.bbox.height, 13.0 * axes.figure.dpi / 72
     right = max(end[0] for end in ends)
     wanted = sorted((axes.transData.transform((x, y))[1] - axes.bbox.y0, name, colour) for x, y, name, colour in ends)
