@@ -55,8 +55,8 @@ def recipe_of(cell: CellFiles) -> dict:
     return {
         "data": {"source": "phantom", "contrasts": ["t1c", "t2f"], "size": 64, "intensity": "percentiles"},
         "variant": {"name": cell.variant, "family": family, "revision": 1, "options": options},
-        "training": {"kimg": 40, "batch": 16, "snapshot_kimg": 10, "checkpoint_kimg": 10, "precision": "float32"},
-        **{"seed": cell.seed, "revisions": {"data": 1, "training": 1, "metrics": 1}},
+        "training": {"kimg": 40, "batch": 16, "snapshot_kimg": 10, "precision": "fp32"},
+        **{"seed": cell.seed, "revisions": {"data": 1, "train": 1}},
     }
 
 
@@ -98,6 +98,7 @@ def write_stats(cell: CellFiles, rng: np.random.Generator, *, ada: bool, lines: 
     for place in range(1, lines + 1):
         kimg = 40 * place / lines
         row = {"kimg": kimg, "step": place * 16, "time": START + 2.5 * place}
+        row["saved_kimg"] = 10 * ((place - 1) * 4 // lines)
         row |= {
             "loss/G": 1.2 + 0.3 * np.sin(kimg / 5) + rng.normal(0, 0.05),
             "loss/D": 0.9 - kimg / 90 + rng.normal(0, 0.05),

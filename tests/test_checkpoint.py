@@ -13,12 +13,12 @@ import pytest
 import torch
 from tiny import TinyData, outcome, recipe
 
+from gan.cells import stats as read_stats
 from gan.errors import GanError
 from gan.study import run_key
 from gan.train.checkpoint import load_checkpoint, publish, save_checkpoint
 from gan.train.loop import train
 from gan.train.signals import Stopped
-from gan.train.stats import read_stats
 from gan.variants.options import defaults
 
 TESTS = Path(__file__).parent

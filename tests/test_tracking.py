@@ -17,6 +17,7 @@ from gan.cells import CellFiles
 from gan.errors import GanError
 from gan.tracking import client as stores
 from gan.tracking import names, points, publish, ui, views
+from gan.tracking.__main__ import main
 
 SMALL = {"stylegan2_ada": 0.012, "dcgan": 0.075}
 
@@ -164,6 +165,18 @@ def test_a_running_cell_is_published_up_to_its_checkpoint_and_then_on(study):
     (cells[0].folder / "generator.pt").write_bytes(b"weights")
     send(folder, cells)
     assert steps() == list(range(41)), "no kimg twice"
+
+
+def test_command_publishes_a_study_that_still_runs(study, capsys):
+    folder, cells = study
+    for name in ("generator.pt", "scores.json", "curve.json", "cost.json"):
+        (cells[0].folder / name).unlink()
+    (cells[1].folder / "recipe.json").unlink()
+    assert main(["publish", "--study", str(folder)]) == 0
+    assert "3 runs" in capsys.readouterr().out
+    assert set(runs_of(folder)) == {cell.name.removeprefix("phantom/") for cell in cells if cell != cells[1]}
+    assert main(["publish", "--study", str(folder.parent)]) == 1
+    assert "no cell has begun there" in capsys.readouterr().err
 
 
 def test_statistics_that_are_not_finite_are_left_out(study):

@@ -19,15 +19,17 @@ from PIL import Image
 from tiny import TinyData, recipe
 
 from gan import grids
+from gan.cells import stats as read_stats
 from gan.data.store import Store, writing
 from gan.errors import GanError
 from gan.run import StoreDataset, main, read_recipe
 from gan.study import TRAIN_REVISION, run_key
+from gan.train.cost import CostMeter
 from gan.train.loop import train
 from gan.train.progress import Progress
 from gan.train.sampler import Sampler
 from gan.train.schedule import Schedule, stem
-from gan.train.stats import Meter, StatsFile, read_stats
+from gan.train.stats import Meter, StatsFile
 from gan.train.trainer import Trainer
 from gan.train.watch import WINDOW, Watch
 
@@ -180,7 +182,11 @@ def test_results_belong_to_their_revision(tmp_path):
 
 def test_files_of_a_run(tmp_path):
     rows, snapshots = [], []
-    run(tmp_path, emit=rows.append, on_snapshot=lambda kimg, path: snapshots.append((kimg, path.name, path.exists())))
+
+    def on_snapshot(kimg, path):
+        snapshots.append((kimg, path.name, path.exists()))
+
+    run(tmp_path, emit=rows.append, on_snapshot=on_snapshot, checkpoint_kimg=0.08)
     names = [
         f"snapshots/{name}.{suffix}" for name in ("kimg00000", "kimg00.16", "kimg00.32") for suffix in ("png", "pt")
     ]
@@ -190,7 +196,8 @@ def test_files_of_a_run(tmp_path):
     assert rows == read_stats(tmp_path / "cell/stats.jsonl")
     assert [row["step"] for row in rows] == list(range(4, 41, 4))
     expected = {"kimg", "step", "time", "loss/G", "loss/D", "logits/real", "logits/fake", "ada/p", "grad/G", "grad/D"}
-    assert set(rows[-1]) == expected | {"speed/s_per_kimg", "memory/peak_gb"}
+    assert set(rows[-1]) == expected | {"saved_kimg", "speed/s_per_kimg", "memory/peak_gb"}
+    assert [row["saved_kimg"] for row in rows] == [0, 0, *[0.08] * 3, *[0.16] * 2, *[0.24] * 3]
     assert rows[-1]["kimg"] == 0.32
 
 
@@ -407,6 +414,17 @@ def test_store_values_become_minus_one_to_one(tmp_path):
     np.testing.assert_allclose(batch.real[:, 1], raw[:, 1] / 1.5 - 1, atol=1e-6)
     assert batch.labels.tolist() == [[0, 1], [1, 0], [0, 1]]
     assert data.meta["label_counts"] == [6, 6]
+
+
+def test_judging_is_no_cost_of_a_run():
+    meter = CostMeter(CPU)
+    with meter.paused():
+        spent = time.process_time() + 0.05
+        while time.process_time() < spent:
+            pass
+        inside = meter.now()
+    after = meter.now()
+    assert inside.cpu_s > 0.05 > after.cpu_s and inside.wall_s > after.wall_s
 
 
 def test_command_trains_a_cell_and_clears_its_state(tmp_path):

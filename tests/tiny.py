@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from gan.cells import stats as read_stats
 from gan.train.loop import train
 from gan.train.signals import Stopped
-from gan.train.stats import read_stats
 from gan.variants.base import Batch, ImageShape, Phase, Variant
 from gan.variants.options import FAMILIES
 
@@ -153,7 +153,7 @@ FAMILIES["tiny"] = TinyOptions
 def outcome(folder: Path) -> dict[str, Any]:
     """All of a run that must not depend on interruptions: bytes of the generators and grids, rows of the statistics."""
     names = sorted(path for path in folder.rglob("*.p[tn]*"))
-    machine = ("time", "speed/s_per_kimg", "memory/peak_gb")
+    machine = ("time", "saved_kimg", "speed/s_per_kimg", "memory/peak_gb")
     rows = [
         {key: value for key, value in row.items() if key not in machine} for row in read_stats(folder / "stats.jsonl")
     ]

@@ -28,6 +28,12 @@ class CellFiles:
         """``dataset/variant/s0``, for people."""
         return f"{self.dataset}/{self.variant}/s{self.seed}"
 
+    @classmethod
+    def below(cls, study: Path) -> list["CellFiles"]:
+        """The cells of ``results/<study>`` that have begun, by name: those with a recipe."""
+        folders = sorted(path.parent for path in study.glob("*/*/seed*/recipe.json"))
+        return [cls(path.parts[-3], path.parts[-2], int(path.name.removeprefix("seed")), path) for path in folders]
+
     def json(self, name: str) -> Any:
         """The JSON file ``name`` of the cell, or None while it does not exist; a broken one raises `GanError`."""
         path = self.folder / name

@@ -12,7 +12,7 @@ from typing import Any
 
 from mlflow.entities import Metric
 
-from gan.cells import CellFiles, stats_lines
+from gan.cells import CellFiles, last_stats, stats_lines
 from gan.tracking import names
 
 
@@ -64,17 +64,10 @@ def _close(found: Progress, bucket: dict[str, list[float]], kimg: int, time: flo
 
 
 def durable_kimg(cell: CellFiles) -> float:
-    """The last kimg that a resumed run cannot fall behind: all of a trained run, else the last checkpoint.
-
-    A checkpoint is written before training goes on, so a line beyond a multiple of ``checkpoint_kimg`` proves it.
-    """
+    """The last kimg that a resumed run cannot fall behind: all of a trained run, else the last checkpoint."""
     if (cell.folder / "generator.pt").exists():
         return math.inf
-    every = (cell.object("recipe.json").get("training") or {}).get("checkpoint_kimg")
-    last = max((row["kimg"] for row, _ in stats_lines(cell.folder / "stats.jsonl") if "kimg" in row), default=0)
-    if not every:
-        return 0.0
-    return every * max(0, math.ceil(last / every) - 1)
+    return last_stats(cell.folder / "stats.jsonl").get("saved_kimg", 0.0)
 
 
 def curve(cell: CellFiles) -> list[Metric]:

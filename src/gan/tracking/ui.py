@@ -26,7 +26,9 @@ def serve(folder: Path, port: int) -> int:
     """
     path = stores.database(folder)
     if not path.exists():
-        raise GanError(f"{path}: no such file; publish the study first (`snakemake all`)")
+        others = ", ".join(sorted(store.parent.name for store in path.parent.parent.glob(f"*/{stores.DATABASE}")))
+        known = f", or name one that is: {others}" if others else ""
+        raise GanError(f"{path}: no such file; publish the study first (`snakemake all`){known}")
     free = free_port(port)
     if free != port:
         print(f"port {port} is in use; serving on {free}", file=sys.stderr)

@@ -1,7 +1,9 @@
 """What a run costs: wall time, processor time, device time and peak memory, summed over its resumes."""
 
+import contextlib
 import resource
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -49,6 +51,16 @@ class CostMeter:
             resumed=before.resumed,
             started=before.started,
         )
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Time spent in this context is not counted: what judges a variant is no cost of the variant."""
+        wall, cpu = time.perf_counter(), time.process_time()
+        try:
+            yield
+        finally:
+            self._wall += time.perf_counter() - wall
+            self._cpu += time.process_time() - cpu
 
     def state_dict(self) -> dict[str, Any]:
         return asdict(self.now())

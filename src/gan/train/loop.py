@@ -92,6 +92,7 @@ class _Run:
             state, warning = saved
             self.trainer.load_state_dict(state["trainer"])
         start = self.trainer.step
+        self._saved = self.kimg
         self.stats.cut(start if saved else -1)
         title = recipe["variant"].get("name", recipe["variant"]["family"])
         self.progress = Progress(recipe["training"]["kimg"], self.kimg, title)
@@ -153,7 +154,8 @@ class _Run:
             for event, message in self.trainer.watch.grid(fake, self.real):
                 self._event(event, message)
         if self.on_snapshot:
-            self.on_snapshot(self.kimg, self.folder / f"{name}.pt")
+            with self.cost.paused():
+                self.on_snapshot(self.kimg, self.folder / f"{name}.pt")
 
     def save(self) -> None:
         """The whole state as a checkpoint; never of a training that has diverged."""
@@ -166,6 +168,7 @@ class _Run:
             "device": self.trainer.device.type,
         }
         save_checkpoint(self.checkpoints, self.key, state)
+        self._saved = self.kimg
 
     def finish(self) -> Cost:
         """The last snapshot as ``generator.pt``."""
@@ -211,7 +214,10 @@ class _Run:
             self.emit(row)
 
     def _stamp(self) -> dict[str, Any]:
-        return {"kimg": self.kimg, "step": self.trainer.step, "time": round(time.time(), 3)}
+        return {
+            **{"kimg": self.kimg, "step": self.trainer.step, "time": round(time.time(), 3)},
+            "saved_kimg": self._saved,
+        }
 
     def _snapshot(self) -> Snapshot:
         variant = self.recipe["variant"]

@@ -65,15 +65,6 @@ class StatsFile:
         os.close(self._file)
 
 
-def read_stats(path: str | Path) -> list[dict[str, Any]]:
-    """The rows of a ``stats.jsonl``; a torn last line is left out. An absent file has no rows."""
-    path = Path(path)
-    if not path.exists():
-        return []
-    with open(path, "rb") as lines:
-        return [row for row in map(_parse, lines) if row is not None]
-
-
 def _parse(line: bytes) -> dict[str, Any] | None:
     if not line.endswith(b"\n"):
         return None
