@@ -133,30 +133,3 @@ def grid(path: Path, rng: np.random.Generator, noise: float, size: int = 64, sid
 
 def write(cell: CellFiles, name: str, value: dict) -> None:
     (cell.folder / name).write_text(json.dumps(value))
-
-
-def make_store(folder: Path) -> Path:
-    """The two files of a store that a report reads."""
-    folder.mkdir(parents=True)
-    rows = ["subject,split,label,slices,kept"]
-    rows += [
-        f"P{place:03d},{'train' if place < 16 else 'val' if place < 18 else 'test'},,60,{40 + place % 7}"
-        for place in range(24)
-    ]
-    (folder / "subjects.csv").write_text("\n".join(rows) + "\n")
-    meta = {
-        "channels": ["t1c", "t2f"],
-        "mask": None,
-        "labels": [],
-        "size": [64, 64],
-        "axis": "axial",
-        "spacing": [3.2, 3.2],
-    }
-    meta |= {
-        "intensity": {"map": "percentiles", "low": 0.5, "high": 99.5},
-        "reference": "t1c",
-        "dataset": "phantom",
-        "format": 1,
-    }
-    (folder / "store.json").write_text(json.dumps(meta))
-    return folder
