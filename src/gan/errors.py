@@ -1,26 +1,49 @@
 """The one exception that users are meant to see, and how commands and workflow scripts show it."""
 
 import contextlib
+import errno
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import ParamSpec, TextIO
 
 P = ParamSpec("P")
+NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
+REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 class GanError(Exception):
     """A problem that the user can mend: one line that names the file or key, what is wrong, and the remedy."""
 
 
+def no_space(path: object) -> GanError:
+    """The error of a full disk or quota."""
+    return GanError(f"{path}: not written, no space left on the disk or in the quota; free some and rerun")
+
+
+def mendable(error: Exception) -> GanError | None:
+    """What the user can do about ``error``: a full, read-only or forbidden place is hers to mend, a bug is not."""
+    if isinstance(error, GanError):
+        return error
+    if isinstance(error, OSError) and error.errno in NO_SPACE:
+        return no_space(error.filename or "results")
+    if isinstance(error, OSError) and error.errno in REFUSED:
+        return GanError(f"{error.filename}: {error.strerror}; change its permissions, or work in another folder")
+    return None
+
+
 def command(main: Callable[P, int | None]) -> Callable[P, int]:
-    """Make ``main`` a command line entry: a `GanError` becomes one line on stderr and exit code 1."""
+    """Make ``main`` a command line entry: an error that is `mendable` becomes one line on stderr and exit code 1."""
 
     def run(*args: P.args, **kwargs: P.kwargs) -> int:
         try:
             return main(*args, **kwargs) or 0
-        except GanError as error:
-            print(f"error: {error}", file=sys.stderr)
+        except (GanError, OSError) as error:
+            known = mendable(error)
+            if known is None:
+                raise
+            print(f"error: {known}", file=sys.stderr)
             return 1
 
     return run
@@ -28,27 +51,67 @@ def command(main: Callable[P, int | None]) -> Callable[P, int]:
 
 @contextlib.contextmanager
 def logged(path: str | Path | None) -> Iterator[None]:
-    """Copy stderr, progress bars left out, into the file ``path``; a `GanError` becomes one line and exit code 1."""
-    terminal = sys.stderr
-    with contextlib.ExitStack() as stack:
-        if path:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-            log = stack.enter_context(open(path, "a", encoding="utf-8", buffering=1))
-            stack.enter_context(contextlib.redirect_stderr(_Tee(terminal, log)))
+    """Copy stderr, progress bars left out, into the file ``path``; other errors than `mendable` ones leave their
+    traceback there too, these become one line and exit code 1."""
+    tee = _Tee(sys.stderr)
+    with contextlib.redirect_stderr(tee):  # type: ignore[type-var]
         try:
+            tee.open(path)
             yield
-        except GanError as error:
-            print(f"error: {error}", file=sys.stderr)
+        except Exception as error:
+            known = mendable(error)
+            if known is None:
+                tee.log(traceback.format_exc())
+                raise
+            tee.line(f"error: {known}")
             raise SystemExit(1) from None
+        finally:
+            tee.close()
+
+
+def failures(logs: str | Path, since: float) -> list[str]:
+    """The last lines, with their file, of the logs below ``logs`` that end in an error and were written after ``since``
+    (s since the epoch)."""
+    found = []
+    for path in sorted(Path(logs).rglob("*.log")):
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.stat().st_mtime >= since else []
+        if lines and lines[-1].startswith("error: "):
+            found.append(f"{lines[-1]} ({path})")
+    return found
 
 
 class _Tee:
-    def __init__(self, terminal: TextIO, log: TextIO):
-        self._terminal, self._log = terminal, log
+    """A terminal and a log file; what the disk of the log refuses is on the terminal alone."""
+
+    def __init__(self, terminal: TextIO):
+        self._terminal, self._log, self._midline = terminal, None, False
+
+    def open(self, path: str | Path | None) -> None:
+        if path:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            self._log = open(path, "a", encoding="utf-8", buffering=1)  # noqa: SIM115, closed by `close`
+
+    def close(self) -> None:
+        if self._log:
+            with contextlib.suppress(OSError):
+                self._log.close()
+
+    def log(self, text: str) -> None:
+        if self._log:
+            with contextlib.suppress(OSError):
+                self._log.write(text)
+
+    def line(self, text: str) -> None:
+        """Write a line of its own, below a progress bar that stands open."""
+        if self._midline:
+            self._terminal.write("\n")
+        self.write(f"{text}\n")
 
     def write(self, text: str) -> int:
         if not text.startswith("\r"):
-            self._log.write(text)
+            self.log(text)
+        if text:
+            self._midline = not text.endswith(("\n", "\r"))
         return self._terminal.write(text)
 
     def flush(self) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from gan.errors import GanError
+from gan.errors import NO_SPACE, GanError, no_space
 
 
 @contextlib.contextmanager
@@ -31,10 +31,8 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     except OSError as error:
-        if error.errno in _NO_SPACE:
-            raise GanError(
-                f"{path}: not written, no space left on the disk or in the quota; free some and rerun"
-            ) from error
+        if error.errno in NO_SPACE:
+            raise no_space(path) from error
         raise
     finally:
         temporary.unlink(missing_ok=True)
@@ -47,23 +45,20 @@ def write_json(path: str | os.PathLike, value: Any) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def read_json(path: str | os.PathLike) -> Any:
-    """Read a JSON file; a missing or broken one is a `GanError` that names it."""
+def read_json(path: str | os.PathLike, remedy: str = "delete it and rerun the step that makes it") -> Any:
+    """Read a JSON file; a missing or broken one is a `GanError` that names it, and what to do with a broken one."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise GanError(f"{path}: no such file") from error
     except ValueError as error:
-        raise GanError(f"{path}: not valid JSON ({error}); delete it and rerun the step that makes it") from error
+        raise GanError(f"{path}: not valid JSON ({error}); {remedy}") from error
 
 
 def checksum(path: str | os.PathLike, algorithm: str = "sha256") -> str:
     """Hex digest of a file, read in blocks."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, algorithm).hexdigest()
-
-
-_NO_SPACE = {28, 122}  # ENOSPC, EDQUOT
 
 
 def _umask() -> int:

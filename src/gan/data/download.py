@@ -8,8 +8,7 @@ from pathlib import Path
 import requests
 from tqdm import tqdm
 
-from gan.data.folders import NO_SPACE, no_space
-from gan.errors import GanError
+from gan.errors import NO_SPACE, GanError, no_space
 
 TRIES = 5
 TIMEOUT = (15, 60)  # seconds to connect, and between two blocks

@@ -5,9 +5,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from gan.errors import GanError
-
-NO_SPACE = {28, 122}  # ENOSPC, EDQUOT
+from gan.errors import NO_SPACE, no_space
 
 
 @contextlib.contextmanager
@@ -34,8 +32,3 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
     finally:
         for stale in (part, old):
             shutil.rmtree(stale, ignore_errors=True)
-
-
-def no_space(path: Path) -> GanError:
-    """The error of a full disk or quota."""
-    return GanError(f"{path}: not written, no space left on the disk or in the quota; free some and rerun")

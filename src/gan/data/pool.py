@@ -10,7 +10,6 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
-from gan.data.folders import NO_SPACE
 from gan.errors import GanError
 
 Task = TypeVar("Task")
@@ -76,7 +75,3 @@ def _attempt(function: Callable[[Task], Result], task: Task) -> Result | GanErro
         return function(task)
     except GanError as error:
         return error
-    except OSError as error:
-        if error.errno in NO_SPACE:
-            return GanError("no space left on the disk or in the quota; free some and rerun")
-        raise

@@ -46,7 +46,10 @@ def build_store(
         encoded = ordered(partial(encode, row=row), items, workers=workers, label="slice", unit=unit)
         for item, result in zip(items, encoded, strict=True):
             writer.append(result.images[ledger.add(item, result)])
-        index = ledger.index()
+        try:
+            index = ledger.index()
+        except GanError as error:
+            raise GanError(f"data set {name}: {error}") from error
         images = writer.images()
         top = 0 if row["mask"] is None else int(images[:, _mask(row)].max())
         contact_sheet(_sheet_rows(row, index, ledger.shown, top), writer.folder / "contact_sheet.png")
