@@ -1,6 +1,17 @@
+import sys
+
 from snakemake.utils import min_version
 
+from gan.errors import GanError
+from gan.study import check_syntax
+
 min_version("9.27")
+
+
+try:
+    check_syntax("config.yaml")
+except GanError as error:
+    sys.exit(f"error: {error}")
 
 
 configfile: "config.yaml"
@@ -15,6 +26,14 @@ include: "workflow/rules/report.smk"
 
 localrules:
     all,
+
+
+# What is said where no job could say it itself.
+SILENT = "error: a job was killed (out of memory?) or broke off; run again, training goes on from its last checkpoint"
+
+
+onerror:
+    print(*(failures(LOGS, STARTED) or [SILENT]), sep="\n", file=sys.stderr)
 
 
 rule all:

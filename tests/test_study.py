@@ -111,6 +111,9 @@ def test_recipes_name_no_place(config, source):
         ("variants.stylegan2.training", {"batch": -4}, "variants.stylegan2.training.batch"),
         ("metrics.extractors", ["inception"], "metrics.inception names no file"),
         ("metrics.inception", {"url": "https://a/b.pt"}, "without sha256"),
+        ("training.kimg", "many", 'training.kimg is "many"; it must be a number'),
+        ("variants", None, "variants is empty; it must be a block of keys and values"),
+        ("study.seeds", 3, "study.seeds is 3; it must be a list"),
         ("metrics.extractors", ["vgg"], "'vgg'; allowed: inception, indomain, random"),
     ],
 )

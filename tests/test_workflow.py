@@ -8,6 +8,8 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pytest
 import yaml
 
@@ -15,15 +17,15 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 pytestmark = pytest.mark.xdist_group("workflow")  # one process, one finished study
 
 
-def snakemake(folder: Path, *arguments: str, check: bool = True) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "snakemake", "--cores", "2", *arguments, "--configfile", "tiny.yaml"],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-    )
+def run_snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments, "--configfile", "tiny.yaml"]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True)
+
+
+def snakemake(folder: Path, *arguments: str) -> str:
+    done = run_snakemake(folder, *arguments)
     output = done.stdout + done.stderr
-    assert not check or done.returncode == 0, output
+    assert done.returncode == 0, output
     return output
 
 
@@ -159,22 +161,96 @@ def test_deleted_tracking_store_is_published_again(study):
     assert store.stat().st_size > 0
 
 
-def test_mistake_in_the_config_is_one_line(tmp_path):
-    folder = copy_workflow(tmp_path)
-    edit(folder, {"training": {"kimgs": 3}})
-    output = snakemake(folder, "all", check=False)
-    assert "unknown key training.kimgs; allowed here: kimg" in output
-    assert "Traceback" not in output
+def test_dead_tracking_server_is_told_and_fails_nothing(study):
+    uri = "http://127.0.0.1:9"
+    edit(study, {"tracking": {"uri": uri}})
+    page = (study / "results/tiny/comparison.html").read_bytes()
+    output = snakemake(study, "all")
+    assert f"{uri} does not answer" in output and "Traceback" not in output
+    assert not json.loads((study / "results/tiny/tracking.json").read_text())["ok"]
+    assert (study / "results/tiny/comparison.html").read_bytes() == page
 
 
-def test_missing_source_names_the_path_and_keeps_earlier_results(study):
-    edit(
-        study,
-        {"study": {"datasets": ["phantom", "nifti"]}, "datasets": {"nifti": {"source": {"path": "no/such/folder"}}}},
-    )
-    output = snakemake(study, "results/tiny/data/nifti/store", check=False)
-    assert "no/such/folder" in output and "Traceback" not in output
-    assert (study / "results/tiny/comparison.html").exists()
+CONFIG_MISTAKES = {
+    "unknown key": (
+        lambda folder: edit(folder, {"training": {"kimgs": 3}}),
+        "error: config: unknown key training.kimgs; allowed here: kimg",
+    ),
+    "labels of an unlabelled set": (
+        lambda folder: edit(
+            folder,
+            {"datasets": {"phantom": {"labels": None}}, "variants": {"dcgan": {"options": {"conditional": True}}}},
+        ),
+        "error: config: variants.dcgan.options.conditional is true, but datasets.phantom.labels is null; name its",
+    ),
+    "an unclosed brace": (
+        lambda folder: (folder / "config.yaml").write_text("study: {name: x}\ntraining: {kimg: 3\nmetrics: {}\n"),
+        "error: config.yaml: line 3, column 8: expected ',' or '}', but got ':'; correct it there or just above",
+    ),
+    "a tab": (
+        lambda folder: (folder / "config.yaml").write_text("study:\n\tname: x\n"),
+        "error: config.yaml: line 2, column 1: found character '\\t' that cannot start any token; correct it",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CONFIG_MISTAKES)
+def test_mistake_in_the_config_is_one_line(name, tmp_path):
+    mistake, message = CONFIG_MISTAKES[name]
+    mistake(copy_workflow(tmp_path))
+    done = run_snakemake(tmp_path, "all")
+    assert done.returncode == 1
+    assert (done.stdout + done.stderr).splitlines()[-1].startswith(message)
+
+
+def scans(folder: Path, *contrasts: str) -> dict:
+    """Four subjects below ``folder``, and the row of their data set."""
+    for number in range(4):
+        for contrast in contrasts:
+            voxels = np.random.default_rng(number).integers(60, 250, (16, 16, 16)).astype(np.int16)
+            (folder / f"s{number}").mkdir(parents=True, exist_ok=True)
+            nib.Nifti1Image(voxels, np.eye(4)).to_filename(folder / f"s{number}/{contrast}.nii.gz")
+    pattern = "{subject}/{contrast}.nii.gz"
+    row = {"source": {"path": str(folder)}, "layout": "nifti", "pattern": pattern, "contrasts": list(contrasts)}
+    return row | {"slices": {"size": 16}, "split": {"train": 0.5, "val": 0.25, "test": 0.25}}
+
+
+def bad_rows(folder: Path) -> dict[str, tuple[dict, str]]:
+    """Data sets with a fault each: name -> row, what is said."""
+    rows = {name: scans(folder / name, "t1", "t2") for name in ("cut", "lacking", "dark")}
+    cut = folder / "cut/s2/t1.nii.gz"
+    cut.write_bytes(cut.read_bytes()[:500])
+    (folder / "lacking/s1/t2.nii.gz").unlink()
+    rows["dark"]["slices"]["fraction"] = 0.999
+    archive = folder / "pinned.zip"
+    archive.write_bytes(b"another version")
+    pinned = rows["dark"] | {"source": {"path": str(archive), "sha256": "0" * 64}}
+    return {
+        "cut": (rows["cut"], "data/cut/raw/s2/t1.nii.gz: damaged or not NIfTI (the file ends too early); restore it"),
+        "lacking": (
+            rows["lacking"],
+            "subject s1: no contrast t2; it has t1 (in results/tiny/data/lacking/raw/s1); add",
+        ),
+        "dark": (rows["dark"], "data set dark: no slice passes the filter (fraction 0.999 above threshold 50); the"),
+        "pinned": (pinned, f"{archive}: its sha256 is "),
+        "absent": (rows["dark"] | {"source": {"path": "no/such"}}, "no/such: no such file or folder; correct the data"),
+    }
+
+
+def test_bad_data_is_told_at_the_end_while_the_rest_goes_on(study, tmp_path):
+    bad = bad_rows(tmp_path / "sets")
+    edit(study, {"datasets": {name: row for name, (row, _) in bad.items()} | {"good": scans(tmp_path / "good", "t1")}})
+    edit(study, {"study": {"datasets": ["phantom", *bad, "good"]}})
+    page = (study / "results/tiny/comparison.html").read_bytes()
+    stores = [f"results/tiny/data/{name}/store" for name in (*bad, "good")]
+    done = run_snakemake(study, *stores, "--keep-going")
+    assert done.returncode == 1 and "Traceback" not in done.stdout + done.stderr
+    told = done.stderr[done.stderr.index("Exiting because a job execution failed") :].splitlines()
+    for name, (_, message) in bad.items():
+        assert sum(line.startswith("error: ") and message in line for line in told) == 1, (name, told)
+        assert not (study / f"results/tiny/data/{name}/store").exists()
+    assert (study / "results/tiny/data/good/store/images.npy").exists()
+    assert (study / "results/tiny/comparison.html").read_bytes() == page
 
 
 def test_large_study_is_planned_without_torch(tmp_path):

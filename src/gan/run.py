@@ -157,7 +157,7 @@ def run(
 
 def read_recipe(text: str) -> dict[str, Any]:
     """A recipe from JSON or from a file that holds it. `GanError` names what is missing."""
-    recipe = _parse(text) if text.lstrip().startswith("{") else read_json(text)
+    recipe = _parse(text) if text.lstrip().startswith("{") else read_json(text, "name a recipe.json")
     for path in (
         "data",
         "variant.family",

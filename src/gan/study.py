@@ -21,6 +21,15 @@ from gan.variants.options import FAMILIES, defaults, unfit
 
 DATA_REVISION = 1  # raise when the store made from the same volumes changes
 TRAIN_REVISION = 1  # raise when the loop gives other results for the same variant
+KINDS = {  # the types of JSON in words
+    "object": "a block of keys and values",
+    "array": "a list",
+    "string": "text",
+    "number": "a number",
+    "integer": "a whole number",
+    "boolean": "true or false",
+    "null": "null",
+}
 
 
 @dataclass(frozen=True, order=True)
@@ -113,6 +122,22 @@ def load(config: dict[str, Any], schema: str | Path) -> Study:
     return study
 
 
+def check_syntax(path: str | Path) -> None:
+    """`GanError` that names the line where the file ``path`` is not YAML; a file that is absent is no concern here."""
+    import yaml
+
+    try:
+        yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return
+    except yaml.MarkedYAMLError as error:
+        place = error.problem_mark or error.context_mark
+        where = f"line {place.line + 1}, column {place.column + 1}" if place else "somewhere"
+        raise GanError(f"{path}: {where}: {error.problem or error.context}; correct it there or just above") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise GanError(f"{path}: not YAML in UTF-8 ({str(error).splitlines()[0]}); correct it") from error
+
+
 def canonical(value: Any) -> str:
     """JSON with sorted keys and no spaces: equal values give equal text."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"))
@@ -182,6 +207,10 @@ def _validate(config: dict[str, Any], schema: dict[str, Any], below: str = "") -
     if error.validator == "enum":
         allowed = ", ".join(map(str, error.validator_value))
         raise GanError(f"config: {where} is {error.instance!r}; allowed: {allowed}")
+    if error.validator == "type":
+        kinds = error.validator_value if isinstance(error.validator_value, list) else [error.validator_value]
+        value = "empty" if error.instance is None else canonical(error.instance)
+        raise GanError(f"config: {where} is {value}; it must be {' or '.join(KINDS[kind] for kind in kinds)}")
     raise GanError(f"config: {where}: {error.message}")
 
 

@@ -1,14 +1,15 @@
 # The study, its folders, and what jobs ask of the machine. Rules take narrow params, so that an edit re-runs only what it touches.
 import sys
+import time
 from pathlib import Path
 
-from gan.errors import GanError
+from gan.errors import GanError, failures
 from gan.study import Cell, canonical, load
 
 try:
     STUDY = load(config, workflow.source_path("../schemas/config.schema.yaml"))
 except GanError as error:
-    raise WorkflowError(str(error)) from None
+    sys.exit(f"error: {error}")
 
 RESULTS = "results"
 ROOT = f"{RESULTS}/{STUDY.name}"
@@ -17,6 +18,7 @@ FEATURES = f"{ROOT}/features/{{dataset}}/{{extractor}}"
 CELL = f"{ROOT}/{{dataset}}/{{variant}}/seed{{seed}}"
 JUDGE = f"{ROOT}/features/{{dataset}}/judge.json"
 LOGS = f"{ROOT}/logs"
+STARTED = time.time()
 METRICS = STUDY.metrics
 WEIGHTS = f"{RESULTS}/inception/{(METRICS['inception']['sha256'] or 'weights')[:12]}.pt"
 
