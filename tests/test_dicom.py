@@ -74,6 +74,14 @@ def test_rescale_is_applied_slice_by_slice(tmp_path):
     np.testing.assert_allclose(array[..., 1:], pixels[1:].T - 100)
 
 
+def test_whole_numbers_below_the_range_of_the_first_slice_are_kept(tmp_path):
+    """The first slice alone would ask for unsigned integers, and the others' negative values would wrap around."""
+    pixels = write_stack(tmp_path / "s")
+    write_slice(tmp_path / "s/a02.dcm", pixels[2], 4.0, RescaleSlope="1", RescaleIntercept="-1000")
+    array, _ = read_series(tmp_path / "s")
+    np.testing.assert_array_equal(array[..., 2], pixels[2].T - 1000.0)
+
+
 def test_localisers_copies_and_other_files_are_left_out(tmp_path):
     pixels = write_stack(tmp_path / "s")
     write_slice(tmp_path / "s/localiser.dcm", pixels[0], 0.0, orientation=SAGITTAL, series="1.2.4")
@@ -125,6 +133,13 @@ def without_position(folder: Path) -> None:
     file.save_as(folder / "a02.dcm")
 
 
+def one_number_for_two(folder: Path) -> None:
+    write_stack(folder)
+    file = pydicom.dcmread(folder / "a02.dcm")
+    file.PixelSpacing = 0.8
+    file.save_as(folder / "a02.dcm")
+
+
 REFUSED = {
     "two series": (two_series, r"series 3: 4 slices of 5 x 6, series 4: 3 slices of 5 x 6"),
     "two orientations": (two_orientations, "2 stacks of slices"),
@@ -135,6 +150,7 @@ REFUSED = {
     "truncated": (truncated, "a02.dcm: damaged DICOM"),
     "cut image": (cut_image, "damaged"),
     "no position": (without_position, "a02.dcm: no DICOM tag .0020,0032."),
+    "half a spacing": (one_number_for_two, "a02.dcm: a number in its DICOM header is damaged"),
     "one slice": (lambda folder: write_stack(folder, count=1), "single slices only"),
     "no DICOM": (lambda folder: folder.mkdir(), "no DICOM images"),
 }

@@ -5,7 +5,7 @@ File names and instance numbers say nothing reliable about order, so position an
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,7 +22,8 @@ _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 class Slice(NamedTuple):
-    """The header of one file. position in mm, LPS; spacing: (row, column) in mm; size: (columns, rows)."""
+    """The header of one file. position in mm, LPS; spacing: (row, column) in mm; size: (columns, rows);
+    rescale: slope and intercept."""
 
     path: Path
     series: str
@@ -31,7 +32,7 @@ class Slice(NamedTuple):
     orientation: np.ndarray
     spacing: tuple[float, float]
     size: tuple[int, int]
-    scaled: bool
+    rescale: tuple[float, float]
 
     @property
     def normal(self) -> np.ndarray:
@@ -80,6 +81,14 @@ def _header(path: Path) -> Slice | None:
             raise GanError(f"{path}: no DICOM tag ({key.replace('|', ',')}); convert it to NIfTI, e.g. with dcm2niix")
         return default
 
+    try:
+        return _slice(path, reader, tag)
+    except ValueError as error:
+        raise GanError(f"{path}: a number in its DICOM header is damaged; restore it from its source") from error
+
+
+def _slice(path: Path, reader: sitk.ImageFileReader, tag: Callable[..., str]) -> Slice:
+    """The header from its tags; `ValueError` when one is not the numbers that it should be."""
     if int(tag(FRAMES, "1") or 1) > 1:
         raise GanError(f"{path}: multi-frame DICOM is not read; convert it to NIfTI, e.g. with dcm2niix")
     if reader.GetNumberOfComponents() > 1:
@@ -89,11 +98,11 @@ def _header(path: Path) -> Slice | None:
         path=path,
         series=tag(SERIES_UID),
         number=tag(SERIES_NUMBER, "?"),
-        position=_numbers(tag(POSITION)),
-        orientation=_numbers(tag(ORIENTATION)),
+        position=_numbers(tag(POSITION)).reshape(3),
+        orientation=_numbers(tag(ORIENTATION)).reshape(6),
         spacing=(row, column),
         size=reader.GetSize()[:2],
-        scaled=any(float(tag(key, d) or d) % 1 for key, d in ((SLOPE, "1"), (INTERCEPT, "0"))),
+        rescale=(float(tag(SLOPE, "1") or 1), float(tag(INTERCEPT, "0") or 0)),
     )
 
 
@@ -172,7 +181,8 @@ def _read(slices: Sequence[Slice]) -> np.ndarray:
     reader = sitk.ImageSeriesReader()
     reader.SetImageIO("GDCMImageIO")
     reader.SetFileNames([str(item.path) for item in slices])
-    if any(item.scaled for item in slices):  # else the first slice alone would decide the type
+    scales = {item.rescale for item in slices}
+    if len(scales) > 1 or any(part % 1 for scale in scales for part in scale):  # the first slice would decide the type
         reader.SetOutputPixelType(sitk.sitkFloat32)
     try:
         return sitk.GetArrayFromImage(reader.Execute())
