@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gan.ops import winograd
 from gan.ops.precision import own_dtype
 from gan.ops.resample import upfirdn
 
@@ -37,6 +38,8 @@ def conv(x: Tensor, weight: Tensor, *, up: int = 1, down: int = 1, taps: Tensor 
     if up > 1 and down > 1:
         raise ValueError("conv: either up or down, not both")
     if up == down == 1:
+        if winograd.suits(x, weight):
+            return winograd.conv3x3(x, weight)
         return _CONV[x.ndim](x, weight, padding=weight.shape[-1] // 2)
     if taps is None:
         raise ValueError("conv: a change of rate needs taps")
