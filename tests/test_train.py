@@ -25,6 +25,7 @@ from gan.errors import GanError
 from gan.run import StoreDataset, main, read_recipe
 from gan.study import TRAIN_REVISION, run_key
 from gan.train.cost import CostMeter
+from gan.train.lock import locked
 from gan.train.loop import train
 from gan.train.progress import Progress
 from gan.train.sampler import Sampler
@@ -458,6 +459,15 @@ def test_bad_recipes(tmp_path, capfd, given, message):
     assert cli(tmp_path, given) == 1
     error = capfd.readouterr().err
     assert message in error and error.count("\n") == 1
+
+
+def test_a_second_writer_of_a_cell_is_turned_away(tmp_path, capfd):
+    make_store(tmp_path / "store")
+    with locked(tmp_path / "states" / run_key(dcgan())):
+        assert cli(tmp_path, dcgan()) == 1
+    error = capfd.readouterr().err
+    assert "lock: process " in error and "is training this run already; wait for it" in error and error.count("\n") == 1
+    assert not (tmp_path / "cell/generator.pt").exists()
 
 
 def test_store_without_training_images(tmp_path, capfd):

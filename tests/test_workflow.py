@@ -167,6 +167,7 @@ def test_dead_tracking_server_is_told_and_fails_nothing(study):
     page = (study / "results/tiny/comparison.html").read_bytes()
     output = snakemake(study, "all")
     assert f"{uri} does not answer" in output and "Traceback" not in output
+    assert "afterwards: snakemake all --forcerun publish" in output
     assert not json.loads((study / "results/tiny/tracking.json").read_text())["ok"]
     assert (study / "results/tiny/comparison.html").read_bytes() == page
 

@@ -14,4 +14,6 @@ cells = [CellFiles(cell.dataset, cell.variant, cell.seed, root / cell.folder) fo
 with logged(snakemake.log[0]):
     result = publish(cells, uri=snakemake.params.uri, folder=root, study=snakemake.params.study)
     print(result.message, *result.links, sep="\n")
+    if not result.ok:
+        print("The study is complete without it; afterwards: snakemake all --forcerun publish")
     write_json(snakemake.output.tracking, asdict(result))
