@@ -13,6 +13,8 @@ from typing import Any
 from gan.errors import GanError
 from gan.files import read_json
 
+WHOLE = "all"  # the contrast of a score that is the mean over all contrasts
+
 
 @dataclass(frozen=True)
 class CellFiles:

@@ -79,13 +79,14 @@ def _nothing(row: Row, root: Path) -> str:
     return f"{root}: nothing matches layout {row['layout']} ({wanted}); a file found there: {files[len(files) // 2]}"
 
 
-def _wanted(row: Row) -> list[str]:
+def channels(row: Row) -> list[str]:
+    """The contrasts of ``row``, and last its mask, if any."""
     return [*row["contrasts"], *([row["mask"]] if row["mask"] else [])]
 
 
 def _complete(everything: list[Found], row: Row) -> list[Found]:
     """The wanted volumes in order, after checking that each subject has each of them once."""
-    wanted = _wanted(row)
+    wanted = channels(row)
     subjects: dict[str, dict[str, Found]] = defaultdict(dict)
     for item in everything:
         other = subjects[item.subject].setdefault(item.contrast, item)
@@ -156,7 +157,7 @@ def _chaos(row: Row, root: Path) -> list[Found]:
 
 def _ixi(row: Row, root: Path) -> list[Found]:
     """``IXI012-HH-1211-T1.nii.gz`` at any depth: subject IXI012, contrast t1 (t2, pd, mra) in the row's spelling."""
-    spelling = {contrast.lower(): contrast for contrast in _wanted(row)}
+    spelling = {contrast.lower(): contrast for contrast in channels(row)}
     found = []
     for path in files_below(root):
         if match := re.fullmatch(r"(?:.*/)?(IXI\d+)-[^/]*[-_]([^/_-]+)\.nii(\.gz)?", path):
@@ -167,7 +168,7 @@ def _ixi(row: Row, root: Path) -> list[Found]:
 
 def _by_pattern(row: Row, root: Path, paths: Iterable[str]) -> list[Found]:
     """Paths that match the row's pattern, or the pattern of each contrast."""
-    pattern, wanted = row["pattern"], _wanted(row)
+    pattern, wanted = row["pattern"], channels(row)
     if not pattern:
         raise GanError(f"layout {row['layout']}: it needs a pattern, such as '{{subject}}_{{contrast}}.nii.gz'")
     if isinstance(pattern, dict):
@@ -202,9 +203,9 @@ def _dicom(row: Row, root: Path) -> list[Found]:
     """Folders with files whose path below the root matches the pattern; without one, the root itself is a subject."""
     if row["pattern"]:
         return _by_pattern(row, root, folders_with_files(root))
-    if len(_wanted(row)) != 1:
+    if len(channels(row)) != 1:
         raise GanError("layout dicom: several contrasts need a pattern, for example '{subject}/{contrast}'")
-    return [Found(root.resolve().name, _wanted(row)[0], root)] if "." in folders_with_files(root) else []
+    return [Found(root.resolve().name, channels(row)[0], root)] if "." in folders_with_files(root) else []
 
 
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")

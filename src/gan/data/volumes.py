@@ -14,7 +14,7 @@ from gan.data import layouts
 from gan.data.align import resample, same_grid
 from gan.data.dicom import read_series
 from gan.data.folders import atomic_folder
-from gan.data.layouts import Found
+from gan.data.layouts import Found, channels
 from gan.data.nifti import Volume, canonical, check_image, check_mask, read_nifti, write_nifti
 from gan.data.pictures import read_picture
 from gan.data.pool import ordered
@@ -50,11 +50,6 @@ def convert(row: dict[str, Any], raw: Path, folder: Path, *, workers: int = 1) -
             rows = ordered(work, _subjects(row, found), workers=workers, label="convert")
             records = [record for of_subject in rows for record in of_subject]
         pd.DataFrame(records, columns=COLUMNS).to_csv(part / TABLE, index=False)
-
-
-def channels(row: dict[str, Any]) -> list[str]:
-    """The contrasts of ``row``, and last its mask, if any."""
-    return [*row["contrasts"], *([row["mask"]] if row["mask"] else [])]
 
 
 def _subjects(row: dict[str, Any], found: Sequence[Found]) -> list[Subject]:

@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from gan.cells import WHOLE
 from gan.errors import GanError
 from gan.metrics.distances import frechet_distances, kernel_distances
 from gan.metrics.intervals import centred_interval, image_weights, subject_weights
 from gan.metrics.neighbours import Balls, memorised, nearest
 
-WHOLE = "all"  # the contrast of a row that is the mean over all contrasts
 PRECISION_K, DENSITY_K = 3, 5  # as published by Kynkäänniemi et al. 2019 and Naeem et al. 2020
 MEMORISED = 0.05  # of held-out images count as being as near to the training set as a copy
 

@@ -25,7 +25,7 @@ from typing import Any
 import pandas as pd
 from scipy.stats import t as student_t
 
-from gan.cells import CellFiles
+from gan.cells import WHOLE, CellFiles
 from gan.files import atomic_path
 
 MEASURE = ["metric", "extractor", "split", "n_real", "n_fake"]
@@ -53,7 +53,6 @@ COMPARISON_COLUMNS = [
 LOWER_IS_BETTER = ("fid", "kid", "fd_", "kd_", "wasserstein", "spectrum")
 HIGHER_IS_BETTER = ("precision", "recall", "density", "coverage", "dice", "auc")
 HEADLINES = ("kid", "fid", "kd_", "fd_")
-WHOLE = "all"
 
 
 def direction(metric: str) -> int:

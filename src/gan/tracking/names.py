@@ -7,7 +7,8 @@ extractor, so that unlike scores never share a chart or a column.
 import re
 from typing import Any
 
-WHOLE = "all"
+from gan.cells import WHOLE
+
 PROGRESS = ("loss", "logits", "ada", "grad", "speed", "memory")
 
 
