@@ -19,6 +19,19 @@ def config() -> dict:
     return yaml.safe_load((REPOSITORY / "config.yaml").read_text())
 
 
+@pytest.fixture(autouse=True, scope="module")
+def tiny_family(request):
+    """Makes the family of tests/tiny.py known in the test files that train it, and in no other."""
+    if "TinyData" not in vars(request.module):
+        yield
+        return
+    from tiny import FAMILIES, TinyOptions
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(FAMILIES, "tiny", TinyOptions)
+        yield
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real scans that GAN_REAL_DATA names."""

@@ -147,9 +147,6 @@ def recipe(**changes: Any) -> dict[str, Any]:
     }
 
 
-FAMILIES["tiny"] = TinyOptions
-
-
 def outcome(folder: Path) -> dict[str, Any]:
     """All of a run that must not depend on interruptions: bytes of the generators and grids, rows of the statistics."""
     names = sorted(path for path in folder.rglob("*.p[tn]*"))
@@ -162,6 +159,7 @@ def outcome(folder: Path) -> dict[str, Any]:
 
 def main() -> None:
     """``python -m tiny FOLDER CHECKPOINTS [SIGNAL STEP]``: train, and send oneself the signal at the row of STEP."""
+    FAMILIES["tiny"] = TinyOptions
     folder, checkpoints, *signal = sys.argv[1:]
 
     def emit(row: dict[str, Any]) -> None:

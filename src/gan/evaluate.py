@@ -41,9 +41,12 @@ def prepare_extractor(
     opened = _open(store)
 
     def training_images() -> NDArray[np.uint8]:
-        places = [place for _, place in channels_to_score(opened.meta)]
-        images = np.asarray(opened.images[opened.rows("train")])[:, places]
-        return features.stored_to_uint8(images.reshape(-1, *images.shape[2:]))
+        rows, places = opened.rows("train"), [place for _, place in channels_to_score(opened.meta)]
+        images = np.empty((len(rows), len(places), *opened.images.shape[2:]), np.uint8)
+        for start in range(0, len(rows), ROWS):
+            block = slice(start, start + ROWS)
+            images[block] = features.stored_to_uint8(opened.images[rows[block]][:, places])
+        return images.reshape(-1, *images.shape[2:])
 
     features.save(out, kind, features.make(kind, spec, training_images, pick_device(device)))
 

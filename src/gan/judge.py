@@ -20,7 +20,7 @@ from gan.files import read_json, write_json
 from gan.metrics import features
 from gan.metrics.real import RealFeatures
 from gan.metrics.scores import CURVE, Sets, metric_name, score_curve
-from gan.study import canonical
+from gan.study import METRICS_REVISION, canonical
 from gan.train.device import pick_device
 from gan.train.snapshot import Snapshot, load_generator
 
@@ -134,7 +134,7 @@ class Judge:
         seed, number = protocol.seed + 1, self.number(protocol.n_fake_curve)
         generator = load_generator(path, self.device)
         asked = {"extractors": [extract.id for extract, _ in self.panel], "number": number, "seed": seed}
-        asked |= {"truncation": protocol.truncation, "run_key": generator.run_key}
+        asked |= {"truncation": protocol.truncation, "run_key": generator.run_key, "revision": METRICS_REVISION}
         said = path.with_suffix(".json")
         if said.exists() and canonical((known := read_json(said))["asked"]) == canonical(asked):
             return known["rows"]

@@ -116,7 +116,7 @@ def live_scores(path: Path, device: str) -> OnSnapshot:
         try:
             with torch.random.fork_rng():
                 rows = judge.curve(snapshot, protocol)
-        except GanError as error:
+        except (GanError, RuntimeError, OSError) as error:  # memory and disks too: the training matters more
             tqdm.write(f"no score at {kimg:g} kimg: {error}", file=sys.stderr)
             return
         first = next(row for row in rows if (row["metric"], row["contrast"]) == (judge.headline, WHOLE))

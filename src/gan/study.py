@@ -21,6 +21,7 @@ from gan.variants.options import FAMILIES, defaults, unfit
 
 DATA_REVISION = 1  # raise when the store made from the same volumes changes
 TRAIN_REVISION = 1  # raise when the loop gives other results for the same variant
+METRICS_REVISION = 1  # raise when the same images get other features or scores
 KINDS = {  # the types of JSON in words
     "object": "a block of keys and values",
     "array": "a list",

@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 from gan.errors import GanError, failures
-from gan.study import Cell, canonical, load
+from gan.study import METRICS_REVISION, Cell, canonical, load
 
 try:
     STUDY = load(config, workflow.source_path("../schemas/config.schema.yaml"))

@@ -38,6 +38,7 @@ rule extractor:
         device=ask("evaluate", "device"),
     params:
         spec=extractor_spec,
+        revision=METRICS_REVISION,
     script:
         "../scripts/extractor.py"
 
@@ -56,6 +57,8 @@ rule real_features:
         runtime=ask("evaluate", "runtime"),
         gpu=ask("evaluate", "gpu"),
         device=ask("evaluate", "device"),
+    params:
+        revision=METRICS_REVISION,
     script:
         "../scripts/real_features.py"
 
@@ -88,6 +91,8 @@ rule curve:
         runtime=ask("evaluate", "runtime"),
         gpu=ask("evaluate", "gpu"),
         device=ask("evaluate", "device"),
+    params:
+        revision=METRICS_REVISION,
     script:
         "../scripts/curve.py"
 
@@ -112,5 +117,6 @@ rule score:
         device=ask("evaluate", "device"),
     params:
         protocol=protocol("n_fake", "bootstrap", "choose", "truncation", "seed"),
+        revision=METRICS_REVISION,
     script:
         "../scripts/score.py"

@@ -25,8 +25,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from gan.errors import GanError
+from gan.study import METRICS_REVISION
 
-REVISION = 1  # raise when the same slices and seed give another encoder
 PAIRS = 64  # slices of a training step
 BATCH = 64  # fixed: the size of a batch changes the last bits of a feature
 
@@ -106,7 +106,14 @@ def train_encoder(
         schedule.step()
     _standardise(encoder, images, device)
     weights = {name: value.detach().cpu() for name, value in encoder.state_dict().items()}
-    return {"size": list(size), "dim": dim, "weights": weights, "seed": seed, "steps": steps, "revision": REVISION}
+    return {
+        "size": list(size),
+        "dim": dim,
+        "weights": weights,
+        "seed": seed,
+        "steps": steps,
+        "revision": METRICS_REVISION,
+    }
 
 
 def vicreg(x: Tensor, y: Tensor) -> Tensor:

@@ -151,10 +151,11 @@ def interval(group: pd.DataFrame) -> tuple[float, float]:
 def best(rows: pd.DataFrame) -> int | None:
     """Index label of the row that is better than every other of one measurement, or None.
 
-    Better is claimed only when its interval lies clear of all others, and only between two rows or more.
+    Better is claimed only when its interval lies clear of all others, only between two rows or more, and only of
+    variants that were trained with two seeds or more: an interval over patients does not hold the chance of training.
     """
     sign = direction(str(rows.metric.iloc[0])) if len(rows) else 0
-    if sign == 0 or len(rows) < 2 or rows[["low", "high"]].isna().any().any():
+    if sign == 0 or len(rows) < 2 or rows[["low", "high"]].isna().any().any() or (rows.seeds < 2).any():
         return None
     leader = rows.value.idxmax() if sign > 0 else rows.value.idxmin()
     others = rows.drop(index=leader)

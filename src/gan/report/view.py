@@ -140,8 +140,8 @@ def verdict(table: pd.DataFrame, dataset: str, lead: str) -> list[str]:
         )
     if (rows.seeds == 1).any():
         sentences.append(
-            "At least one variant has a single seed: its interval covers the patients, not the chance of training. "
-            "Three seeds or more are needed for a claim."
+            "A variant with a single seed has an interval that covers the patients, not the chance of training. "
+            "Three seeds or more make a claim worth reading."
         )
     unfinished = table[(table.dataset == dataset) & (table.status != "finished")]
     if len(unfinished):
@@ -165,11 +165,17 @@ def _answer(rows: pd.DataFrame, lead: str) -> str:
     overlap = rest[rest.low <= first.high] if sign < 0 else rest[rest.high >= first.low]
     apart = rest.drop(index=overlap.index)
     span = f"{number(first.value)}, 95 % interval {number(first.low)} to {number(first.high)}"
+    single = (rows.seeds < 2).any()
+    if single and overlap.empty:
+        return (
+            f"Of these runs, {first.variant}'s has the {extreme} {name} ({span}). No claim about variants can be made: "
+            f"not all of them were trained with two seeds or more."
+        )
     if overlap.empty:
         return f"{first.variant} has the {extreme} {name} ({span}); the intervals of all others lie clear of it."
     alike = _list([first.variant, *overlap.variant])
     text = f"No evidence of a difference between {alike}: their {name} intervals overlap."
-    if len(apart):
+    if len(apart) and not single:
         text += f" {_list(list(apart.variant))} {_are(len(apart))} worse than {first.variant}."
     return f"{text} {first.variant} has the {extreme} mean ({span})."
 
