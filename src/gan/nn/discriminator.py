@@ -1,4 +1,4 @@
-"""The residual discriminator of StyleGAN2 (Karras et al. 2020b)."""
+"""The residual discriminator of StyleGAN2 (Karras et al. 2020a)."""
 
 import itertools
 import math

@@ -13,7 +13,7 @@ from torch.nn import functional
 from gan.errors import GanError
 from gan.ops import bias_act, binomial_taps, conv, downsample
 
-CLAMP = 256.0  # on activations in reduced precision (Karras et al. 2020a)
+CLAMP = 256.0  # on activations in reduced precision (Karras et al. 2020b)
 
 
 class Linear(nn.Module):

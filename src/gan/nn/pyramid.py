@@ -32,5 +32,5 @@ class Pyramid:
         return tuple(side * 2**level for side in self.grid)
 
     def width(self, level: int, base: int, most: int) -> int:
-        """Feature maps at ``level``: min(most, base / r), r = 4 * 2^level (Karras et al. 2018, 2020b)."""
+        """Feature maps at ``level``: min(most, base / r), r = 4 * 2^level (Karras et al. 2018, 2020a)."""
         return max(1, min(most, base // (4 * 2**level)))

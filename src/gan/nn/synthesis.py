@@ -60,7 +60,7 @@ class Synthesis(nn.Module):
     """ws [N, layers, w_dim] -> images [N, channels, *size].
 
     A learned constant on the grid, then two styled convolutions a resolution, the first doubling the size; each
-    resolution adds its image to the upsampled sum of the ones before (skip generator, Karras et al. 2020b). ``layers``
+    resolution adds its image to the upsampled sum of the ones before (skip generator, Karras et al. 2020a). ``layers``
     is the number of w that an image takes: the image layer of a resolution shares its w with the next convolution.
     """
 

@@ -50,8 +50,8 @@ COMPARISON_COLUMNS = [
     *["dataset", "variant", "contrast", *MEASURE, "status", "seeds", "value", "low", "high", "spread", "floor"],
     *["relative", "kimg", "device", "cost_hours"],
 ]
-LOWER_IS_BETTER = ("fid", "kid", "fd_", "kd_", "wasserstein", "spectrum")
-HIGHER_IS_BETTER = ("precision", "recall", "density", "coverage", "dice", "auc")
+LOWER_IS_BETTER = ("fid", "kid", "fd_", "kd_")
+HIGHER_IS_BETTER = ("precision", "recall", "density", "coverage")
 HEADLINES = ("kid", "fid", "kd_", "fd_")
 
 

@@ -52,7 +52,7 @@ class StyleGAN2Options(Options):
 
     z_dim: int = option(512, "dimensions of the latent z", low=1)
     w_dim: int = option(512, "dimensions of the intermediate latent w", low=1)
-    mapping_layers: int = option(2, "depth of the mapping network", low=1)
+    mapping_layers: int = option(2, "depth of the generator's mapping network", low=1)
     channel_base: int = option(16384, "feature maps at resolution r: min(channel_max, channel_base / r)", low=16)
     channel_max: int = option(512, "most feature maps of a layer", low=1)
     mbstd_group: int = option(4, "images per group of the minibatch standard deviation; divides the batch", low=1)

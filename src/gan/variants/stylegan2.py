@@ -1,4 +1,4 @@
-"""StyleGAN2 (Karras et al. 2020b), with adaptive discriminator augmentation if asked for (ADA, Karras et al. 2020a).
+"""StyleGAN2 (Karras et al. 2020a), with adaptive discriminator augmentation if asked for (ADA, Karras et al. 2020b).
 
 Fake images are conditioned on the labels of the batch of real ones, so both have the same distribution of labels.
 Nothing here reads a value back from the device: a step is the same sequence of operations whatever the numbers are.
@@ -22,7 +22,7 @@ class StyleGAN2(Variant):
 
     Lazy regularisation: a penalty that runs every k steps is multiplied by k, and its network's learning rate and betas
     become lr k / (k + 1) and beta^(k / (k + 1)), so that the sum over steps is that of a penalty that always runs
-    (Karras et al. 2020b, section 3.1).
+    (Karras et al. 2020a, section 3.1).
     """
 
     OPTIONS = StyleGAN2Options
@@ -35,18 +35,17 @@ class StyleGAN2(Variant):
         if batch % options.mbstd_group:
             raise GanError(f"option mbstd_group is {options.mbstd_group}, which does not divide the batch of {batch}")
         width = {"channel_base": options.channel_base, "channel_max": options.channel_max}
-        depth = options.mapping_layers
         self.generator = Generator(
             shape.size,
             shape.channels,
             self.labels,
             z_dim=options.z_dim,
             w_dim=options.w_dim,
-            mapping_layers=depth,
+            mapping_layers=options.mapping_layers,
             **width,
         )
         self.discriminator = Discriminator(
-            shape.size, shape.channels, self.labels, mbstd_group=options.mbstd_group, mapping_layers=depth, **width
+            shape.size, shape.channels, self.labels, mbstd_group=options.mbstd_group, **width
         )
         self.register_buffer("path_length_mean", torch.zeros([]))
         self.augment = AugmentPipe(PRESETS[options.augment]) if options.augment != "none" else None
@@ -91,7 +90,7 @@ class StyleGAN2(Variant):
 
     @property
     def r1_gamma(self) -> float:
-        """Weight of R1: the option, or the published heuristic 0.0002 * pixels / batch (Karras et al. 2020a)."""
+        """Weight of R1: the option, or the published heuristic 0.0002 * pixels / batch (Karras et al. 2020b)."""
         if self.options.r1_gamma is not None:
             return self.options.r1_gamma
         return 0.0002 * math.prod(self.shape.size) / self.batch
@@ -103,7 +102,7 @@ class StyleGAN2(Variant):
         return loss, {"loss/G": loss.detach(), "logits/fake": fake.detach().mean()}
 
     def _loss_path_length(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """On half of the batch, which is enough and half the cost (Karras et al. 2020b, appendix B)."""
+        """On half of the batch, which is enough and half the cost (Karras et al. 2020a, appendix B)."""
         ws = self._styles(batch.labels[: max(1, len(batch.labels) // 2)])
         lengths = objectives.path_lengths(self.generator.synthesis(ws), ws)
         penalty, mean = objectives.path_length_penalty(lengths, self.path_length_mean)
