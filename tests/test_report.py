@@ -380,3 +380,16 @@ def test_a_line_that_is_still_written_waits(tmp_path):
     ends = [end for _, end in stats_lines(path)]
     assert list(stats_lines(path, ends[0])) == [({"kimg": 3}, ends[1])]
     assert stats(tmp_path / "missing.jsonl") == []
+
+
+def test_a_running_study_is_compared_by_a_command(tmp_path, capsys):
+    from gan.report.__main__ import main
+
+    for cell in cells_with(tmp_path, a=[[kid(0.1)], [kid(0.3)]], b=[[]]):
+        write(cell, "recipe.json", {})
+    assert main(["--study", str(tmp_path)]) == 0
+    text = (tmp_path / "so_far/comparison.md").read_text()
+    assert "0.200" in text and "not finished" in text
+    assert not (tmp_path / "comparison.html").exists()
+    assert main(["--study", str(tmp_path / "nowhere")]) == 1
+    assert "no cell has begun" in capsys.readouterr().err

@@ -1,0 +1,31 @@
+"""``python -m gan.report --study results/<study>``: compare what is there, while a study runs or after a failure."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from gan.cells import CellFiles
+from gan.errors import GanError, command
+from gan.report import write_report
+
+
+@command
+def main(argv: list[str] | None = None) -> int:
+    """Entry point."""
+    parser = argparse.ArgumentParser(prog="python -m gan.report", description="Compare the cells that have scores.")
+    parser.add_argument("--study", type=Path, required=True, help="folder of the study: results/<study>")
+    parser.add_argument("--out", type=Path, help="folder of the tables and the page; default: <study>/so_far")
+    given = parser.parse_args(argv)
+    cells = CellFiles.below(given.study)
+    if not cells:
+        raise GanError(f"{given.study}: no cell has begun there; name results/<study> of a study that runs or has run")
+    # not where the workflow writes its own: what it finds there it takes for finished
+    out = given.out or given.study / "so_far"
+    stores = {cell.dataset: given.study / "data" / cell.dataset / "store" for cell in cells}
+    write_report(given.study.resolve().name, cells, out, stores=stores)
+    print(out / "comparison.html")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
