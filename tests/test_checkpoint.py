@@ -125,6 +125,16 @@ def test_kill_9_then_resume(whole, tmp_path, step):
     assert outcome(tmp_path / "cell") == whole
 
 
+def test_a_snapshot_lost_from_the_state_is_named(tmp_path):
+    with pytest.raises(Stopped):
+        run(tmp_path, emit=stop_at(24))
+    lost = sorted((tmp_path / "state/snapshots").glob("*.pt"))[0]
+    lost.unlink()
+    with pytest.raises(GanError, match="to train from the start") as error:
+        run(tmp_path)
+    assert str(lost) in str(error.value)
+
+
 def test_kill_9_while_a_checkpoint_is_written(whole, tmp_path):
     code = """
 import os, tiny, torch

@@ -123,6 +123,11 @@ class _Run:
             if step <= self.trainer.step:
                 for suffix in (".pt", ".png"):
                     name = f"snapshots/{stem(kimg)}{suffix}"
+                    if not (self.checkpoints / name).exists():
+                        raise GanError(
+                            f"{self.checkpoints / name}: gone, though the checkpoint there is later; put it back, or "
+                            f"delete {self.checkpoints} to train from the start"
+                        )
                     publish(self.checkpoints / name, self.folder / name)
 
     def advance(self) -> None:

@@ -5,6 +5,7 @@ step. Everything that decides the next step (networks, running statistics, augme
 buffer of the variant, so ``state_dict()`` is the whole of it.
 """
 
+import abc
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -53,7 +54,7 @@ def mirrored(images: Tensor) -> Tensor:
     return torch.where(chosen, images.flip(-1), images)
 
 
-class Variant(nn.Module):
+class Variant(nn.Module, abc.ABC):
     """A generative model and its training, free of input and output.
 
     Subclasses set ``options`` and ``shape``, build their networks as submodules (the generator as ``self.generator``)
@@ -79,35 +80,35 @@ class Variant(nn.Module):
         """Classes that the networks are conditioned on: those of the data if option ``conditional`` is set, else 0."""
         return self.shape.labels if self.options.conditional else 0
 
+    @abc.abstractmethod
     def phases(self) -> tuple[Phase, ...]:
         """The phases of a step, in their order."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def networks(self) -> dict[str, nn.Module]:
         """The trained networks by the names that `Phase.trains` uses."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """A new optimizer for each entry of `networks`."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def loss(self, phase: str, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The scalar to descend in ``phase`` and detached scalars to log (``loss/G``, ``logits/real``, ...)."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def ema_beta(self, seen: int) -> float:
         """Decay of the generator's moving average for this step, after ``seen`` real images; 0 copies the weights."""
-        raise NotImplementedError
 
     def end_step(self, step: int) -> dict[str, Tensor]:
         """Called once after all phases of a step: controllers adapt here. Returns scalars to log."""
         return {}
 
     @staticmethod
+    @abc.abstractmethod
     def sample(generator: nn.Module, z: Tensor, labels: Tensor, truncation: float = 1.0) -> Tensor:
         """Images [N, C, *size] in about [-1, 1] from latents [N, z_dim] and labels [N, labels] (width 0 without).
 
         ``generator`` is in eval mode; ``options.z_dim`` says how wide the latents are. Noise comes from torch's default
         generator: equal seeds give equal images. truncation: 1 for the whole distribution, less for typical images.
         """
-        raise NotImplementedError
