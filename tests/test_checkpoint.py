@@ -1,12 +1,14 @@
 """Interrupted, killed, full disk, damaged: a run goes on where it was, and ends as if nothing had happened."""
 
 import fcntl
-import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ from gan.errors import GanError
 from gan.study import run_key
 from gan.train.checkpoint import load_checkpoint, publish, save_checkpoint
 from gan.train.loop import train
+from gan.train.outputs import release
 from gan.train.signals import Stopped
 from gan.variants.options import defaults
 
@@ -177,16 +180,73 @@ def test_checkpoint_of_another_recipe(tmp_path):
     assert load_checkpoint(tmp_path / "state", run_key(recipe())) is not None, "the refused run damaged the checkpoint"
 
 
-def test_second_writer(tmp_path):
-    state = tmp_path / "state"
-    state.mkdir()
-    with open(state / "lock", "w") as holder:
-        fcntl.flock(holder, fcntl.LOCK_EX)
-        json.dump({"pid": 4242, "host": "node7", "since": "2026-01-01 00:00:00"}, holder)
-        holder.flush()
-        with pytest.raises(GanError, match=r"state/lock: process 4242 on node7 \(since 2026.*\) is training this run"):
+def hold(state: Path) -> subprocess.Popen:
+    """Another process that holds the lock of ``state`` until it is killed."""
+    code = "import pathlib, sys, time; from gan.train.lock import locked; from gan.train.signals import StopSignals\n"
+    code += "with locked(pathlib.Path(sys.argv[1]), StopSignals()): print('held', flush=True); time.sleep(600)"
+    environment = os.environ | {"SLURM_JOB_ID": "4242"}
+    holder = subprocess.Popen([sys.executable, "-c", code, state], stdout=subprocess.PIPE, text=True, env=environment)
+    assert holder.stdout and holder.stdout.readline() == "held\n"
+    return holder
+
+
+def test_second_writer_waits_and_goes_on_where_the_first_was_killed(whole, tmp_path, capfd):
+    with pytest.raises(Stopped):
+        run(tmp_path, emit=stop_at(24))
+    holder = hold(tmp_path / "state")
+    threading.Timer(1.5, holder.kill).start()
+    began = time.monotonic()
+    assert run(tmp_path).resumed == 1
+    assert time.monotonic() - began > 1.0
+    assert re.search(rf"lock: process {holder.pid} on \S+ \(Slurm job 4242, since .*waiting", capfd.readouterr().err)
+    assert outcome(tmp_path / "cell") == whole
+
+
+def test_a_waiting_writer_can_be_stopped(tmp_path):
+    holder = hold(tmp_path / "state")
+    threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    try:
+        with pytest.raises(Stopped, match="while another process trains this run"):
             run(tmp_path)
-    run(tmp_path)
+    finally:
+        holder.kill()
+    assert not (tmp_path / "state/stats.jsonl").exists()
+
+
+def test_a_run_whose_end_nobody_saw_is_not_trained_again(whole, tmp_path, capfd):
+    cost = run(tmp_path)
+    shutil.rmtree(tmp_path / "cell")
+    began = time.time()
+
+    def never(row):
+        raise AssertionError("trained again")
+
+    assert run(tmp_path, emit=never) == cost
+    assert "was trained already, its outputs are in" in capfd.readouterr().err
+    assert outcome(tmp_path / "cell") == whole
+    assert all(path.stat().st_mtime >= began - 1 for path in (tmp_path / "cell").rglob("*") if path.is_file())
+    release(tmp_path / "state")
+    assert not (tmp_path / "state").exists()
+    release(tmp_path / "state")
+
+
+def test_a_folder_cleared_while_training_is_whole_in_the_end(whole, tmp_path):
+    def clear(row):
+        if row["step"] == 24:
+            shutil.rmtree(tmp_path / "cell")
+
+    run(tmp_path, emit=clear)
+    assert outcome(tmp_path / "cell") == whole
+
+
+def test_a_run_at_work_is_not_released(tmp_path):
+    holder = hold(tmp_path / "state")
+    release(tmp_path / "state")
+    assert (tmp_path / "state/lock").exists()
+    holder.kill()
+    holder.wait()
+    release(tmp_path / "state")
+    assert not (tmp_path / "state").exists()
 
 
 def damage_truncate(path: Path) -> None:

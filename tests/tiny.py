@@ -150,9 +150,10 @@ def recipe(**changes: Any) -> dict[str, Any]:
 def outcome(folder: Path) -> dict[str, Any]:
     """All of a run that must not depend on interruptions: bytes of the generators and grids, rows of the statistics."""
     names = sorted(path for path in folder.rglob("*.p[tn]*"))
-    machine = ("time", "saved_kimg", "speed/s_per_kimg", "memory/peak_gb")
+    machine = ("time", "saved_kimg", "resumed", "speed/", "memory/", "cost/")
     rows = [
-        {key: value for key, value in row.items() if key not in machine} for row in read_stats(folder / "stats.jsonl")
+        {key: value for key, value in row.items() if not key.startswith(machine)}
+        for row in read_stats(folder / "stats.jsonl")
     ]
     return {"stats": rows} | {str(path.relative_to(folder)): path.read_bytes() for path in names}
 

@@ -26,6 +26,7 @@ from gan.metrics import features
 from gan.metrics.real import SPLITS, RealFeatures
 from gan.metrics.scores import WHOLE, score
 from gan.train.device import DEVICES, pick_device
+from gan.train.outputs import release
 from gan.train.snapshot import Snapshot, load_generator
 
 ROWS = 256  # images of the store read at a time
@@ -84,10 +85,13 @@ def score_snapshots(cell: str | os.PathLike, judge: Judge, protocol: Protocol) -
     write_json(cell / "curve.json", {"run_key": load_generator(paths[0]).run_key, "rows": rows})
 
 
-def score_cell(cell: str | os.PathLike, judge: Judge, protocol: Protocol) -> None:
+def score_cell(
+    cell: str | os.PathLike, judge: Judge, protocol: Protocol, checkpoints: str | os.PathLike | None = None
+) -> None:
     """Write ``scores.json``, all metrics of the chosen snapshot on the test split, and its grid ``fake.png``.
 
-    Reads ``recipe.json`` and ``curve.json`` of the cell.
+    Reads ``recipe.json`` and ``curve.json`` of the cell, which is complete then: what its run has kept below
+    ``checkpoints`` goes (`gan.train.outputs.release`).
     """
     cell = Path(cell)
     path = _chosen(cell, judge.headline) if protocol.choose == "best" else cell / "generator.pt"
@@ -106,6 +110,8 @@ def score_cell(cell: str | os.PathLike, judge: Judge, protocol: Protocol) -> Non
             "scores": rows,
         },
     )
+    if checkpoints is not None:
+        release(Path(checkpoints) / generator.run_key)
 
 
 def _chosen(cell: Path, headline: str) -> Path:

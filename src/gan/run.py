@@ -1,16 +1,14 @@
 """Train one cell of a study: ``python -m gan.run --recipe R --store S --folder F --checkpoints C``.
 
 Exit codes: 0 trained; 1 an error that its line explains; 143 (SIGTERM) or 130 (SIGINT) stopped with the state saved,
-run the same command again to go on.
+run the same command again to go on. On Slurm, SIGTERM before the time limit also puts the job back into the queue.
 """
 
 import argparse
 import contextlib
 import json
-import shutil
+import signal
 import sys
-import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +17,14 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+from gan import slurm
 from gan.data.store import Store
 from gan.errors import GanError, command, logged
-from gan.files import read_json, write_json
+from gan.files import read_json
 from gan.judge import Judge
 from gan.metrics.scores import WHOLE
 from gan.study import run_key
-from gan.train.device import DEVICES, device_name, pick_device
+from gan.train.device import DEVICES, pick_device
 from gan.train.loop import OnSnapshot, train
 from gan.train.signals import Stopped
 from gan.variants.base import Batch, ImageShape
@@ -140,19 +139,15 @@ def run(
 ) -> None:
     """Train ``recipe`` and write the files of a cell into ``folder``; ``every``: kimg between two checkpoints."""
     dataset = StoreDataset(store, device, bool(recipe["variant"]["options"].get("conditional")))
-    state = checkpoints / run_key(recipe)
-    cost = train(
+    train(
         recipe,
         dataset,
         folder=folder,
-        checkpoints=state,
+        checkpoints=checkpoints / run_key(recipe),
         checkpoint_kimg=every,
         on_snapshot=on_snapshot,
         device=device,
     )
-    used = {"device": device_name(device), "threads": torch.get_num_threads(), "finished": time.time()}
-    write_json(folder / "cost.json", asdict(cost) | used)
-    shutil.rmtree(state, ignore_errors=True)
 
 
 def read_recipe(text: str) -> dict[str, Any]:
@@ -232,6 +227,8 @@ def main(argv: list[str] | None = None) -> int:
             run(recipe, store, given.folder, given.checkpoints, device, given.checkpoint_kimg, scores)
         except Stopped as stopped:
             print(stopped, file=sys.stderr)
+            if stopped.signum == signal.SIGTERM and (said := slurm.requeue()):
+                print(said, file=sys.stderr)
             return stopped.code
     return 0
 

@@ -9,12 +9,15 @@ from typing import Any
 
 import torch
 
+from gan.train.device import device_name
+
 
 @dataclass
 class Cost:
     """Seconds and MB so far. Work lost between the last checkpoint and a kill is not counted: it decides no result.
 
-    gpu_s: device seconds held, 0 on a CPU; resumed: how many times the run went on from a checkpoint.
+    gpu_s: device seconds held, 0 on a CPU; resumed: how many times the run went on from a checkpoint. started,
+    finished: seconds since the epoch; device, threads: of the last process.
     """
 
     wall_s: float = 0.0
@@ -24,6 +27,9 @@ class Cost:
     peak_gpu_mem_mb: float = 0.0
     resumed: int = 0
     started: float = 0.0
+    finished: float = 0.0
+    device: str = ""
+    threads: int = 0
 
 
 class CostMeter:
@@ -50,6 +56,9 @@ class CostMeter:
             else before.peak_gpu_mem_mb,
             resumed=before.resumed,
             started=before.started,
+            finished=time.time(),
+            device=device_name(self._device),
+            threads=torch.get_num_threads(),
         )
 
     @contextlib.contextmanager

@@ -5,39 +5,73 @@ import fcntl
 import json
 import os
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
+from gan import slurm
 from gan.errors import GanError
+from gan.train.signals import StopSignals
+
+POLL = 0.5  # s between two looks at a lock that another process holds
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold ``<folder>/lock``; if another process holds it, `GanError` says which process, where and since when."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "lock"
-    with open(path, "a+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            raise GanError(
-                f"{path}: {_holder(file.read())} is training this run already; wait for it, or end it and rerun"
-            ) from None
-        except OSError as error:
-            raise GanError(
-                f"{path}: no locks on this file system ({error}); put the checkpoints on another one"
-            ) from error
+def locked(folder: Path, stop: StopSignals) -> Iterator[None]:
+    """Hold ``<folder>/lock``; while another process holds it, say which one, where and since when, and wait.
+
+    Two writers come about when a workflow is killed and started again while its jobs go on, and by two studies that
+    share a cell. `Stopped` if a signal arrives while waiting; `GanError` on a file system without locks.
+    """
+    path, waiting = folder / "lock", False
+    while (file := _acquire(path)) is None:
+        if not waiting:
+            print(f"{path}: {_holder(path)} is training this run already; waiting for its end", file=sys.stderr)
+            waiting = True
+        stop.check("stopped while another process trains this run; nothing was done")
+        time.sleep(POLL)
+    with file:
+        owner = {"pid": os.getpid(), "host": socket.gethostname(), "job": slurm.job_id()}
         file.truncate(0)
-        file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%F %T")}))
+        file.write(json.dumps(owner | {"since": time.strftime("%F %T")}))
         file.flush()
         yield
 
 
-def _holder(text: str) -> str:
+def held(folder: Path) -> bool:
+    """True while a process holds the lock of ``folder``."""
+    if not (folder / "lock").exists():
+        return False
+    file = _acquire(folder / "lock")
+    if file is not None:
+        file.close()
+    return file is None
+
+
+def _acquire(path: Path) -> TextIO | None:
+    """The open file of the lock, or None if another process holds it. Closing the file frees the lock."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = open(path, "a+", encoding="utf-8")  # noqa: SIM115, its life is that of the lock
     try:
-        holder = json.loads(text)
-        return f"process {holder['pid']} on {holder['host']} (since {holder['since']})"
-    except (ValueError, KeyError, TypeError):
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno())):
+            return file
+        # its folder was removed between the two calls: what is held is the lock of nothing
+    except BlockingIOError:
+        pass
+    except OSError as error:
+        file.close()
+        raise GanError(f"{path}: no locks on this file system ({error}); put the checkpoints on another one") from error
+    file.close()
+    return None
+
+
+def _holder(path: Path) -> str:
+    try:
+        holder = json.loads(path.read_text(encoding="utf-8"))
+        job = f"Slurm job {holder['job']}, " if holder.get("job") else ""
+        return f"process {holder['pid']} on {holder['host']} ({job}since {holder['since']})"
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return "another process"

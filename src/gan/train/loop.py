@@ -1,5 +1,6 @@
 """The one loop that trains every variant: steps, statistics, snapshots and checkpoints until the kimg are seen."""
 
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,12 +14,13 @@ from gan.errors import GanError
 from gan.files import write_json
 from gan.grids import layout, write_grid
 from gan.study import run_key
-from gan.train.checkpoint import clean, load_checkpoint, publish, save_checkpoint
+from gan.train import outputs
+from gan.train.checkpoint import clean, load_checkpoint, save_checkpoint
 from gan.train.cost import Cost, CostMeter
 from gan.train.lock import locked
 from gan.train.progress import Progress
 from gan.train.schedule import Schedule, stem
-from gan.train.signals import Stopped, StopSignals
+from gan.train.signals import StopSignals
 from gan.train.snapshot import Snapshot, save_generator
 from gan.train.stats import StatsFile
 from gan.train.trainer import Dataset, Trainer
@@ -42,25 +44,29 @@ def train(
     """Train ``recipe`` on ``dataset``, going on from the checkpoint if there is one, and return what it has cost.
 
     folder: gets ``recipe.json``, ``generator.pt``, ``real.png``, ``stats.jsonl`` and ``snapshots/kimg<00040>.pt, .png``
-    (kimg 0 and the end included); earlier ones there are replaced. checkpoints: of this run alone; holds the state
-    every ``checkpoint_kimg`` and links to the statistics and snapshots, so that they outlive a scheduler that clears
-    ``folder``; the caller removes it after success. emit: sees every row of the statistics; on_snapshot(kimg, path):
-    every snapshot, as soon as it is on disk.
+    (kimg 0 and the end included) and ``cost.json``; earlier ones there are replaced. checkpoints: of this run alone;
+    holds the state every ``checkpoint_kimg`` and all outputs (`gan.train.outputs`), so that they outlive a scheduler
+    that clears ``folder``. A run that has ended there is shown again and not repeated. While another process trains the
+    same run, this one waits. emit: sees every row of the statistics; on_snapshot(kimg, path): every snapshot, as soon
+    as it is on disk; a file that it writes beside ``path`` is an output too.
 
-    Raises `Stopped` after SIGTERM or SIGINT, with the state saved; `GanError` if the run is being trained already, the
-    checkpoint is of another recipe or broken, the disk is full, or the training diverges.
+    Raises `Stopped` after SIGTERM or SIGINT, with the state saved; `GanError` if the checkpoint is of another recipe or
+    broken, the disk is full, or the training diverges.
     """
-    with locked(checkpoints), StopSignals() as stop:
+    with StopSignals() as stop, locked(checkpoints, stop):
         clean(checkpoints)
+        if cost := outputs.reopen(checkpoints, folder, recipe["training"]["kimg"]):
+            said = f"was trained already, its outputs are in {checkpoints}; delete that folder to train it again"
+            print(f"{recipe['variant'].get('name', recipe['variant']['family'])}: {said}", file=sys.stderr)
+            return cost
         run = _Run(recipe, dataset, folder, checkpoints, checkpoint_kimg, torch.device(device), emit, on_snapshot)
         try:
             run.start()
             while run.trainer.step < run.schedule.steps:
                 run.advance()
-                if stop.signum is not None:
-                    if not run.schedule.is_checkpoint(run.trainer.step):
-                        run.save()
-                    raise Stopped(stop.signum, f"stopped at {run.kimg:g} kimg, state saved; run again to go on")
+                if stop.signum is not None and not run.schedule.is_checkpoint(run.trainer.step):
+                    run.save()
+                stop.check(f"stopped at {run.kimg:g} kimg, state saved; run again to go on")
             return run.finish()
         finally:
             run.close()
@@ -112,23 +118,20 @@ class _Run:
 
     def start(self) -> None:
         """Bring ``folder`` to where the checkpoint is; a new run takes its snapshot of the untrained generator."""
-        for old in [self.folder / "generator.pt", *(self.folder / "snapshots").glob("kimg*.*")]:
-            old.unlink(missing_ok=True)
-        write_json(self.folder / "recipe.json", self.recipe)
-        publish(self.stats.path, self.folder / "stats.jsonl")
-        write_grid(self.folder / "real.png", self.real.numpy(), self._columns())
+        write_json(self.checkpoints / "recipe.json", self.recipe)
+        write_grid(self.checkpoints / "real.png", self.real.numpy(), self._columns())
+        for step, kimg in self.schedule.snapshots.items():
+            for suffix in (".pt", ".png"):
+                path = self.checkpoints / f"snapshots/{stem(kimg)}{suffix}"
+                if 0 < self.trainer.step >= step and not path.exists():
+                    raise GanError(
+                        f"{path}: gone, though the checkpoint there is later; put it back, or delete "
+                        f"{self.checkpoints} to train from the start"
+                    )
+        outputs.clear(self.folder)
+        outputs.show(self.checkpoints, self.folder)
         if self.trainer.step == 0:
             self.snapshot()
-        for step, kimg in self.schedule.snapshots.items():
-            if step <= self.trainer.step:
-                for suffix in (".pt", ".png"):
-                    name = f"snapshots/{stem(kimg)}{suffix}"
-                    if not (self.checkpoints / name).exists():
-                        raise GanError(
-                            f"{self.checkpoints / name}: gone, though the checkpoint there is later; put it back, or "
-                            f"delete {self.checkpoints} to train from the start"
-                        )
-                    publish(self.checkpoints / name, self.folder / name)
 
     def advance(self) -> None:
         """One step, and what is due after it. The checkpoint comes last: what it holds has been checked and written."""
@@ -153,20 +156,20 @@ class _Run:
         fake = snapshot.sample(len(self.real), self.recipe["seed"], self.labels)
         write_grid(self.checkpoints / f"{name}.png", fake.numpy(), self._columns())
         save_generator(self.checkpoints / f"{name}.pt", snapshot)
-        for suffix in (".pt", ".png"):
-            publish(self.checkpoints / f"{name}{suffix}", self.folder / f"{name}{suffix}")
+        outputs.show(self.checkpoints, self.folder)
         if step > 0:
             for event, message in self.trainer.watch.grid(fake, self.real):
                 self._event(event, message)
         if self.on_snapshot:
             with self.cost.paused():
-                self.on_snapshot(self.kimg, self.folder / f"{name}.pt")
+                self.on_snapshot(self.kimg, self.checkpoints / f"{name}.pt")
+            outputs.show(self.checkpoints, self.folder)
 
     def save(self) -> None:
         """The whole state as a checkpoint; never of a training that has diverged."""
         self._require_finite(self.trainer.meter.peek())
         self.stats.sync()
-        publish(self.stats.path, self.folder / "stats.jsonl")
+        outputs.show(self.checkpoints, self.folder)
         state = {
             "trainer": self.trainer.state_dict(),
             "cost": self.cost.state_dict(),
@@ -176,11 +179,10 @@ class _Run:
         self._saved = self.kimg
 
     def finish(self) -> Cost:
-        """The last snapshot as ``generator.pt``."""
-        last = self.schedule.snapshots[self.schedule.steps]
-        publish(self.checkpoints / f"snapshots/{stem(last)}.pt", self.folder / "generator.pt")
-        publish(self.stats.path, self.folder / "stats.jsonl")
-        return self.cost.now()
+        """The last snapshot as ``generator.pt``, and all outputs in place, whatever became of the folder meanwhile."""
+        cost = self.cost.now()
+        outputs.close(self.checkpoints, self.folder, self.schedule.snapshots[self.schedule.steps], cost)
+        return cost
 
     def close(self) -> None:
         self.stats.close()
@@ -195,6 +197,8 @@ class _Run:
         row["speed/s_per_kimg"] = (now - since) / max(self.schedule.kimg(self.trainer.step - step), 1e-9)
         cost = self.cost.now()
         row["memory/peak_gb"] = (cost.peak_gpu_mem_mb or cost.peak_mem_mb) / 1024
+        row |= {f"cost/{name}_h": getattr(cost, f"{name}_s") / 3600 for name in ("wall", "cpu", "gpu")}
+        row["resumed"] = cost.resumed
         self._since = now, self.trainer.step
         self._write(row)
         self.progress.row(row)

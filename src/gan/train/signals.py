@@ -12,13 +12,15 @@ class Stopped(Exception):
 
     def __init__(self, signum: int, message: str):
         super().__init__(message)
-        self.code = 128 + signum
+        self.signum, self.code = signum, 128 + signum
 
 
 class StopSignals:
-    """Context in which the first SIGTERM or SIGINT sets ``signum`` and the second one acts as usual.
+    """Context in which SIGTERM or SIGINT sets ``signum``, and a second SIGINT acts as usual.
 
-    Outside the main thread Python delivers no signals; the context then does nothing.
+    A second SIGTERM changes nothing: schedulers send it to a job's parent and children alike, and parents pass it on,
+    while SIGKILL remains for the impatient. Outside the main thread Python delivers no signals; the context then does
+    nothing.
     """
 
     def __init__(self):
@@ -31,13 +33,16 @@ class StopSignals:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._restore()
-
-    def _note(self, signum: int, frame: FrameType | None) -> None:
-        self.signum = signum
-        self._restore()
-
-    def _restore(self) -> None:
         for signum, handler in self._before.items():
             signal.signal(signum, handler)
         self._before = {}
+
+    def check(self, message: str) -> None:
+        """`Stopped` with ``message`` if a signal has come."""
+        if self.signum is not None:
+            raise Stopped(self.signum, message)
+
+    def _note(self, signum: int, frame: FrameType | None) -> None:
+        self.signum = self.signum or signum
+        if signum == signal.SIGINT:
+            signal.signal(signum, self._before[signum])

@@ -1,0 +1,59 @@
+"""What a run has to show: kept beside the checkpoint and linked into the cell's folder, which a scheduler may clear.
+
+A finished run stays there, without its checkpoints, until its scores are written: a job whose end nobody saw, since
+the workflow was killed meanwhile, is not trained twice.
+"""
+
+import os
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+
+from gan.files import read_json, write_json
+from gan.train.checkpoint import CURRENT, PREVIOUS, publish
+from gan.train.cost import Cost
+from gan.train.lock import held
+from gan.train.schedule import stem
+
+COST = "cost.json"
+OUTPUTS = ("recipe.json", "real.png", "stats.jsonl", "snapshots/kimg*.*", COST)
+
+
+def show(state: Path, folder: Path) -> None:
+    """Make all outputs in ``state`` appear in ``folder`` too."""
+    for pattern in OUTPUTS:
+        for path in state.glob(pattern):
+            publish(path, folder / path.relative_to(state))
+
+
+def clear(folder: Path) -> None:
+    """Remove what an earlier run has left in ``folder``."""
+    for old in [folder / "generator.pt", folder / COST, *(folder / "snapshots").glob("kimg*.*")]:
+        old.unlink(missing_ok=True)
+
+
+def close(state: Path, folder: Path, last_kimg: float, cost: Cost) -> None:
+    """The run has ended: its last snapshot is the generator, and its checkpoints go."""
+    write_json(state / COST, asdict(cost))
+    reopen(state, folder, last_kimg)
+
+
+def reopen(state: Path, folder: Path, last_kimg: float) -> Cost | None:
+    """Show a run that has ended again, and what it has cost; None if it has not ended."""
+    if not (state / COST).exists():
+        return None
+    cost = Cost(**read_json(state / COST))
+    clear(folder)
+    show(state, folder)
+    publish(state / f"snapshots/{stem(last_kimg)}.pt", folder / "generator.pt")
+    for path in [folder / "generator.pt", *(found for pattern in OUTPUTS for found in folder.glob(pattern))]:
+        os.utime(path)  # newer than what they were made of, also when that was made again meanwhile
+    for name in (CURRENT, PREVIOUS):
+        (state / name).unlink(missing_ok=True)
+    return cost
+
+
+def release(state: Path) -> None:
+    """Forget a run whose cell is complete; not while a process works on it."""
+    if state.exists() and not held(state):
+        shutil.rmtree(state, ignore_errors=True)

@@ -1,0 +1,62 @@
+"""A job that is told to stop is queued again by Slurm, unless somebody cancelled it."""
+
+import pytest
+
+from gan import slurm
+
+SCONTROL = """#!/bin/sh
+echo "$@" >> {calls}
+case "$1" in
+    show) echo "JobId=17 JobState={state} Reason=None" ;;
+    requeue) {requeue} ;;
+esac
+"""
+
+
+@pytest.fixture
+def scontrol(tmp_path, monkeypatch):
+    """A stand-in for Slurm's command: (state of the job, what ``requeue`` does) -> the calls that it saw."""
+    calls = tmp_path / "calls"
+
+    def install(state: str, requeue: str = "true"):
+        command = tmp_path / "scontrol"
+        command.write_text(SCONTROL.format(calls=calls, state=state, requeue=requeue))
+        command.chmod(0o755)
+        monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+        monkeypatch.setenv("SLURM_JOB_ID", "17")
+        return lambda: calls.read_text().splitlines()
+
+    return install
+
+
+def test_outside_slurm_nothing_happens(monkeypatch):
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    assert slurm.job_id() is None and slurm.requeue() is None
+
+
+def test_a_running_job_is_queued_again(scontrol):
+    calls = scontrol("RUNNING")
+    assert slurm.requeue() == "Slurm job 17 is queued again and goes on from there"
+    assert calls() == ["show job --oneliner 17", "requeue 17"]
+
+
+@pytest.mark.parametrize("state", ["CANCELLED", "COMPLETING", "PREEMPTED"])
+def test_a_job_that_is_being_ended_stays_so(scontrol, state):
+    calls = scontrol(state)
+    assert slurm.requeue() is None
+    assert calls() == ["show job --oneliner 17"]
+
+
+def test_a_refusal_is_told(scontrol):
+    scontrol("RUNNING", "echo 'Requested operation is presently disabled' >&2; exit 1")
+    assert slurm.requeue() == (
+        "Slurm job 17 could not be queued again (Requested operation is presently disabled); "
+        "it ends here and counts as a failed attempt"
+    )
+
+
+def test_no_scontrol_is_told(monkeypatch, tmp_path):
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    said = slurm.requeue()
+    assert said and "could not be queued again" in said and "scontrol" in said
