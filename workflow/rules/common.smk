@@ -18,16 +18,27 @@ FEATURES = f"{ROOT}/features/{{dataset}}/{{extractor}}"
 CELL = f"{ROOT}/{{dataset}}/{{variant}}/seed{{seed}}"
 JUDGE = f"{ROOT}/features/{{dataset}}/judge.json"
 LOGS = f"{ROOT}/logs"
+BENCHMARKS = f"{ROOT}/benchmarks"
 STARTED = time.time()
 METRICS = STUDY.metrics
 WEIGHTS = f"{RESULTS}/inception/{(METRICS['inception']['sha256'] or 'weights')[:12]}.pt"
 
-# Jobs run the interpreter that runs Snakemake, also where its environment has not been activated.
-shell.prefix(f"PATH='{Path(sys.executable).parent}':$PATH; ")
+IMAGE = "envs/study.sif"
+DEPLOYED = {str(method) for method in workflow.deployment_settings.deployment_method}
+
+# Jobs run the interpreter that runs Snakemake, also where its environment has not been activated. With `--sdm` they have one
+# of their own, which this PATH would hide.
+if not DEPLOYED:
+    shell.prefix(f"PATH='{Path(sys.executable).parent}':$PATH; ")
+
+if "apptainer" in DEPLOYED and not Path(IMAGE).exists():
+    sys.exit(
+        f"error: {IMAGE}: no such image; build it with: apptainer build {IMAGE} envs/study.def"
+    )
 
 
-# Used with `--sdm apptainer` only; envs/study.def says how to build it.
-container: "envs/study.sif"
+# Used with `--sdm apptainer` only.
+container: IMAGE
 
 
 wildcard_constraints:
