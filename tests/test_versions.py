@@ -1,12 +1,19 @@
-"""One source of versions: pyproject.toml's direct dependencies, the lock, and the conda file agree."""
+"""One source of versions: pyproject.toml's direct dependencies, the lock, and the environments of the rules agree."""
 
+import ast
+import importlib.metadata
 import re
 import tomllib
 from pathlib import Path
 
+import grimp
+import pytest
 import yaml
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+ENVIRONMENTS = sorted(path.stem for path in (REPOSITORY / "envs").glob("*.yaml"))
+# what no module of ours imports by name: Snakemake reads its scripts' arguments, pandas Parquet and Excel
+UNNAMED = {"cpu": {"snakemake", "pyarrow", "openpyxl"}, "gpu": {"snakemake", "pyarrow"}}
 
 
 def locked() -> dict[str, set[str]]:
@@ -17,23 +24,64 @@ def locked() -> dict[str, set[str]]:
     return versions
 
 
-def direct() -> list[str]:
+def direct() -> set[str]:
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
-    return [re.match(r"[A-Za-z0-9_.-]+", line)[0].lower() for line in project["dependencies"]]
+    return {re.match(r"[A-Za-z0-9_.-]+", line)[0].lower() for line in project["dependencies"]}
+
+
+def dependencies(environment: str) -> list:
+    return yaml.safe_load((REPOSITORY / f"envs/{environment}.yaml").read_text())["dependencies"]
+
+
+def pinned(environment: str) -> dict[str, str]:
+    (pip,) = (item["pip"] for item in dependencies(environment) if isinstance(item, dict))
+    return dict(line.split("==") for line in pip)
+
+
+def started(environment: str) -> set[str]:
+    """Modules of ours that the rules with this environment start from."""
+    modules: set[str] = set()
+    for file in (REPOSITORY / "workflow/rules").glob("*.smk"):
+        for rule in re.split(r"^rule ", file.read_text(), flags=re.MULTILINE):
+            if f"envs/{environment}.yaml" not in rule:
+                continue
+            modules |= set(re.findall(r"python -m (gan\.\w+)", rule))
+            for script in re.findall(r"\.\./(scripts/\w+\.py)", rule):
+                nodes = ast.walk(ast.parse((REPOSITORY / "workflow" / script).read_text()))
+                modules |= {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
+    return {module for module in modules if module.startswith("gan.")}
+
+
+def imported(modules: set[str]) -> set[str]:
+    """Distributions that ``modules`` import, directly or through other modules of ours."""
+    graph = grimp.build_graph("gan", include_external_packages=True)
+    roots = {"gan"} | modules | {module.rsplit(".", 1)[0] for module in modules}
+    reached = set().union(*(graph.find_upstream_modules(module) for module in roots))
+    names = importlib.metadata.packages_distributions()
+    return {name.lower() for module in reached for name in names.get(module, ()) if graph.is_module_squashed(module)}
 
 
 def test_lock_holds_every_direct_dependency():
-    assert set(direct()) <= set(locked())
+    assert direct() <= set(locked())
 
 
 def test_lock_names_no_host():
     assert "://" not in (REPOSITORY / "requirements.lock").read_text()
 
 
-def test_conda_file_is_held_to_the_lock():
-    environment = yaml.safe_load((REPOSITORY / "envs/study.yaml").read_text())
-    pip = next(item["pip"] for item in environment["dependencies"] if isinstance(item, dict))
-    pinned = dict(line.split("==") for line in pip)
-    assert set(pinned) == set(direct())
-    for name, version in pinned.items():
-        assert version in locked()[name], f"{name}: run `make lock` and adapt envs/study.yaml"
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_environment_is_held_to_the_lock(environment):
+    for name, version in pinned(environment).items():
+        assert version in locked()[name], f"{name}: run `make lock` and adapt envs/{environment}.yaml"
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_environment_holds_what_its_rules_import_and_no_more(environment):
+    assert set(pinned(environment)) == imported(started(environment)) & direct() | UNNAMED[environment]
+
+
+def test_environments_and_image_have_one_python():
+    image = re.search(r"^From: python:([\d.]+)", (REPOSITORY / "envs/study.def").read_text(), re.MULTILINE)[1]
+    for environment in ENVIRONMENTS:
+        assert f"python={image}" in dependencies(environment)
+    assert f"--python-version {image}" in (REPOSITORY / "Makefile").read_text()

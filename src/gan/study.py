@@ -70,7 +70,7 @@ class Study:
         """The part of a data set's row that decides its volumes."""
         row = self.dataset(name)
         keys = ("layout", "pattern", "contrasts", "reference", "align", "mask", "labels")
-        return {"source": _identity(row["source"]), **{key: row[key] for key in keys}, "revision": DATA_REVISION}
+        return {"source": identity(row["source"]), **{key: row[key] for key in keys}, "revision": DATA_REVISION}
 
     def store_spec(self, name: str) -> dict[str, Any]:
         """The part of a data set's row that decides its store."""
@@ -149,7 +149,7 @@ def run_key(recipe: dict[str, Any]) -> str:
     return hashlib.sha256(canonical(recipe).encode()).hexdigest()[:12]
 
 
-def _identity(source: dict[str, Any]) -> dict[str, Any]:
+def identity(source: dict[str, Any]) -> dict[str, Any]:
     """What a source is, not where it lies: its checksum when one is given, else a hash of its path or address."""
     for algorithm in ("sha256", "md5"):
         if source.get(algorithm):

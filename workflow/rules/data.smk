@@ -1,8 +1,21 @@
 # Raw images -> canonical volumes -> store of slices.
+from gan.study import identity
 
 
 localrules:
     fetch,
+    prefetch,
+
+
+# `snakemake prefetch`: whatever needs the internet, so that the nodes of a cluster need none.
+rule prefetch:
+    input:
+        expand(f"{DATA}/raw", dataset=STUDY.datasets),
+        (
+            WEIGHTS
+            if "inception" in METRICS["extractors"] and METRICS["inception"]["url"]
+            else []
+        ),
 
 
 rule fetch:
@@ -12,7 +25,9 @@ rule fetch:
         f"{LOGS}/{{dataset}}/fetch.log",
     threads: ask("data", "threads")
     params:
-        source=lambda w: canonical(STUDY.dataset(w.dataset)["source"]),
+        identity=lambda w: canonical(identity(STUDY.dataset(w.dataset)["source"])),
+        # Snakemake tracks no param that asks for `output`: an archive that has moved, and is pinned, is the same archive.
+        source=lambda w, output: canonical(STUDY.dataset(w.dataset)["source"]),
     script:
         "../scripts/fetch.py"
 
@@ -24,6 +39,10 @@ rule convert:
         volumes=directory(f"{DATA}/volumes"),
     log:
         f"{LOGS}/{{dataset}}/convert.log",
+    benchmark:
+        f"{BENCHMARKS}/{{dataset}}/convert.tsv"
+    conda:
+        "../envs/cpu.yaml"
     threads: ask("data", "threads")
     resources:
         mem_mb=ask("data", "mem_mb"),
@@ -38,9 +57,19 @@ rule slices:
     input:
         volumes=rules.convert.output.volumes,
     output:
-        store=directory(f"{DATA}/store"),
+        store=report(
+            directory(f"{DATA}/store"),
+            patterns=["{picture,contact_sheet}.png"],
+            caption="../report/contact_sheet.rst",
+            category="Data",
+            labels={"data set": "{dataset}", "images": "candidate slices"},
+        ),
     log:
         f"{LOGS}/{{dataset}}/slices.log",
+    benchmark:
+        f"{BENCHMARKS}/{{dataset}}/slices.tsv"
+    conda:
+        "../envs/cpu.yaml"
     threads: ask("data", "threads")
     resources:
         mem_mb=ask("data", "mem_mb"),

@@ -30,6 +30,10 @@ rule extractor:
         extractor=f"{FEATURES}/extractor.pt",
     log:
         f"{LOGS}/{{dataset}}/{{extractor}}_extractor.log",
+    benchmark:
+        f"{BENCHMARKS}/{{dataset}}/{{extractor}}_extractor.tsv"
+    conda:
+        "../envs/gpu.yaml"
     threads: ask("evaluate", "threads")
     resources:
         mem_mb=ask("evaluate", "mem_mb"),
@@ -51,6 +55,10 @@ rule real_features:
         features=f"{FEATURES}/real.npz",
     log:
         f"{LOGS}/{{dataset}}/{{extractor}}_features.log",
+    benchmark:
+        f"{BENCHMARKS}/{{dataset}}/{{extractor}}_features.tsv"
+    conda:
+        "../envs/gpu.yaml"
     threads: ask("evaluate", "threads")
     resources:
         mem_mb=ask("evaluate", "mem_mb"),
@@ -85,6 +93,10 @@ rule curve:
         curve=f"{CELL}/curve.json",
     log:
         f"{LOGS}/{{dataset}}/{{variant}}_seed{{seed}}_curve.log",
+    benchmark:
+        f"{BENCHMARKS}/{{dataset}}/{{variant}}_seed{{seed}}_curve.tsv"
+    conda:
+        "../envs/gpu.yaml"
     threads: ask("evaluate", "threads")
     resources:
         mem_mb=ask("evaluate", "mem_mb"),
@@ -106,9 +118,19 @@ rule score:
         judge=rules.judge.output.judge,
     output:
         scores=f"{CELL}/scores.json",
-        fake=f"{CELL}/fake.png",
+        fake=report(
+            f"{CELL}/fake.png",
+            caption="../report/fake.rst",
+            category="Images",
+            subcategory="{dataset}",
+            labels={"variant": "{variant}", "seed": "{seed}", "images": "generated"},
+        ),
     log:
         f"{LOGS}/{{dataset}}/{{variant}}_seed{{seed}}_score.log",
+    benchmark:
+        f"{BENCHMARKS}/{{dataset}}/{{variant}}_seed{{seed}}_score.tsv"
+    conda:
+        "../envs/gpu.yaml"
     threads: ask("evaluate", "threads")
     resources:
         mem_mb=ask("evaluate", "mem_mb"),

@@ -2,6 +2,13 @@
 CELLS = canonical([[cell.dataset, cell.variant, cell.seed] for cell in STUDY.cells()])
 
 
+report: "../report/study.rst"
+
+
+VARIANTS = {"category": "Comparison", "caption": "../report/variants.rst"}
+RUNS = {"category": "Comparison", "caption": "../report/runs.rst"}
+
+
 localrules:
     compare,
     publish,
@@ -12,10 +19,22 @@ rule compare:
         scores=[f"{ROOT}/{cell.folder}/scores.json" for cell in STUDY.cells()],
         curves=[f"{ROOT}/{cell.folder}/curve.json" for cell in STUDY.cells()],
     output:
-        page=report(f"{ROOT}/comparison.html", category="Comparison"),
-        text=f"{ROOT}/comparison.md",
-        table=f"{ROOT}/comparison.csv",
-        seeds=f"{ROOT}/scores.csv",
+        page=report(
+            f"{ROOT}/comparison.html",
+            **VARIANTS,
+            labels={"rows": "variants", "as": "page"},
+        ),
+        text=report(
+            f"{ROOT}/comparison.md",
+            **VARIANTS,
+            labels={"rows": "variants", "as": "Markdown"},
+        ),
+        table=report(
+            f"{ROOT}/comparison.csv",
+            **VARIANTS,
+            labels={"rows": "variants", "as": "CSV"},
+        ),
+        seeds=report(f"{ROOT}/scores.csv", **RUNS, labels={"rows": "runs", "as": "CSV"}),
     log:
         f"{LOGS}/compare.log",
     params:
