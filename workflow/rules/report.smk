@@ -22,19 +22,23 @@ rule compare:
         page=report(
             f"{ROOT}/comparison.html",
             **VARIANTS,
-            labels={"rows": "variants", "as": "page"},
+            labels={"part": "page", "format": "HTML"},
         ),
         text=report(
             f"{ROOT}/comparison.md",
             **VARIANTS,
-            labels={"rows": "variants", "as": "Markdown"},
+            labels={"part": "table of variants", "format": "Markdown"},
         ),
         table=report(
             f"{ROOT}/comparison.csv",
             **VARIANTS,
-            labels={"rows": "variants", "as": "CSV"},
+            labels={"part": "table of variants", "format": "CSV"},
         ),
-        seeds=report(f"{ROOT}/scores.csv", **RUNS, labels={"rows": "runs", "as": "CSV"}),
+        seeds=report(
+            f"{ROOT}/scores.csv",
+            **RUNS,
+            labels={"part": "table of runs", "format": "CSV"},
+        ),
     log:
         f"{LOGS}/compare.log",
     params:
