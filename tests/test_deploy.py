@@ -1,0 +1,184 @@
+"""Jobs run in the environments of `--sdm`, `--report` holds what it shows, `prefetch` gets what needs the internet.
+
+Neither conda nor Apptainer is needed: programs of these names take their place, note how they are called, and run the
+command here.
+"""
+
+import base64
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from test_workflow import copy_workflow, edit, planned, run_snakemake, snakemake
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+pytestmark = pytest.mark.xdist_group("deploy")
+
+CONDA = """#!/usr/bin/env bash
+case "$1 $2" in
+"info --json") echo '{"platform": "linux-64", "conda_prefix": "'"$STANDINS"'"}' ;;
+"--version ") echo "conda 25.1.0" ;;
+"config --get") echo '{"get": {"channel_priority": "strict"}}' ;;
+"env create")
+    mkdir -p "${@: -1}/bin"
+    cp "$STANDINS/inside/python" "${@: -1}/bin" ;;
+esac
+"""
+ACTIVATE = 'export CONDA_PREFIX="$1" PATH="$1/bin:$PATH"\n'
+APPTAINER = """#!/usr/bin/env bash
+if [ "$1" = --version ]; then echo "apptainer version 1.3.0"; exit; fi
+echo "apptainer $*" >> "$CALLS"
+until [[ "$1" = *.sif ]]; do shift; done
+shift
+PATH="$STANDINS/inside:$PATH" exec "$@"
+"""
+PYTHON = f"""#!/usr/bin/env bash
+echo "$0 $*" >> "$CALLS"
+if [ "$2" != pip ]; then exec "{sys.executable}" "$@"; fi
+"""
+
+
+def program(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(0o755)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """A study of one cell, with the stand-ins on the PATH; ``calls`` is what they have noted."""
+    folder = copy_workflow(tmp_path_factory.mktemp("study"))
+    edit(folder, {"study": {"variants": ["dcgan"]}, "training": {"kimg": 0.064}})
+    shutil.copy(REPOSITORY / "pyproject.toml", folder)
+    standins, calls = tmp_path_factory.mktemp("standins"), folder / "calls"
+    program(standins / "conda", CONDA)
+    program(standins / "bin/activate", ACTIVATE)
+    program(standins / "apptainer", APPTAINER)
+    program(standins / "inside/python", PYTHON)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", f"{standins}:{os.environ['PATH']}")
+        patch.setenv("STANDINS", str(standins))
+        patch.setenv("CALLS", str(calls))
+        yield SimpleNamespace(folder=folder, standins=standins, calls=calls, root=folder / "results/tiny")
+
+
+@pytest.fixture(scope="module")
+def by_conda(study) -> list[str]:
+    """The calls of a run with conda up to the first extractor."""
+    snakemake(study.folder, "results/tiny/features/phantom/indomain/extractor.pt", "--sdm", "conda")
+    return study.calls.read_text().splitlines()
+
+
+@pytest.fixture(scope="module")
+def by_apptainer(study, by_conda) -> list[str]:
+    """The calls of a run with Apptainer from there to the tables."""
+    study.calls.unlink()
+    (study.folder / "envs").mkdir()
+    (study.folder / "envs/study.sif").touch()
+    arguments = ("--sdm", "apptainer", "--apptainer-args=--nv", "--rerun-triggers", "mtime")
+    snakemake(study.folder, "results/tiny/comparison.html", *arguments)
+    return study.calls.read_text().splitlines()
+
+
+def test_rules_run_in_their_conda_environments(study, by_conda):
+    conda = study.folder / ".snakemake/conda"
+    known = {(REPOSITORY / f"envs/{name}.yaml").read_text(): name for name in ("cpu", "gpu")}
+    made = {str(file.with_suffix("")): known[file.read_text()] for file in conda.glob("*.yaml")}
+    ran = {}
+    for call in by_conda:
+        if found := re.match(r"(.+)/bin/python \S+\.(\w+)\.py$", call):
+            ran[found[2]] = made[found[1]]
+    assert ran == {"convert": "cpu", "slices": "cpu", "extractor": "gpu"}
+
+
+def test_each_conda_environment_gets_the_package_of_the_working_tree(by_conda):
+    installs = [call for call in by_conda if " pip " in call]
+    assert len(installs) == 2 and all(
+        call.endswith("/bin/python -m pip install --no-deps --editable .") for call in installs
+    )
+
+
+@pytest.mark.parametrize("name", ["cpu", "gpu"])
+def test_conda_environment_made_elsewhere_is_told(name, tmp_path):
+    script = REPOSITORY / f"envs/{name}.post-deploy.sh"
+    done = subprocess.run(["sh", script], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr == f"error: {tmp_path}: no pyproject.toml here; start snakemake from the project's root\n"
+
+
+def test_training_runs_in_the_image_and_sees_the_gpus(study, by_apptainer):
+    (container,) = (call for call in by_apptainer if call.startswith("apptainer") and "gan.run" in call)
+    assert re.search(rf"exec --home {study.folder} --nv .*envs/study\.sif bash -c .*gan\.run", container)
+    inside = [call for call in by_apptainer if call.startswith(str(study.standins / "inside/python"))]
+    assert sum("gan.run" in call for call in inside) == 1
+    scripts = {found[1] for call in inside if (found := re.search(r"\.(\w+)\.py$", call))}
+    assert scripts >= {"real_features", "curve", "score"}
+
+
+def test_missing_image_is_told_before_anything_runs(tmp_path):
+    done = run_snakemake(copy_workflow(tmp_path), "all", "--sdm", "apptainer", "--dry-run")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        "error: envs/study.sif: no such image; build it with: apptainer build envs/study.sif envs/study.def"
+    )
+
+
+def test_computing_rules_leave_a_benchmark(study, by_apptainer):
+    files = {file.stem for file in (study.root / "benchmarks/phantom").glob("*.tsv")}
+    cell = {f"dcgan_seed0_{rule}" for rule in ("curve", "score")}
+    assert files == {"convert", "slices", "indomain_extractor", "indomain_features"} | cell
+    header, values = (study.root / "benchmarks/phantom/dcgan_seed0_score.tsv").read_text().splitlines()
+    assert float(dict(zip(header.split("\t"), values.split("\t"), strict=True))["s"]) > 0
+
+
+def test_report_holds_what_it_shows_and_asks_no_server(study, by_apptainer):
+    snakemake(study.folder, "results/tiny/comparison.html", "--report", "report.html", "--rerun-triggers", "mtime")
+    report = (study.folder / "report.html").read_text()
+    for file in ("comparison.html", "comparison.md", "comparison.csv", "scores.csv"):
+        assert embedded(study.root / file) in report, file
+    for picture in ("data/phantom/store/contact_sheet.png", "phantom/dcgan/seed0/fake.png"):
+        assert embedded(study.root / picture) in report, picture
+    for text in (
+        "the same budget and the same judge",
+        "not a selection",
+        "dimmed, in a red frame",
+        "one row for each run",
+    ):
+        assert text in report
+    assert not re.search(r"""<(?:script|link|img|iframe)[^>]+(?:src|href)=["']?https?:""", report)
+    snakemake(study.folder, "results/tiny/data/phantom/store", "--report", "part.html", "--rerun-triggers", "mtime")
+    assert "System Message" not in report + (study.folder / "part.html").read_text(), "a caption is not well-formed"
+
+
+def embedded(file: Path) -> str:
+    return base64.b64encode(file.read_bytes()).decode()
+
+
+def test_prefetch_plans_what_needs_the_internet(tmp_path):
+    folder = copy_workflow(tmp_path)
+    assert planned(folder, "prefetch") == Counter({(rule, None, None): 1 for rule in ("prefetch", "fetch")})
+    weights = {"url": "https://example.org/inception.pt", "sha256": "0" * 64}
+    edit(folder, {"metrics": {"extractors": ["inception", "indomain"], "inception": weights}})
+    assert {job[0] for job in planned(folder, "prefetch")} == {"prefetch", "fetch", "inception"}
+
+
+def test_pinned_archive_may_move_and_another_one_is_fetched(tmp_path):
+    folder = copy_workflow(tmp_path)
+    (folder / "scans").mkdir()
+    (folder / "scans/a.txt").touch()
+    archive = Path(shutil.make_archive(str(folder / "before"), "zip", folder / "scans"))
+    source = {"path": str(archive), "sha256": hashlib.sha256(archive.read_bytes()).hexdigest()}
+    row = {"layout": "images", "contrasts": ["t1"], "slices": {"size": 16}}
+    edit(folder, {"study": {"datasets": ["moved"]}, "datasets": {"moved": row | {"source": source}}})
+    snakemake(folder, "prefetch")
+    edit(folder, {"datasets": {"moved": {"source": {"path": str(archive.rename(folder / "after.zip"))}}}})
+    assert planned(folder, "prefetch") == Counter()
+    edit(folder, {"datasets": {"moved": {"source": {"sha256": "0" * 64}}}})
+    assert ("fetch", None, None) in planned(folder, "prefetch")
