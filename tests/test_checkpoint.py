@@ -21,7 +21,7 @@ from gan.study import run_key
 from gan.train.checkpoint import load_checkpoint, publish, save_checkpoint
 from gan.train.loop import train
 from gan.train.outputs import release
-from gan.train.signals import Stopped
+from gan.train.signals import Stopped, StopSignals
 from gan.variants.options import defaults
 
 TESTS = Path(__file__).parent
@@ -228,6 +228,14 @@ def test_a_run_whose_end_nobody_saw_is_not_trained_again(whole, tmp_path, capfd)
     release(tmp_path / "state")
     assert not (tmp_path / "state").exists()
     release(tmp_path / "state")
+
+
+def test_a_signal_after_the_last_step_changes_nothing(whole, tmp_path):
+    with StopSignals() as stop:
+        train(recipe(), TinyData(), folder=tmp_path / "cell", checkpoints=tmp_path / "state", stop=stop)
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert outcome(tmp_path / "cell") == whole
 
 
 def test_a_folder_cleared_while_training_is_whole_in_the_end(whole, tmp_path):

@@ -26,7 +26,7 @@ from gan.metrics.scores import WHOLE
 from gan.study import run_key
 from gan.train.device import DEVICES, pick_device
 from gan.train.loop import OnSnapshot, train
-from gan.train.signals import Stopped
+from gan.train.signals import Stopped, StopSignals
 from gan.variants.base import Batch, ImageShape
 from gan.variants.options import FAMILIES, defaults
 
@@ -136,6 +136,7 @@ def run(
     device: torch.device,
     every: float,
     on_snapshot: OnSnapshot | None = None,
+    stop: StopSignals | None = None,
 ) -> None:
     """Train ``recipe`` and write the files of a cell into ``folder``; ``every``: kimg between two checkpoints."""
     dataset = StoreDataset(store, device, bool(recipe["variant"]["options"].get("conditional")))
@@ -147,6 +148,7 @@ def run(
         checkpoint_kimg=every,
         on_snapshot=on_snapshot,
         device=device,
+        stop=stop,
     )
 
 
@@ -216,7 +218,8 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Entry point; see the module for the exit codes."""
     given = _arguments(argv)
-    with logged(given.log) if given.log else contextlib.nullcontext():
+    # from here to the end: a signal that comes after the training must not make a failure of it
+    with StopSignals() as stop, logged(given.log) if given.log else contextlib.nullcontext():
         if given.threads:
             torch.set_num_threads(given.threads)
         device, recipe = pick_device(given.device), read_recipe(given.recipe)
@@ -224,7 +227,7 @@ def main(argv: list[str] | None = None) -> int:
         check_store(recipe, store)
         try:
             scores = live_scores(given.judge, given.device) if given.judge else None
-            run(recipe, store, given.folder, given.checkpoints, device, given.checkpoint_kimg, scores)
+            run(recipe, store, given.folder, given.checkpoints, device, given.checkpoint_kimg, scores, stop)
         except Stopped as stopped:
             print(stopped, file=sys.stderr)
             if stopped.signum == signal.SIGTERM and (said := slurm.requeue()):

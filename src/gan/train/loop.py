@@ -1,5 +1,6 @@
 """The one loop that trains every variant: steps, statistics, snapshots and checkpoints until the kimg are seen."""
 
+import contextlib
 import sys
 import time
 from collections.abc import Callable
@@ -40,6 +41,7 @@ def train(
     emit: Emit | None = None,
     on_snapshot: OnSnapshot | None = None,
     device: str | torch.device = "cpu",
+    stop: StopSignals | None = None,
 ) -> Cost:
     """Train ``recipe`` on ``dataset``, going on from the checkpoint if there is one, and return what it has cost.
 
@@ -48,12 +50,13 @@ def train(
     holds the state every ``checkpoint_kimg`` and all outputs (`gan.train.outputs`), so that they outlive a scheduler
     that clears ``folder``. A run that has ended there is shown again and not repeated. While another process trains the
     same run, this one waits. emit: sees every row of the statistics; on_snapshot(kimg, path): every snapshot, as soon
-    as it is on disk; a file that it writes beside ``path`` is an output too.
+    as it is on disk; a file that it writes beside ``path`` is an output too. stop: of a caller that watches for signals
+    longer than the training lasts.
 
     Raises `Stopped` after SIGTERM or SIGINT, with the state saved; `GanError` if the checkpoint is of another recipe or
     broken, the disk is full, or the training diverges.
     """
-    with StopSignals() as stop, locked(checkpoints, stop):
+    with contextlib.nullcontext(stop) if stop else StopSignals() as stop, locked(checkpoints, stop):
         clean(checkpoints)
         if cost := outputs.reopen(checkpoints, folder, recipe["training"]["kimg"]):
             said = f"was trained already, its outputs are in {checkpoints}; delete that folder to train it again"
