@@ -57,9 +57,9 @@ def recipe(wildcards):
 
 
 def ask(kind, what):
-    """A resource of jobs of this kind; memory and time grow with each attempt."""
+    """A resource of jobs of this kind; memory and time grow with each attempt, but the time of training, which goes on."""
     amount = STUDY.resources(kind).get(what, 0)
-    if what in ("mem_mb", "runtime"):
+    if what == "mem_mb" or (what == "runtime" and kind != "train"):
         return lambda wildcards, attempt: amount * attempt
     return amount
 

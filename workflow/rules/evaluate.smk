@@ -140,5 +140,6 @@ rule score:
     params:
         protocol=protocol("n_fake", "bootstrap", "choose", "truncation", "seed"),
         revision=METRICS_REVISION,
+        checkpoints=f"{RESULTS}/checkpoints",
     script:
         "../scripts/score.py"

@@ -7,4 +7,5 @@ from gan.judge import Judge, Protocol
 
 with logged(snakemake.log[0]):
     judge, _ = Judge.read(snakemake.input.judge, snakemake.resources.device)
-    score_cell(Path(snakemake.output.scores).parent, judge, Protocol.of(json.loads(snakemake.params.protocol)))
+    protocol = Protocol.of(json.loads(snakemake.params.protocol))
+    score_cell(Path(snakemake.output.scores).parent, judge, protocol, snakemake.params.checkpoints)
