@@ -1,0 +1,71 @@
+"""``python -m gan.status [--configfile demo.yaml] [--watch 30]``: where each cell of a study stands, while jobs run."""
+
+import argparse
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from gan.errors import GanError, command
+from gan.status.show import render
+from gan.status.states import survey
+from gan.study import Study, check_syntax, load
+
+CONFIG, SCHEMA = Path("config.yaml"), Path("workflow/schemas/config.schema.yaml")
+CLEAR = "\033[H\033[J"
+PAGE = 100  # characters, where there is no terminal to ask
+
+
+@command
+def main(argv: list[str] | None = None) -> int:
+    """Entry point."""
+    parser = argparse.ArgumentParser(prog="python -m gan.status", description="Where each cell of a study stands.")
+    parser.add_argument(
+        "--configfile", type=Path, nargs="+", default=[], help="overlays of config.yaml, the same as for snakemake"
+    )
+    parser.add_argument("--results", type=Path, default=Path("results"), help="folder of the results (%(default)s)")
+    parser.add_argument("--watch", type=float, metavar="SECONDS", help="show it again every so many seconds")
+    given = parser.parse_args(argv)
+    study = read_study(given.configfile)
+    while True:
+        terminal = sys.stdout.isatty()
+        utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+        width = shutil.get_terminal_size((PAGE, 24)).columns if terminal else PAGE
+        colour = terminal and "NO_COLOR" not in os.environ
+        text = render(survey(study, given.results), width, utf8=utf8, bar=terminal, colour=colour)
+        if given.watch is None:
+            print(text)
+            return 0
+        print(f"{CLEAR if terminal else ''}{text}\n{time.strftime('%F %T')}", flush=True)
+        try:
+            time.sleep(given.watch)
+        except KeyboardInterrupt:
+            return 0
+
+
+def read_study(overlays: list[Path]) -> Study:
+    """The study of ``config.yaml`` in this folder with ``overlays`` merged into it, by Snakemake's own rules.
+
+    `GanError` if a file is missing, is not YAML, or does not fit the schema.
+    """
+    from snakemake.common.configfile import load_configfile
+    from snakemake.utils import update_config
+
+    if not SCHEMA.exists():
+        raise GanError(f"{SCHEMA}: no such file; run this in the folder of config.yaml and workflow/")
+    config: dict[str, Any] = {}
+    for path in [CONFIG, *overlays]:
+        if not path.exists():
+            raise GanError(f"{path}: no such file; name overlays as for snakemake --configfile")
+        check_syntax(path)
+        try:
+            update_config(config, load_configfile(path))
+        except Exception as error:  # Snakemake's own, of many kinds
+            raise GanError(f"{path}: {error}") from error
+    return load(config, SCHEMA)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,88 @@
+"""What is on disk of one cell. Nothing here raises for a file that is missing, broken or half written."""
+
+import contextlib
+import fcntl
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gan.cells import stats_lines
+from gan.errors import GanError
+from gan.files import read_json
+from gan.study import Cell
+
+LAST_ROWS = 2**16  # bytes at the end of stats.jsonl that are read
+
+
+@dataclass(frozen=True)
+class Run:
+    """Where the files of one cell are. ``state``: folder of its checkpoints; ``places``: that one, and the cell's own
+    unless that holds results of another recipe; ``logs``: of the study."""
+
+    cell: Cell
+    key: str
+    state: Path
+    places: list[Path]
+    logs: Path
+
+    def object(self, name: str) -> dict[str, Any]:
+        """A JSON object of the run, wherever it lies; empty when it is missing or broken."""
+        return next((found for place in self.places if (found := read_object(place / name))), {})
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The last rows of its statistics."""
+        return next((found for place in self.places if (found := last_rows(place / "stats.jsonl"))), [])
+
+    def log(self, rule: str) -> Path:
+        return self.logs / self.cell.dataset / f"{self.cell.variant}_seed{self.cell.seed}_{rule}.log"
+
+    def done(self) -> bool:
+        scores = self.object("scores.json")
+        return scores.get("run_key") == self.key and bool(scores.get("scores"))
+
+    def trained(self) -> bool:
+        """True once training has ended: in its state before Snakemake knows, in the cell's folder afterwards."""
+        if self.state.is_dir():
+            return (self.state / "cost.json").exists()
+        return any((place / "generator.pt").exists() for place in self.places)
+
+
+def held(lock: Path) -> bool:
+    """True while a process of any machine holds the lock of a run. Looking takes a shared lock and gives it back."""
+    try:
+        with open(lock, "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # no such file; training refuses to start where there are no locks
+        return False
+    return False
+
+
+def last_rows(path: Path) -> list[dict[str, Any]]:
+    """The last rows of a ``stats.jsonl``."""
+    try:
+        return [row for row, _ in stats_lines(path, max(0, path.stat().st_size - LAST_ROWS))]
+    except OSError:
+        return []
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """A JSON object; empty when it is missing or broken."""
+    with contextlib.suppress(GanError, OSError):
+        value = read_json(path)
+        return value if isinstance(value, dict) else {}
+    return {}
+
+
+def number(value: Any) -> float | None:
+    """``value`` if it is a number."""
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def modified(path: Path) -> float:
+    """When ``path`` was last written, in s since the epoch; 0 without it."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0

@@ -1,0 +1,96 @@
+"""The states of cells as text: a table, below it what went wrong, and a summary."""
+
+import textwrap
+from collections import Counter
+from collections.abc import Sequence
+
+from gan.status.states import STATES, Row, span
+
+BAR = range(5, 13)  # characters that a bar of progress may take
+COLOURS = {"done": 32, "trained": 36, "running": 34, "stopped": 33, "failed": 31}
+LEFT = ("cell", "state", "")
+
+
+def render(rows: Sequence[Row], width: int, *, utf8: bool = True, bar: bool = False, colour: bool = False) -> str:
+    """The states of ``rows``. Sentences are wrapped at ``width`` characters; a bar of progress stands where there is
+    room for it; columns that say nothing are left out. utf8: False for ASCII alone; colour: ANSI colours."""
+    single = len({row.cell.dataset for row in rows}) == 1
+    metrics = {row.score[0] for row in rows if row.score}
+    lines = [_cells(row, single, len(metrics) == 1) for row in rows]
+    titles = {"cell": rows[0].cell.dataset} if single else {}
+    titles |= {"score": metrics.pop()} if len(metrics) == 1 else {}
+    names = [name for name in lines[0] if any(line[name] for line in lines)]
+    sizes = {name: max(len(titles.get(name, name)), *(len(line[name]) for line in lines)) for name in names}
+    room = min(width - sum(sizes.values()) - 2 * len(sizes), BAR[-1])
+    if bar and room in BAR:
+        names.insert(2, "")
+        sizes[""] = room
+        for line, row in zip(lines, rows, strict=True):
+            line[""] = _bar(row, room, utf8)
+    text = [_line({name: titles.get(name, name) for name in names}, names, sizes)]
+    for line, row in zip(lines, rows, strict=True):
+        shown = _line(line, names, sizes)
+        if colour and row.state in COLOURS:
+            end = sizes["cell"] + 2 + len(line["state"])
+            shown = f"{shown[: sizes['cell'] + 2]}\033[{COLOURS[row.state]}m{line['state']}\033[0m{shown[end:]}"
+        text.append(shown)
+    troubles = dict.fromkeys(_trouble(row, width) for row in rows if row.said)
+    text += ["", *troubles] if troubles else []
+    whole = "\n".join([*text, "", _summary(rows)])
+    return whole if utf8 else whole.encode("ascii", "replace").decode()
+
+
+def _cells(row: Row, single: bool, alike: bool) -> dict[str, str]:
+    """The columns of a row. single, alike: what all rows share, data set and metric, stands at the head instead."""
+    kimg = "" if row.kimg is None else f"{row.kimg:.4g}"
+    running = row.state == "running"
+    score = (row.score[0], f"{row.score[1]:.4g}", row.score[2]) if row.score else ()
+    return {
+        "cell": _name(row).partition("/")[2] if single else _name(row),
+        "state": f"{row.state}: {row.note}" if row.note else row.state,
+        "kimg": f"{kimg}/{row.total:g}" if kimg else "",
+        "s/kimg": f"{row.rate:.3g}" if running and row.rate is not None else "",
+        "ETA": "" if row.eta is None else span(row.eta),
+        "resumed": f"{row.resumed}x" if row.resumed else "",
+        "job": row.job,
+        "score": " ".join(score[alike:]),
+        "GPU-h": _hours(row.gpu_h),
+        "CPU-h": "" if row.gpu_h else _hours(row.cpu_h),
+    }
+
+
+def _name(row: Row) -> str:
+    return f"{row.cell.dataset}/{row.cell.variant}/s{row.cell.seed}"
+
+
+def _hours(hours: float) -> str:
+    return f"{hours:.{1 if hours >= 10 else 2}f}" if hours else ""
+
+
+def _line(cells: dict[str, str], names: Sequence[str], sizes: dict[str, int]) -> str:
+    parts = [cells[name].ljust(sizes[name]) if name in LEFT else cells[name].rjust(sizes[name]) for name in names]
+    return "  ".join(parts).rstrip()
+
+
+def _bar(row: Row, size: int, utf8: bool) -> str:
+    part = 0.0 if row.kimg is None else min(1.0, row.kimg / row.total)
+    full, empty = ("█", "░") if utf8 else ("#", ".")
+    return (full * int(part * size)).ljust(size, empty)
+
+
+def _trouble(row: Row, width: int) -> str:
+    """What went wrong and where it is told; the path stands alone on its line, so that it can be copied."""
+    # what is shared by all cells of a data set is said once
+    said = f"{row.cell.dataset if row.state == 'waiting' else _name(row)}: {row.said}"
+    wrapped = textwrap.fill(said, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+    return f"{wrapped}\n  {row.log}" if row.log else wrapped
+
+
+def _summary(rows: Sequence[Row]) -> str:
+    counts = Counter(row.state for row in rows)
+    text = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state] or state in ("done", "failed"))
+    gpu = sum(row.gpu_h for row in rows)
+    hours = f"{gpu:.1f} GPU-hours" if gpu else f"{sum(row.cpu_h for row in rows):.1f} CPU-hours"
+    etas = [row.eta for row in rows if row.eta is not None]
+    left = f"; running ones trained in {span(max(etas))}" if etas else ""
+    return f"{text} of {len(rows)} cells; {hours} so far{left}"
