@@ -37,8 +37,8 @@ def make_cell(cell: CellFiles, kid: float, rng: np.random.Generator) -> None:
     decay = [kid + (0.5 - kid) * 0.12 ** (kimg / 12) + rng.normal(0, kid / 20) for kimg in kimgs]
     write(cell, "curve.json", {"run_key": key, "rows": curve_of(kimgs, decay)})
     write(cell, "scores.json", {**identity(cell, key), "scores": scores_of(decay[-1])})
-    used = {"wall_s": 410.0, "cpu_s": 800.0 + 90 * kid, "gpu_s": 0.0, "peak_mem_mb": 1450.0}
-    write(cell, "cost.json", {**used, "device": "cpu", "threads": 2, "resumed": 0})
+    used = {"wall_s": 410.0, "cpu_s": 800.0 + 90 * kid, "gpu_s": 0.0, "peak_mem_mb": 1450.0, "peak_gpu_mem_mb": 0.0}
+    write(cell, "cost.json", {**used, "device": "cpu", "threads": 2, "resumed": cell.seed})
     write_stats(cell, rng, ada="ada" in cell.variant)
     (cell.folder / "generator.pt").write_bytes(b"weights of " + cell.name.encode())
     for kimg in kimgs:
@@ -108,6 +108,7 @@ def write_stats(cell: CellFiles, rng: np.random.Generator, *, ada: bool, lines: 
             "logits/fake": -0.4 - kimg / 50,
             "speed/s_per_kimg": 10.1,
             "memory/peak_gb": 1.4,
+            "cost/cpu_h": 0.2 * place / lines,
         }
         if ada:
             row |= {"ada/rt": 0.6 + rng.normal(0, 0.03), "ada/p": min(0.4, kimg / 100)}

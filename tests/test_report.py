@@ -12,6 +12,7 @@ from PIL import Image
 
 from gan.cells import CellFiles, stats, stats_lines
 from gan.report import context, figures, table, view, write_report
+from gan.report import cost as cost_of
 
 T2 = 4.302652729911275  # Student's t, 97.5 %, 2 degrees of freedom
 
@@ -340,9 +341,54 @@ def test_settings_tell_what_differs_from_what_is_shared(study):
     ],
 )
 def test_cost_counts_the_hours_of_the_device(cost, wanted):
-    device, hours = table.compute_cost(cost)
+    device, hours = cost_of.device_hours(cost)
     assert device == wanted[0]
     assert hours == pytest.approx(wanted[1], nan_ok=True)
+
+
+def test_cost_is_in_every_table(tmp_path):
+    cells = cells_with(tmp_path, a=[[kid(0.1)], [kid(0.2)]], b=[[kid(0.3)]])
+    used = {"wall_s": 3600, "cpu_s": 1800.0, "gpu_s": 7200, "peak_mem_mb": 2048, "peak_gpu_mem_mb": 1024}
+    write(cells[0], "cost.json", used | {"gpus": 2, "resumed": 1, "device": "H100", "threads": 4})
+    write(cells[1], "cost.json", used | {"wall_s": 7200, "gpus": 2, "resumed": 0, "peak_mem_mb": 3072})
+    write_report("x", cells, tmp_path)
+    seeds = pd.read_csv(tmp_path / "scores.csv").set_index(["variant", "seed"])
+    wanted = {"wall_hours": 1, "gpu_hours": 2, "cpu_hours": 0.5, "peak_mem_gb": 2, "peak_gpu_mem_gb": 1}
+    assert seeds.loc[("a", 0), list(wanted)].to_dict() == wanted
+    assert seeds.loc[("a", 0), ["gpus", "resumed"]].tolist() == [2, 1]
+    means = pd.read_csv(tmp_path / "comparison.csv").set_index("variant")
+    assert means.loc["a", ["wall_hours", "gpu_hours", "resumed"]].tolist() == [1.5, 2, 0.5]
+    assert means.loc["a", "peak_mem_gb"] == 3, "the largest is what a job must ask for"
+    assert means.loc["b", cost_of.COLUMNS].isna().all(), "not recorded is not 0"
+    text = (tmp_path / "comparison.md").read_text()
+    assert "| a | 1.50 | 2.00 | 0.500 | 3.00 | 1.00 | 2.00 | 0.500 |" in text
+    assert "| b | – | – | – | – | – | – | – |" in text
+    page = (tmp_path / "comparison.html").read_text()
+    for shown in ("2.00 GPU h", "2 × H100", "3.00 GiB", "1.00 GiB", "4.00 GPU h"):
+        assert shown in page, shown
+
+
+def test_other_jobs_are_summed_by_rule(tmp_path):
+    head = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"
+    folder = tmp_path / "benchmarks/set"
+    folder.mkdir(parents=True)
+    for name, s, rss, cpu in (("a_seed0_curve", 3600, 512, 1800), ("b_b_seed1_curve", 7200, 1024, "-")):
+        (folder / f"{name}.tsv").write_text(head + f"{s}\t1:00:00\t{rss}\t1\t1\t1\t0\t0\t9\t{cpu}\n")
+    (folder / "convert.tsv").write_text(head + "1800\t0:30:00\t-\t-\t-\t-\t-\t-\t-\t36\n")
+    for name, text in (("empty", ""), ("torn", head[:20]), ("bytes", "\0\xff")):
+        (folder / f"{name}.tsv").write_text(text)
+    cells = cells_with(tmp_path, a=[[kid(0.1)]])
+    rows = cost_of.jobs(cells).set_index("rule")
+    assert rows.loc["curve", ["jobs", "wall", "cpu", "memory"]].tolist() == [2, 3, 0.5, 1]
+    assert rows.loc["convert", ["jobs", "wall", "cpu"]].tolist() == [1, 0.5, 0.01]
+    write_report("x", cells, tmp_path / "out")
+    page = (tmp_path / "out/comparison.html").read_text()
+    assert "<td>curve</td>" in page and re.search(r'all but training</th><td class="n">3</td><td class="n">3.50', page)
+
+
+def test_no_cost_is_no_section(tmp_path):
+    write_report("x", cells_with(tmp_path, a=[[kid(0.1)]]), tmp_path)
+    assert 'id="cost"' not in (tmp_path / "comparison.html").read_text()
 
 
 def test_broken_and_large_images(tmp_path):

@@ -415,7 +415,7 @@ def test_the_table_is_aligned_fits_and_sums_up(study):
     assert head.startswith("phantom  ") and "kd_indomain" in head
     assert re.search(r"^stylegan2_ada/s0  running +█+░+ +0.064/0.128 +60 +3s +2x +17 +2.00$", ada)
     assert re.search(r"^dcgan/s0 +done +█+ +0.128/0.128 +1x +0.0123 test +1.50$", dcgan)
-    summary = "1 done, 1 running, 0 failed of 2 cells; 3.5 GPU-hours so far; running ones trained in 3s"
+    summary = "1 done, 1 running, 0 failed of 2 cells; 3.50 GPU-hours so far; running ones trained in 3s"
     assert text.splitlines()[-1] == summary
     plain = render(rows, 100, bar=True, utf8=False)
     assert plain.isascii() and re.search(r"#+\.+  ", plain)

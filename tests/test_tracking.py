@@ -90,6 +90,21 @@ def test_publishes_everything_that_a_cell_says(study):
     assert not (Path.cwd() / "mlruns").exists()
 
 
+def test_cost_is_a_total_and_never_a_mean(study):
+    folder, cells = study
+    cell = cells[1]
+    (cell.folder / "generator.pt").unlink()
+    running = points.progress(cell, points.Progress(), points.durable_kimg(cell)).points
+    assert [point.value for point in running if point.key == "cost/cpu_h" and point.step == 1] == [0.2 * 7 / 160]
+    (cell.folder / "generator.pt").write_bytes(b"weights")
+    write(cell, "cost.json", {"gpu_s": 7200.0, "cpu_s": 3600.0, "peak_gpu_mem_mb": 2048.0, "resumed": 3, "gpus": 2})
+    send(folder, cells)
+    metrics = runs_of(folder)["stylegan2_ada/s1"].data.metrics
+    wanted = {"cost/gpu_h": 2, "cost/cpu_h": 1, "cost/peak_gpu_mem_gb": 2, "cost/resumed": 3, "cost/gpus": 2}
+    assert {name: metrics[name] for name in wanted} == wanted
+    assert "cost/wall_h" not in metrics
+
+
 def test_publishing_twice_adds_nothing(study):
     folder, cells = study
     send(folder, cells)

@@ -20,7 +20,6 @@ from PIL import Image
 from gan.cells import CellFiles, flatten, last_stats, stats
 from gan.errors import GanError
 from gan.files import read_json
-from gan.report.table import compute_cost, number
 
 LARGEST = 1400
 PACKAGES = (
@@ -154,36 +153,6 @@ def data_summary(store: Path | None) -> dict[str, Any] | None:
     facts = [(key, _shown(value)) for key, value in flatten(meta).items() if value not in (None, "", [])]
     channels = meta.get("channels") or []
     return {"splits": splits, "facts": facts, "channels": channels, "candidates": len(index), "kept": len(kept)}
-
-
-def costs(cells: Sequence[CellFiles]) -> list[dict[str, Any]]:
-    """What each run took: device hours, wall hours, peak memory, with the part of the largest one for a bar."""
-    rows = []
-    for cell in cells:
-        cost = cell.object("cost.json")
-        if not cost:
-            continue
-        device, hours = compute_cost(cost)
-        memory = cost.get("peak_mem_mb")
-        rows.append(
-            {
-                **{
-                    "cell": cell,
-                    "hours": hours,
-                    "text": f"{number(hours, 3)} {device} h",
-                    "resumed": cost.get("resumed") or 0,
-                },
-                **{"wall": number((cost.get("wall_s") or float("nan")) / 3600, 3), "threads": cost.get("threads", "")},
-                **{
-                    "memory": "–" if memory is None else f"{number(memory / 1024, 3)} GiB",
-                    "device": cost.get("device", ""),
-                },
-            }
-        )
-    most = max((row["hours"] for row in rows if row["hours"] > 0), default=1.0)
-    for row in rows:
-        row["part"] = round(100 * row["hours"] / most, 1) if row["hours"] > 0 else 0
-    return rows
 
 
 def events(cells: Sequence[CellFiles]) -> list[tuple[str, str]]:

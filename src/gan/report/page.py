@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from gan.cells import CellFiles
 from gan.files import atomic_path
-from gan.report import context, figures, table, view
+from gan.report import context, cost, figures, table, view
 from gan.report.table import MEASURE, WHOLE
 
 
@@ -61,6 +61,8 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["number"] = table.number
+    runs, jobs = cost.runs(cells), cost.jobs(cells)
     return environment.get_template("comparison.html").render(
         title=title,
         datasets=datasets,
@@ -69,7 +71,10 @@ def render(
         lead=table.metric_label(lead) if lead else None,
         finished_on=context.finished_on(cells),
         protocol=context.protocol(rows, cells),
-        costs=context.costs(cells),
+        runs=runs,
+        total=cost.total(runs),
+        jobs=jobs.to_dict("records"),
+        all_jobs=jobs[["jobs", "wall", "cpu"]].sum().to_dict() | {"memory": jobs.memory.max()},
         events=context.events(cells),
         versions=context.versions(),
     )

@@ -27,6 +27,7 @@ from scipy.stats import t as student_t
 
 from gan.cells import WHOLE, CellFiles
 from gan.files import atomic_path
+from gan.report import cost
 
 MEASURE = ["metric", "extractor", "split", "n_real", "n_fake"]
 SCORE_COLUMNS = [
@@ -44,11 +45,11 @@ SCORE_COLUMNS = [
         "relative",
         "kimg",
     ],
-    *["evaluation_seed", "device", "cost_hours", "run_key"],
+    *["evaluation_seed", "device", "cost_hours", *cost.COLUMNS, "run_key"],
 ]
 COMPARISON_COLUMNS = [
     *["dataset", "variant", "contrast", *MEASURE, "status", "seeds", "value", "low", "high", "spread", "floor"],
-    *["relative", "kimg", "device", "cost_hours"],
+    *["relative", "kimg", "device", "cost_hours", *cost.COLUMNS],
 ]
 LOWER_IS_BETTER = ("fid", "kid", "fd_", "kd_")
 HIGHER_IS_BETTER = ("precision", "recall", "density", "coverage")
@@ -62,26 +63,19 @@ def direction(metric: str) -> int:
     return 1 if metric.startswith(HIGHER_IS_BETTER) else 0
 
 
-def compute_cost(cost: dict[str, Any]) -> tuple[str, float]:
-    """What a run used, from its ``cost.json``: ("GPU" or "CPU", device hours); hours are NaN when not recorded."""
-    gpu, cpu = cost.get("gpu_s") or 0.0, cost.get("cpu_s")
-    if gpu > 0:
-        return "GPU", gpu / 3600
-    return "CPU", math.nan if cpu is None else cpu / 3600
-
-
 def scores(cells: Iterable[CellFiles]) -> pd.DataFrame:
     """Every score of every cell, a row each (tidy). A cell without scores is one row whose ``status`` says why.
 
     ``seed`` is the seed of the training, ``evaluation_seed`` that of the generated images; ``kimg`` is the snapshot
-    that was scored; ``cost_hours`` counts the hours of ``device``.
+    that was scored; ``cost_hours`` counts the hours of ``device``, the columns after it are those of `cost.record`.
     """
     rows = []
     for cell in cells:
-        device, hours = compute_cost(cell.object("cost.json"))
+        used = cell.object("cost.json")
+        device, hours = cost.device_hours(used)
         base = {
             **{"dataset": cell.dataset, "variant": cell.variant, "seed": cell.seed},
-            **{"device": device, "cost_hours": hours},
+            **{"device": device, "cost_hours": hours, **cost.record(used)},
         }
         reason = cell.unfinished()
         if reason:
@@ -94,7 +88,7 @@ def scores(cells: Iterable[CellFiles]) -> pd.DataFrame:
             own = {key: score.get(key) for key in ("contrast", *MEASURE, "value", "low", "high", "floor", "relative")}
             rows.append({**base, **own, "contrast": own["contrast"] or WHOLE, "evaluation_seed": score.get("seed")})
     frame = pd.DataFrame(rows, columns=SCORE_COLUMNS)
-    numbers = ["value", "low", "high", "floor", "relative", "kimg", "cost_hours"]
+    numbers = ["value", "low", "high", "floor", "relative", "kimg", "cost_hours", *cost.COLUMNS]
     frame[numbers] = frame[numbers].astype(float)
     whole = ["n_real", "n_fake", "evaluation_seed"]
     frame[whole] = frame[whole].astype("Int64")
@@ -105,8 +99,9 @@ def comparison(cells: Iterable[CellFiles]) -> pd.DataFrame:
     """One row per dataset x variant x contrast x measurement: mean over seeds with its 95 % interval.
 
     ``spread`` is the standard deviation between seeds (NaN for one seed), ``seeds`` how many were averaged,
-    ``cost_hours`` the mean per seed. A cell without scores keeps a row with its reason in ``status``; a variant of
-    which only some seeds are finished has both. Rows keep the order of ``cells``.
+    ``cost_hours`` and what follows it the mean per seed, of peaks the largest. A cell without scores keeps a row with
+    its reason in ``status``; a variant of which only some seeds are finished has both. Rows are in the order of
+    ``cells``.
     """
     frame = scores(cells)
     rows = []
@@ -120,6 +115,8 @@ def comparison(cells: Iterable[CellFiles]) -> pd.DataFrame:
                 **{"status": "finished", "seeds": len(group), "value": group.value.mean(), "low": low, "high": high},
                 **{"spread": group.value.std(ddof=1), "floor": group.floor.mean(), "relative": group.relative.mean()},
                 **{"kimg": group.kimg.mean(), "device": group.device.iloc[0], "cost_hours": group.cost_hours.mean()},
+                **group[cost.COLUMNS].mean(),
+                **group[[*cost.PEAKS]].max(),
             }
         )
     for _, row in frame[frame.status != "finished"].iterrows():

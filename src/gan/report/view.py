@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from gan.report import cost
 from gan.report import table as tables
 from gan.report.table import MEASURE, WHOLE, measure_label, metric_label, number
 
@@ -189,7 +190,7 @@ def _are(count: int) -> str:
 
 
 def markdown(title: str, table: pd.DataFrame, lead: str | None) -> str:
-    """The comparison as Markdown: per dataset the verdict, then a table per contrast, then what is missing."""
+    """The comparison as Markdown: per dataset the verdict, a table per contrast, what is missing, what it cost."""
     parts = [f"# {_escape(title)}\n"]
     for dataset in table.dataset.unique():
         parts.append(f"## {_escape(dataset)}\n")
@@ -204,11 +205,25 @@ def markdown(title: str, table: pd.DataFrame, lead: str | None) -> str:
         if len(missing):
             listed = "\n".join(f"- {_escape(row.variant)}: {_escape(row.status)}" for row in missing.itertuples())
             parts.append(f"### Not finished\n\n{listed}\n")
+        parts.append(_markdown_cost(table[(table.dataset == dataset) & (table.status == "finished")]))
     parts.append(
         "Mean over seeds (95 % interval over patients and seeds). Bold: its interval lies clear of all others. "
         "Floor: real training images in the place of the generated ones.\n"
     )
-    return "\n".join(parts)
+    return "\n".join(part for part in parts if part)
+
+
+def _markdown_cost(done: pd.DataFrame) -> str:
+    """What a run of each variant took; empty when nothing is finished."""
+    if done.empty:
+        return ""
+    header = ["variant", *(name.replace("_", " ") for name in cost.COLUMNS)]
+    rows = [
+        [_escape(row.variant), *(number(row[name]) for name in cost.COLUMNS)]
+        for _, row in done.drop_duplicates("variant").iterrows()
+    ]
+    note = "Means over seeds, of peaks (GiB) the largest; scoring is not in them.\n"
+    return f"### Cost per training run\n\n{_markdown_rows(header, rows)}\n{note}"
 
 
 def _markdown_table(grid: Wide) -> str:
@@ -224,6 +239,10 @@ def _markdown_table(grid: Wide) -> str:
         cells = [_markdown_entry(entry) for entry in line.entries]
         rows.append([_escape(line.variant), *cells, line.seeds or "not finished", line.kimg, line.cost])
     rows.append(["*floor: real against held-out real*", *grid.floor, "", "", ""])
+    return _markdown_rows(header, rows)
+
+
+def _markdown_rows(header: list[str], rows: list[list[str]]) -> str:
     lines = [header, [":--", *["--:"] * (len(header) - 1)], *rows]
     return "\n".join("| " + " | ".join(row) + " |" for row in lines) + "\n"
 

@@ -3,6 +3,7 @@
 import textwrap
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
 from gan.status.states import STATES, Row, span
 
@@ -83,14 +84,15 @@ def _trouble(row: Row, width: int) -> str:
     # what is shared by all cells of a data set is said once
     said = f"{row.cell.dataset if row.state == 'waiting' else _name(row)}: {row.said}"
     wrapped = textwrap.fill(said, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
-    return f"{wrapped}\n  {row.log}" if row.log else wrapped
+    log = row.log and (row.log.relative_to(Path.cwd()) if row.log.is_relative_to(Path.cwd()) else row.log)
+    return f"{wrapped}\n  {log}" if log else wrapped
 
 
 def _summary(rows: Sequence[Row]) -> str:
     counts = Counter(row.state for row in rows)
     text = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state] or state in ("done", "failed"))
     gpu = sum(row.gpu_h for row in rows)
-    hours = f"{gpu:.1f} GPU-hours" if gpu else f"{sum(row.cpu_h for row in rows):.1f} CPU-hours"
+    hours = f"{_hours(gpu)} GPU-hours" if gpu else f"{_hours(sum(row.cpu_h for row in rows)) or 0} CPU-hours"
     etas = [row.eta for row in rows if row.eta is not None]
     left = f"; running ones trained in {span(max(etas))}" if etas else ""
     return f"{text} of {len(rows)} cells; {hours} so far{left}"

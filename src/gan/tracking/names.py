@@ -9,8 +9,6 @@ from typing import Any
 
 from gan.cells import WHOLE
 
-PROGRESS = ("loss", "logits", "ada", "grad", "speed", "memory")
-
 
 def curve(row: dict[str, Any]) -> str:
     """The name of a snapshot's score: ``fid/val_n2000``, with ``_t1c`` for a single contrast."""

@@ -13,7 +13,13 @@ from typing import Any
 from mlflow.entities import Metric
 
 from gan.cells import CellFiles, last_stats, stats_lines
+from gan.report.cost import record
 from gan.tracking import names
+
+COST = {
+    **{"wall_hours": "cost/wall_h", "gpu_hours": "cost/gpu_h", "cpu_hours": "cost/cpu_h", "gpus": "cost/gpus"},
+    **{"peak_mem_gb": "cost/peak_mem_gb", "peak_gpu_mem_gb": "cost/peak_gpu_mem_gb", "resumed": "cost/resumed"},
+}
 
 
 @dataclass
@@ -26,7 +32,8 @@ class Progress:
 
 
 def progress(cell: CellFiles, start: Progress, durable_kimg: float) -> Progress:
-    """What ``stats.jsonl`` says after ``start``: the mean of each scalar over each whole kimg, at ``step`` = kimg.
+    """What ``stats.jsonl`` says after ``start``: the mean of each scalar over each whole kimg, at ``step`` = kimg; of a
+    cost the last value.
 
     Lines beyond ``durable_kimg`` are left for later, since a resumed run goes back to its checkpoint and MLflow cannot
     take a point back. A file shorter than ``start`` was begun again: it is read from the front, without kimg that are
@@ -60,7 +67,9 @@ def _close(found: Progress, bucket: dict[str, list[float]], kimg: int, time: flo
         return
     found.kimg = kimg
     for name, values in bucket.items():
-        found.points.append(Metric(name, sum(values) / len(values), int(time * 1000), kimg))
+        total = name.startswith("cost/")  # what has been spent so far, not a scalar of the moment
+        value = values[-1] if total else sum(values) / len(values)
+        found.points.append(Metric(name, value, int(time * 1000), kimg))
 
 
 def durable_kimg(cell: CellFiles) -> float:
@@ -97,14 +106,10 @@ def final(cell: CellFiles) -> list[Metric]:
 
 
 def _cost(cell: CellFiles) -> list[Metric]:
-    cost, time = cell.object("cost.json"), stamp(cell.folder / "cost.json")
-    scales = {"wall_s": ("cost/wall_h", 3600), "cpu_s": ("cost/cpu_h", 3600), "gpu_s": ("cost/gpu_h", 3600)}
-    scales["peak_mem_mb"] = ("cost/peak_mem_gb", 1024)
-    return [
-        Metric(name, round(cost[key] / scale, 4), time, 0)
-        for key, (name, scale) in scales.items()
-        if isinstance(cost.get(key), int | float)
-    ]
+    """What the run cost in the end, at its last kimg: MLflow shows the value of the last step."""
+    used, time = record(cell.object("cost.json")), stamp(cell.folder / "cost.json")
+    kimg = int(last_stats(cell.folder / "stats.jsonl").get("kimg") or 0)
+    return [Metric(COST[key], round(used[key], 4), time, kimg) for key in COST if math.isfinite(used[key])]
 
 
 def _finite(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

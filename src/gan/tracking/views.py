@@ -76,7 +76,7 @@ def unpack(text: str) -> dict[str, Any]:
 def _base(lead: str, lower: bool, known: Collection[str]) -> dict[str, Any]:
     """State of the table: current runs, sorted by the leading score, with the columns that explain it."""
     columns = [lead, lead.replace("best/", "low/"), lead.replace("best/", "high/"), lead.replace("best/", "relative/")]
-    columns += ["best/kimg", "cost/cpu_h", "cost/gpu_h"]
+    columns += ["best/kimg", "cost/wall_h", "cost/gpu_h", "cost/cpu_h"]
     shown = [f"metrics.`{name}`" for name in columns if name in known]
     return {
         **{"searchFilter": 'tags.superseded = "false"', "orderByKey": f"metrics.`{lead}`", "orderByAsc": lower},
