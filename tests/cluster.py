@@ -1,7 +1,8 @@
-"""A real Slurm of two nodes with two fake GPUs each, on this machine, in a folder, for tests.
+"""A real Slurm of three nodes with fake GPUs, on this machine, in a folder, for tests.
 
-``with Cluster(folder) as cluster:`` starts munged, slurmctld and two slurmd; commands that run with
-``cluster.environment`` see this cluster and no other. Needs root and the programs of `PROGRAMS`.
+``with Cluster(folder) as cluster:`` starts munged, slurmctld and a slurmd for each node; commands that run with
+``cluster.environment`` see this cluster and no other. Jobs go to n1 and n2, those of the partition ``fragile`` to n3.
+Needs root and the programs of `PROGRAMS`.
 """
 
 import contextlib
@@ -16,14 +17,14 @@ from pathlib import Path
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol", "scancel", "sinfo")
 COMMANDS = ("sbatch", "srun", "squeue", "scontrol", "scancel", "sinfo")
-NODES = ("n1", "n2")
-CPUS, MEMORY, GPUS = 4, 4000, 2  # of each node
+NODES = ("n1", "n2", "n3")
+CPUS, MEMORY, GPUS = 8, 16000, 4  # of each node, more than there are: most jobs of a study wait for something
 SEARCH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
 
 SLURM_CONF = """\
 ClusterName=test
 SlurmctldHost={host}(127.0.0.1)
-SlurmctldPort={ports[0]}
+SlurmctldPort={port}
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
@@ -51,10 +52,12 @@ MinJobAge=3600
 KillWait=10
 SlurmdTimeout=20
 SlurmdParameters=config_overrides
-NodeName=n[1-2] NodeHostname={host} NodeAddr=127.0.0.1 Port=[{ports[1]}-{ports[2]}] CPUs={cpus} RealMemory={memory} \
-Gres=gpu:{gpus} State=UNKNOWN
-PartitionName=all Nodes=n[1-2] Default=YES MaxTime=UNLIMITED State=UP
+{nodes}
+PartitionName=all Nodes=n1,n2 Default=YES MaxTime=UNLIMITED State=UP
+PartitionName=fragile Nodes=n3 MaxTime=UNLIMITED State=UP
 """
+NODE = "NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} "
+SIZE = f"CPUs={CPUS} RealMemory={MEMORY} Gres=gpu:{GPUS}"
 
 
 def missing() -> str:
@@ -90,7 +93,8 @@ class Cluster:
     def __exit__(self, *exception: object) -> None:
         with contextlib.suppress(subprocess.SubprocessError, OSError):
             self("scancel", "--user", "root", "--signal", "KILL", "--full")
-        running = [pid for name in ("slurmd.n1", "slurmd.n2", "slurmctld", "munged") if (pid := self.pid(name))]
+        daemons = [*(f"slurmd.{node}" for node in NODES), "slurmctld", "munged"]
+        running = [pid for name in daemons if (pid := self.pid(name))]
         for pid in running:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM)
@@ -112,12 +116,21 @@ class Cluster:
         return {job: state for job, state, comment in found if comment.startswith(f"rule_{rule}")}
 
     def pid(self, daemon: str) -> int | None:
-        """Of ``munged``, ``slurmctld``, ``slurmd.n1`` or ``slurmd.n2``."""
+        """Of ``munged``, ``slurmctld``, ``slurmd.n1`` and so on."""
         path = self.folder / f"{daemon}.pid"
         return int(path.read_text()) if path.exists() and path.read_text().strip() else None
 
+    def kill(self, daemon: str) -> None:
+        """End ``slurmctld``, or a node (``slurmd.n3``) with all that runs on it, as a power cut does."""
+        os.kill(self.pid(daemon) or 0, signal.SIGKILL)
+        mark = f"\0SLURMD_NODENAME={daemon.removeprefix('slurmd.')}\0".encode()
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if mark in b"\0" + (process / "environ").read_bytes():
+                    os.kill(int(process.name), signal.SIGKILL)
+
     def restart(self, daemon: str) -> None:
-        """Start ``slurmctld``, ``slurmd.n1`` or ``slurmd.n2`` again after its process was killed."""
+        """Start what was killed."""
         name, _, node = daemon.partition(".")
         self._daemon(name, *(["-N", node] if node else []))
 
@@ -138,18 +151,17 @@ class Cluster:
         self.folder.chmod(0o755)
         (self.folder / "munge.key").write_bytes(os.urandom(128))
         (self.folder / "munge.key").chmod(0o400)
-        devices = [self.folder / f"nvidia{number}" for number in range(len(NODES) * GPUS)]
-        for device in devices:  # Slurm hands out GPUs only where these are devices: here twins of /dev/null
-            os.mknod(device, stat.S_IFCHR | 0o666, os.makedev(1, 3))
-        host = socket.gethostname().split(".")[0]
-        text = SLURM_CONF.format(
-            folder=self.folder, host=host, ports=_free_ports(), cpus=CPUS, memory=MEMORY, gpus=GPUS
-        )
+        host, (port, *ports) = socket.gethostname().split(".")[0], _free_ports(1 + len(NODES))
+        nodes, devices = [], []
+        for name, own in zip(NODES, ports, strict=True):
+            nodes.append(NODE.format(name=name, host=host, port=own) + SIZE)
+            for number in range(GPUS):  # Slurm hands out GPUs only where these are devices: here twins of /dev/null
+                device = self.folder / f"nvidia-{name}-{number}"
+                os.mknod(device, stat.S_IFCHR | 0o666, os.makedev(1, 3))
+                devices.append(f"NodeName={name} Name=gpu File={device}\n")
+        text = SLURM_CONF.format(folder=self.folder, host=host, port=port, nodes="\n".join(nodes))
         (self.folder / "slurm.conf").write_text(text)
-        prefix = self.folder / "nvidia"
-        (self.folder / "gres.conf").write_text(
-            f"NodeName=n1 Name=gpu File={prefix}[0-1]\nNodeName=n2 Name=gpu File={prefix}[2-3]\n"
-        )
+        (self.folder / "gres.conf").write_text("".join(devices))
         (self.folder / "cgroup.conf").write_text("CgroupPlugin=cgroup/v1\n")
         for name in COMMANDS:  # jobs lose the variable SLURM_CONF on their way
             command = self.folder / "bin" / name
@@ -170,16 +182,9 @@ class Cluster:
         )  # fmt: skip
 
 
-def _free_ports() -> list[int]:
-    """Three free ports, the last two of them neighbours."""
-    while True:
-        with contextlib.ExitStack() as stack:
-            sockets = [stack.enter_context(socket.socket()) for _ in range(3)]
-            sockets[0].bind(("127.0.0.1", 0))
-            sockets[1].bind(("127.0.0.1", 0))
-            first, second = (item.getsockname()[1] for item in sockets[:2])
-            try:
-                sockets[2].bind(("127.0.0.1", second + 1))
-            except OSError:
-                continue
-            return [first, second, second + 1]
+def _free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for item in sockets:
+            item.bind(("127.0.0.1", 0))
+        return [item.getsockname()[1] for item in sockets]

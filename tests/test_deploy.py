@@ -71,8 +71,8 @@ def study(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def by_conda(study) -> list[str]:
-    """The calls of a run with conda up to the first extractor."""
-    snakemake(study.folder, "results/tiny/features/phantom/indomain/extractor.pt", "--sdm", "conda")
+    """The calls of a run with conda up to the trained generator."""
+    snakemake(study.folder, "results/tiny/phantom/dcgan/seed0/generator.pt", "--sdm", "conda")
     return study.calls.read_text().splitlines()
 
 
@@ -82,7 +82,7 @@ def by_apptainer(study, by_conda) -> list[str]:
     study.calls.unlink()
     (study.folder / "envs").mkdir()
     (study.folder / "envs/study.sif").touch()
-    arguments = ("--sdm", "apptainer", "--apptainer-args=--nv", "--rerun-triggers", "mtime")
+    arguments = ("--sdm", "apptainer", "--apptainer-args=--nv", "--rerun-triggers", "mtime", "--forcerun", "train")
     snakemake(study.folder, "results/tiny/comparison.html", *arguments)
     return study.calls.read_text().splitlines()
 
@@ -93,9 +93,9 @@ def test_rules_run_in_their_conda_environments(study, by_conda):
     made = {str(file.with_suffix("")): known[file.read_text()] for file in conda.glob("*.yaml")}
     ran = {}
     for call in by_conda:
-        if found := re.match(r"(.+)/bin/python \S+\.(\w+)\.py$", call):
-            ran[found[2]] = made[found[1]]
-    assert ran == {"convert": "cpu", "slices": "cpu", "extractor": "gpu"}
+        if found := re.match(r"(.+)/bin/python (?:\S+\.(\w+)\.py$|-m gan\.(run))", call):
+            ran[found[2] or found[3]] = made[found[1]]
+    assert ran == {"convert": "cpu", "slices": "cpu"} | dict.fromkeys(("extractor", "real_features", "run"), "gpu")
 
 
 def test_each_conda_environment_gets_the_package_of_the_working_tree(by_conda):
@@ -143,7 +143,8 @@ def test_report_holds_what_it_shows_and_asks_no_server(study, by_apptainer):
     report = (study.folder / "report.html").read_text()
     for file in ("comparison.html", "comparison.md", "comparison.csv", "scores.csv"):
         assert embedded(study.root / file) in report, file
-    for picture in ("data/phantom/store/contact_sheet.png", "phantom/dcgan/seed0/fake.png"):
+    cell = "phantom/dcgan/seed0"
+    for picture in ("data/phantom/store/contact_sheet.png", f"{cell}/fake.png", f"{cell}/real.png"):
         assert embedded(study.root / picture) in report, picture
     for text in (
         "the same budget and the same judge",

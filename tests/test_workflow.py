@@ -17,8 +17,10 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 pytestmark = pytest.mark.xdist_group("workflow")  # one process, one finished study
 
 
-def run_snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments, "--configfile", "tiny.yaml"]
+def run_snakemake(
+    folder: Path, *arguments: str, overlays: tuple[str, ...] = ("tiny.yaml",)
+) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments, "--configfile", *overlays]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True)
 
 
@@ -41,18 +43,19 @@ def planned(folder: Path, *arguments: str) -> Counter:
     return jobs
 
 
+def merge(base: dict, over: dict) -> dict:
+    return base | {k: merge(base.get(k, {}), v) if isinstance(v, dict) else v for k, v in over.items()}
+
+
 def edit(folder: Path, changes: dict) -> None:
     """Merge ``changes`` into tiny.yaml."""
-
-    def merge(base: dict, over: dict) -> dict:
-        return base | {k: merge(base.get(k, {}), v) if isinstance(v, dict) else v for k, v in over.items()}
-
     path = folder / "tiny.yaml"
     path.write_text(yaml.safe_dump(merge(yaml.safe_load(path.read_text()), changes)))
 
 
 def copy_workflow(folder: Path) -> Path:
-    shutil.copytree(REPOSITORY / "workflow", folder / "workflow", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("workflow", "slurm"):
+        shutil.copytree(REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("Snakefile", "config.yaml", "tests/tiny.yaml"):
         shutil.copy(REPOSITORY / name, folder)
     return folder

@@ -12,9 +12,17 @@ rule train:
         stats=f"{CELL}/stats.jsonl",
         cost=f"{CELL}/cost.json",
         recipe=f"{CELL}/recipe.json",
-        real=f"{CELL}/real.png",
+        real=report(
+            f"{CELL}/real.png",
+            caption="../report/real.rst",
+            category="Images",
+            subcategory="{dataset}",
+            labels={"variant": "{variant}", "seed": "{seed}", "images": "real"},
+        ),
     log:
         f"{LOGS}/{{dataset}}/{{variant}}_seed{{seed}}_train.log",
+    conda:
+        "../envs/gpu.yaml"
     threads: ask("train", "threads")
     resources:
         mem_mb=ask("train", "mem_mb"),

@@ -1,0 +1,269 @@
+"""The study on a real Slurm: whole, and through all that goes wrong on a cluster.
+
+One cell is trained under each mishap and must end with the bytes of an undisturbed run without Slurm. The mishaps
+happen at the same time, each in a folder of its own, on a cluster of this machine (`cluster.py`).
+"""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import yaml
+from cluster import Cluster, missing
+from test_workflow import copy_workflow, merge, run_snakemake
+
+from gan.cells import last_stats
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+pytestmark = [
+    pytest.mark.xdist_group("cluster"),
+    pytest.mark.skipif(bool(missing()), reason=missing()),
+    pytest.mark.timeout(900),
+]
+PATIENCE = 400  # s that one mishap may take on a busy machine
+# On top of tests/tiny.yaml: one cell that trains for some seconds, and what its jobs ask of Slurm.
+LONG = {
+    "study": {"name": "long", "variants": ["dcgan"]},
+    "training": {"kimg": 16, "snapshot_kimg": 8},
+    "resources": {"train": {"gpu": 1, "mem_mb": 1500, "runtime": 30, "checkpoint_kimg": 1}},
+}
+CELL = "phantom/dcgan/seed0"
+TRAINED = f"results/long/{CELL}/generator.pt"
+
+
+class OnCluster:
+    """A copy of the workflow that runs on the cluster through ``--profile slurm``."""
+
+    def __init__(self, folder: Path, cluster: Cluster, overlay: dict):
+        self.folder, self.cluster = folder, cluster
+        self.name = overlay["study"]["name"]
+        (folder / f"{self.name}.yaml").write_text(yaml.safe_dump(overlay))
+        self.cell = folder / f"results/{self.name}/{CELL}"
+
+    def start(self, *options: str, target: str | Sequence[str] = "all") -> subprocess.Popen:
+        """Snakemake, at work; its words go to ``snakemake.log`` in the folder."""
+        command = [sys.executable, "-m", "snakemake", "--profile", "slurm"]
+        command += ["--slurm-init-seconds-before-status-checks", "1", "--seconds-between-status-checks", "1"]
+        command += ["--latency-wait", "5", *options, "--configfile", "tiny.yaml", f"{self.name}.yaml", "--"]
+        command += [target] if isinstance(target, str) else target
+        with open(self.log, "a") as log:
+            return subprocess.Popen(
+                command, cwd=self.folder, env=self.cluster.environment, stdout=log, stderr=log, start_new_session=True
+            )
+
+    def finish(self, snakemake: subprocess.Popen) -> str:
+        """Wait for its end, which must be a good one. What it has said."""
+        try:
+            code = snakemake.wait(PATIENCE)
+        finally:
+            if snakemake.poll() is None:
+                snakemake.kill()
+        said = self.log.read_text()
+        slurm = "\n".join(path.read_text() for path in self.folder.glob(".snakemake/slurm_logs/rule_train/**/*.log"))
+        assert code == 0, f"{said}\n{slurm}"
+        return said
+
+    def run(self, *options: str, target: str = "all") -> str:
+        return self.finish(self.start(*options, target=target))
+
+    def wait_for_kimg(self, kimg: float) -> None:
+        """Until so much of the cell is trained and saved."""
+
+        def trained() -> bool:
+            return any(last_stats(path).get("saved_kimg", 0) >= kimg for path in self.states("stats.jsonl"))
+
+        self.cluster.wait(trained, f"checkpoint at {kimg:g} kimg in {self.folder}", PATIENCE)
+
+    def states(self, name: str) -> list[Path]:
+        return list(self.folder.glob(f"results/checkpoints/*/{name}"))
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "snakemake.log"
+
+    @property
+    def cost(self) -> dict:
+        return json.loads((self.cell / "cost.json").read_text())
+
+    def train_jobs(self) -> list[str]:
+        """Slurm's ids of all training jobs that were submitted for this folder, in their order."""
+        return re.findall(r"SLURM jobid (\d+) \(log: \S*rule_train", self.log.read_text())
+
+    def files(self, scored: bool = False) -> dict[str, bytes]:
+        """All that training has to show, and scoring if asked for, by name; times and costs are left out."""
+        names = [
+            "generator.pt",
+            "real.png",
+            "recipe.json",
+            *(["scores.json", "curve.json", "fake.png"] if scored else []),
+        ]
+        found = [*(self.cell / name for name in names), *sorted(self.cell.glob("snapshots/kimg*.*"))]
+        return {str(path.relative_to(self.cell)): path.read_bytes() for path in found}
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    with Cluster(tmp_path_factory.mktemp("slurm")) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory) -> OnCluster:
+    """The long cell trained and scored on this machine, without Slurm and without mishaps."""
+    folder = copy_workflow(tmp_path_factory.mktemp("local"))
+    study = OnCluster(folder, None, LONG | {"resources": {}})  # type: ignore[arg-type]
+    done = run_snakemake(folder, f"results/long/{CELL}/scores.json", overlays=("tiny.yaml", "long.yaml"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    return study
+
+
+def whole_study(study: OnCluster) -> None:
+    study.run()
+    assert (study.folder / "results/long/comparison.html").exists()
+    assert json.loads((study.folder / "results/long/tracking.json").read_text())["ok"]
+    assert not study.states("*"), "what a run has kept goes when its scores are written"
+
+
+def two_studies(study: OnCluster) -> None:
+    """Both want the same cell at the same time, in one folder."""
+    twin = OnCluster(study.folder, study.cluster, merge(LONG, {"study": {"name": "twin"}}))
+    calls = [study.start(target=TRAINED), twin.start(target=TRAINED.replace("long", "twin"))]
+    for call in calls:
+        study.finish(call)
+    assert twin.files() == study.files()
+    logs = "".join(path.read_text() for path in study.folder.glob(".snakemake/slurm_logs/rule_train/*/*.log"))
+    assert logs.count("waiting for its end") == 1 and logs.count("was trained already") == 1
+
+
+def cancelled(study: OnCluster) -> None:
+    call = study.start(target=TRAINED)
+    study.wait_for_kimg(3)
+    study.cluster("scancel", study.train_jobs()[0])
+    study.finish(call)
+    assert len(study.train_jobs()) == 2 and study.cost["resumed"] == 1
+
+
+def time_limit(study: OnCluster) -> None:
+    """Twice the limit is drawn near, and Slurm sends its warning."""
+    call = study.start("--set-resources", "train:slurm_extra='--signal=TERM@90 --open-mode=append'", target=TRAINED)
+    for restarts, kimg in enumerate((3, 8)):
+        study.wait_for_kimg(kimg)
+        (job,) = study.train_jobs()
+        minutes = int(study.cluster("squeue", "-h", "-j", job, "-o", "%M").split(":")[0])
+        study.cluster("scontrol", "update", f"jobid={job}", f"timelimit={minutes + 2}")
+        again = f"Restarts={restarts + 1} "
+        study.cluster.wait(lambda: again in study.cluster("scontrol", "show", "job", job), f"{again}of {job}", 90)  # noqa: B023
+        study.cluster("scontrol", "update", f"jobid={job}", "timelimit=30")
+    said = study.finish(call)
+    assert study.train_jobs() == [job] and study.cost["resumed"] == 2
+    assert "Error in rule" not in said and "Trying to restart" not in said
+
+
+def node_down(study: OnCluster) -> None:
+    call = study.start("--set-resources", "train:slurm_partition=fragile", target=TRAINED)
+    study.wait_for_kimg(3)
+    study.cluster.kill("slurmd.n3")
+    study.cluster("scontrol", "update", "nodename=n3", "state=down", "reason=test")
+    (job,) = study.train_jobs()
+    study.cluster.wait(lambda: study.cluster.jobs("train", "pending").get(job), f"job {job} in the queue again", 60)
+    study.cluster.restart("slurmd.n3")
+    study.cluster("scontrol", "update", "nodename=n3", "state=resume")
+    study.finish(call)
+    assert study.train_jobs() == [job] and study.cost["resumed"] == 1
+
+
+def memory(study: OnCluster) -> None:
+    study.run(target=TRAINED)
+    asked = [
+        int(re.search(r"mem=(\d+)M", study.cluster("scontrol", "show", "job", job))[1])  # type: ignore[index]
+        for job in study.train_jobs()
+    ]
+    assert len(asked) > 1 and asked == [asked[0] * attempt for attempt in range(1, len(asked) + 1)]
+
+
+def killed(study: OnCluster) -> None:
+    """kill -9 of Snakemake with a job at work, and a new call at once: its job waits until the other one ends."""
+    call = study.start(target=TRAINED)
+    study.wait_for_kimg(3)
+    os.killpg(call.pid, signal.SIGKILL)
+    call.wait()
+    unlock = [sys.executable, "-m", "snakemake", "--unlock", "--configfile", "tiny.yaml", "long.yaml"]
+    subprocess.run(unlock, cwd=study.folder, check=True, capture_output=True)
+    study.run(target=TRAINED)
+    first, second = study.train_jobs()
+    assert study.cluster.jobs("train")[second] == "COMPLETED"
+    log = "".join(path.read_text() for path in study.folder.glob(f".snakemake/slurm_logs/rule_train/*/{second}.log"))
+    assert f"Slurm job {first}, since" in log and "waiting for its end" in log
+    assert study.cost["resumed"] == 0, "the first job has trained it all"
+
+
+def interrupted(study: OnCluster) -> None:
+    """Ctrl-C, and the same call again."""
+    call = study.start(target=TRAINED)
+    study.wait_for_kimg(3)
+    os.killpg(call.pid, signal.SIGINT)
+    assert call.wait(PATIENCE) != 0
+    first = study.train_jobs()[0]
+    study.cluster.wait(lambda: study.cluster.jobs("train")[first] == "CANCELLED", f"end of job {first}", 60)
+    study.run(target=TRAINED)
+    assert study.cost["resumed"] == 1
+
+
+def gpu_cap(study: OnCluster) -> None:
+    """Four cells of a GPU each, and a cap of two."""
+    cells = [TRAINED.replace("seed0", f"seed{seed}") for seed in range(4)]
+    seen, call = [0], study.start("--resources", "gpu=2", target=cells)
+    while call.poll() is None:
+        submitted = set(study.train_jobs()) & study.cluster.jobs("train", "pending,running,completing").keys()
+        seen.append(len(submitted))
+        time.sleep(0.5)
+    study.finish(call)
+    assert max(seen) == 2 and len(study.train_jobs()) == 4
+
+
+SCENARIOS = {  # what happens, and how its study differs from LONG
+    whole_study: {},
+    time_limit: {},
+    killed: {},
+    cancelled: {},
+    node_down: {},
+    memory: {"resources": {"train": {"mem_mb": 500}}},
+    interrupted: {},
+    two_studies: {},
+    gpu_cap: {"study": {"seeds": [0, 1, 2, 3]}, "training": {"kimg": 1, "snapshot_kimg": 1}},
+}
+
+
+@pytest.fixture(scope="module")
+def happened(cluster, local, tmp_path_factory) -> Iterator[dict[str, tuple[OnCluster, Future]]]:
+    """Every mishap by name: its study, and its end, which may be a failed assertion."""
+    results = {}
+    with ThreadPoolExecutor(len(SCENARIOS)) as pool:
+        for scenario, changes in SCENARIOS.items():
+            folder = tmp_path_factory.mktemp(scenario.__name__)
+            if scenario is whole_study:
+                copy_workflow(folder)
+            else:  # what comes before the training has been made already
+                shutil.copytree(local.folder, folder, symlinks=True, dirs_exist_ok=True)
+                shutil.rmtree(folder / f"results/long/{CELL}")
+            study = OnCluster(folder, cluster, merge(LONG, changes))
+            results[scenario.__name__] = study, pool.submit(scenario, study)
+        yield results
+
+
+@pytest.mark.parametrize("name", [scenario.__name__ for scenario in SCENARIOS])
+def test_study_ends_well_whatever_happens(happened, local, name):
+    study, end = happened[name]
+    end.result()
+    assert not study.states("checkpoint.pt"), "checkpoints go when a run has succeeded"
+    if name != "gpu_cap":  # another recipe
+        assert study.files(scored=name == "whole_study") == local.files(scored=name == "whole_study")
