@@ -1,8 +1,10 @@
 """``python -m gan.status [--configfile demo.yaml] [--watch 30]``: where each cell of a study stands, while jobs run."""
 
 import argparse
+import contextlib
 import os
 import shutil
+import signal
 import sys
 import time
 from pathlib import Path
@@ -28,21 +30,27 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--results", type=Path, default=Path("results"), help="folder of the results (%(default)s)")
     parser.add_argument("--watch", type=float, metavar="SECONDS", help="show it again every so many seconds")
     given = parser.parse_args(argv)
+    if given.watch is not None and given.watch <= 0:
+        parser.error("--watch takes seconds above 0")
     study = read_study(given.configfile)
-    while True:
-        terminal = sys.stdout.isatty()
-        utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
-        width = shutil.get_terminal_size((PAGE, 24)).columns if terminal else PAGE
-        colour = terminal and "NO_COLOR" not in os.environ
-        text = render(survey(study, given.results), width, utf8=utf8, bar=terminal, colour=colour)
-        if given.watch is None:
-            print(text)
-            return 0
-        print(f"{CLEAR if terminal else ''}{text}\n{time.strftime('%F %T')}", flush=True)
-        try:
+    with contextlib.suppress(KeyboardInterrupt):
+        while given.watch is not None:
+            text = _text(study, given.results)
+            print(f"{CLEAR if sys.stdout.isatty() else ''}{text}\n{time.strftime('%F %T')}", flush=True)
             time.sleep(given.watch)
-        except KeyboardInterrupt:
-            return 0
+        print(_text(study, given.results))
+    return 0
+
+
+def _text(study: Study, results: Path) -> str:
+    terminal = sys.stdout.isatty()
+    return render(
+        survey(study, results),
+        shutil.get_terminal_size((PAGE, 24)).columns if terminal else PAGE,
+        utf8=(sys.stdout.encoding or "").lower().replace("-", "") == "utf8",
+        bar=terminal,
+        colour=terminal and "NO_COLOR" not in os.environ,
+    )
 
 
 def read_study(overlays: list[Path]) -> Study:
@@ -68,4 +76,5 @@ def read_study(overlays: list[Path]) -> Study:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends it in silence
     sys.exit(main())

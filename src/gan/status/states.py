@@ -3,7 +3,6 @@
 import re
 import statistics
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -184,27 +183,33 @@ def _open(row: Row, run: Run, jobs: dict[Path, Job]) -> None:
 
 def _missing(study: Study, cell: Cell, root: Path, jobs: dict[Path, Job]) -> tuple[str, str, Path | None]:
     """The step that a cell waits for, and how it failed if it did."""
-    for step, made, log in _steps(study, cell, root):
-        if not made.exists():
-            job = jobs.get(log)
-            words = _error(log, job) if not (job and job.ended is None and not job.started) else ""
-            if not words and job and job.ended == "failed":
-                words = job.fate()[0] or UNSAID
-                log = job.slurm_log or log
-            return (f"{step} failed", f"{step}: {words}", log) if words else (step, "", None)
+    for chain in _chains(study, cell, root):
+        made = [path.exists() for _, path, _ in chain]
+        if made[-1]:  # what it was made of may be gone since
+            continue
+        step, _, log = chain[max((place for place, there in enumerate(made) if there), default=-1) + 1]
+        job = jobs.get(log)
+        words = _error(log, job) if not (job and job.ended is None and not job.started) else ""
+        if not words and job and job.ended == "failed":
+            words = job.fate()[0] or UNSAID
+            log = job.slurm_log or log
+        return (f"{step} failed", f"{step}: {words}", log) if words else (step, "", None)
     return "its turn", "", None
 
 
-def _steps(study: Study, cell: Cell, root: Path) -> Iterator[tuple[str, Path, Path]]:
-    """What has to be there before a cell can be trained, in order: rule, file, log."""
+def _chains(study: Study, cell: Cell, root: Path) -> tuple[list[tuple[str, Path, Path]], ...]:
+    """What makes the data and the judge that training needs, in order: rule, file that it makes, log."""
     data, features, logs = (root / part / cell.dataset for part in ("data", "features", "logs"))
-    yield "fetch", data / "raw", logs / "fetch.log"
-    yield "convert", data / "volumes/volumes.csv", logs / "convert.log"
-    yield "slices", data / "store/store.json", logs / "slices.log"
+    store = [
+        ("fetch", data / "raw", logs / "fetch.log"),
+        ("convert", data / "volumes/volumes.csv", logs / "convert.log"),
+        ("slices", data / "store/store.json", logs / "slices.log"),
+    ]
+    judge = []
     for kind in study.metrics["extractors"]:
-        yield "extractor", features / kind / "extractor.pt", logs / f"{kind}_extractor.log"
-        yield "features", features / kind / "real.npz", logs / f"{kind}_features.log"
-    yield "judge", features / "judge.json", logs / "judge.log"
+        judge.append(("extractor", features / kind / "extractor.pt", logs / f"{kind}_extractor.log"))
+        judge.append(("features", features / kind / "real.npz", logs / f"{kind}_features.log"))
+    return store, [*judge, ("judge", features / "judge.json", logs / "judge.log")]
 
 
 def _error(log: Path, job: Job | None) -> str:
