@@ -122,11 +122,15 @@ class Cluster:
 
     def kill(self, daemon: str) -> None:
         """End ``slurmctld``, or a node (``slurmd.n3``) with all that runs on it, as a power cut does."""
+        node = daemon.removeprefix("slurmd.")
+        marks = [f"SLURMD_NODENAME={node}\0".encode()]  # in the environment of jobs; their keepers bear their numbers
+        if node != daemon:
+            marks += [f"slurmstepd: [{job}.".encode() for job in self("squeue", "-h", "-w", node, "-o", "%i").split()]
         os.kill(self.pid(daemon) or 0, signal.SIGKILL)
-        mark = f"\0SLURMD_NODENAME={daemon.removeprefix('slurmd.')}\0".encode()
         for process in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
-                if mark in b"\0" + (process / "environ").read_bytes():
+                text = (process / "cmdline").read_bytes() + b"\0" + (process / "environ").read_bytes()
+                if any(mark in text for mark in marks):
                     os.kill(int(process.name), signal.SIGKILL)
 
     def restart(self, daemon: str) -> None:

@@ -33,8 +33,8 @@ PATIENCE = 400  # s that one mishap may take on a busy machine
 # On top of tests/tiny.yaml: one cell that trains for some seconds, and what its jobs ask of Slurm.
 LONG = {
     "study": {"name": "long", "variants": ["dcgan"]},
-    "training": {"kimg": 16, "snapshot_kimg": 8},
-    "resources": {"train": {"gpu": 1, "mem_mb": 1500, "runtime": 30, "checkpoint_kimg": 1}},
+    "training": {"kimg": 10, "snapshot_kimg": 5},
+    "resources": {"train": {"gpu": 1, "mem_mb": 1500, "runtime": 30, "checkpoint_kimg": 0.5}},
 }
 CELL = "phantom/dcgan/seed0"
 TRAINED = f"results/long/{CELL}/generator.pt"
@@ -82,6 +82,11 @@ class OnCluster:
             return any(last_stats(path).get("saved_kimg", 0) >= kimg for path in self.states("stats.jsonl"))
 
         self.cluster.wait(trained, f"checkpoint at {kimg:g} kimg in {self.folder}", PATIENCE)
+
+    def wait_for_job(self, job: str, words: re.Pattern) -> None:
+        """Until Slurm says so of the job."""
+        show = ("scontrol", "show", "job", job)
+        self.cluster.wait(lambda: words.search(self.cluster(*show)), f"{words.pattern} of job {job}", 90)
 
     def states(self, name: str) -> list[Path]:
         return list(self.folder.glob(f"results/checkpoints/*/{name}"))
@@ -146,7 +151,7 @@ def two_studies(study: OnCluster) -> None:
 
 def cancelled(study: OnCluster) -> None:
     call = study.start(target=TRAINED)
-    study.wait_for_kimg(3)
+    study.wait_for_kimg(2)
     study.cluster("scancel", study.train_jobs()[0])
     study.finish(call)
     assert len(study.train_jobs()) == 2 and study.cost["resumed"] == 1
@@ -155,13 +160,13 @@ def cancelled(study: OnCluster) -> None:
 def time_limit(study: OnCluster) -> None:
     """Twice the limit is drawn near, and Slurm sends its warning."""
     call = study.start("--set-resources", "train:slurm_extra='--signal=TERM@90 --open-mode=append'", target=TRAINED)
-    for restarts, kimg in enumerate((3, 8)):
+    for restarts, kimg in enumerate((2, 4)):
         study.wait_for_kimg(kimg)
         (job,) = study.train_jobs()
         minutes = int(study.cluster("squeue", "-h", "-j", job, "-o", "%M").split(":")[0])
         study.cluster("scontrol", "update", f"jobid={job}", f"timelimit={minutes + 2}")
-        again = f"Restarts={restarts + 1} "
-        study.cluster.wait(lambda: again in study.cluster("scontrol", "show", "job", job), f"{again}of {job}", 90)  # noqa: B023
+        again = re.compile(rf"JobState=PENDING .*Restarts={restarts + 1} ", re.DOTALL)
+        study.wait_for_job(job, again)
         study.cluster("scontrol", "update", f"jobid={job}", "timelimit=30")
     said = study.finish(call)
     assert study.train_jobs() == [job] and study.cost["resumed"] == 2
@@ -170,11 +175,11 @@ def time_limit(study: OnCluster) -> None:
 
 def node_down(study: OnCluster) -> None:
     call = study.start("--set-resources", "train:slurm_partition=fragile", target=TRAINED)
-    study.wait_for_kimg(3)
+    study.wait_for_kimg(2)
     study.cluster.kill("slurmd.n3")
     study.cluster("scontrol", "update", "nodename=n3", "state=down", "reason=test")
     (job,) = study.train_jobs()
-    study.cluster.wait(lambda: study.cluster.jobs("train", "pending").get(job), f"job {job} in the queue again", 60)
+    study.wait_for_job(job, re.compile("JobState=PENDING"))
     study.cluster.restart("slurmd.n3")
     study.cluster("scontrol", "update", "nodename=n3", "state=resume")
     study.finish(call)
@@ -193,7 +198,7 @@ def memory(study: OnCluster) -> None:
 def killed(study: OnCluster) -> None:
     """kill -9 of Snakemake with a job at work, and a new call at once: its job waits until the other one ends."""
     call = study.start(target=TRAINED)
-    study.wait_for_kimg(3)
+    study.wait_for_kimg(2)
     os.killpg(call.pid, signal.SIGKILL)
     call.wait()
     unlock = [sys.executable, "-m", "snakemake", "--unlock", "--configfile", "tiny.yaml", "long.yaml"]
@@ -209,11 +214,10 @@ def killed(study: OnCluster) -> None:
 def interrupted(study: OnCluster) -> None:
     """Ctrl-C, and the same call again."""
     call = study.start(target=TRAINED)
-    study.wait_for_kimg(3)
+    study.wait_for_kimg(2)
     os.killpg(call.pid, signal.SIGINT)
     assert call.wait(PATIENCE) != 0
-    first = study.train_jobs()[0]
-    study.cluster.wait(lambda: study.cluster.jobs("train")[first] == "CANCELLED", f"end of job {first}", 60)
+    study.wait_for_job(study.train_jobs()[0], re.compile("JobState=CANCELLED"))
     study.run(target=TRAINED)
     assert study.cost["resumed"] == 1
 
