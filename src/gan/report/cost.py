@@ -27,7 +27,7 @@ def device_hours(cost: dict[str, Any]) -> tuple[str, float]:
 
 
 def record(cost: dict[str, Any]) -> dict[str, float]:
-    """`COLUMNS` of one run: hours, peak memory in GiB of a process on the host and of a GPU, number of GPUs, and how
+    """`COLUMNS` of one run: hours, peak memory in GiB of its processes and of the fullest GPU, number of GPUs, and how
     often it went on from a checkpoint. NaN for what is not recorded."""
     found = {name: _number(cost.get(key)) / 3600 for name, key in HOURS.items()}
     found |= {name: _number(cost.get(key)) / 1024 for name, key in PEAKS.items()}
