@@ -60,15 +60,15 @@ def test_order_depends_on_the_step_alone():
 
 
 @pytest.mark.parametrize("world", [2, 3, 6])
-def test_devices_share_one_global_batch(world):
+def test_ranks_share_one_global_batch(world):
     for step in range(8):
-        parts = [Sampler(17, 6, 0).indices(step, rank, world) for rank in range(world)]
+        parts = [Sampler(17, 6, 0, rank, world).indices(step) for rank in range(world)]
         assert (np.concatenate(parts) == Sampler(17, 6, 0).indices(step)).all()
 
 
-def test_batch_that_does_not_divide_among_devices():
-    with pytest.raises(GanError, match=r"training\.batch is 6; it must be a multiple of the number of devices, 4"):
-        Sampler(17, 6, 0).indices(0, 0, 4)
+def test_batch_that_does_not_divide_among_ranks():
+    with pytest.raises(GanError, match=r"training\.batch is 6; .* a multiple .*resources\.train\.gpu \(4\)"):
+        Sampler(17, 6, 0, 0, 4)
 
 
 def test_no_training_images():

@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gan import ops
+from gan import ops, parallel
 from gan.ops.precision import own_dtype
 
 BLIT = ("xflip", "rotate90", "xint")
@@ -99,7 +99,7 @@ class AugmentPipe(nn.Module):
         if "imgfilter" in self.operations:
             x = self._filter(x, dice)
         if "noise" in self.operations:
-            x = x + torch.randn_like(x) * _per_image(dice.normal("noise", NOISE_STD)[0].abs())
+            x = x + parallel.randn_like(x) * _per_image(dice.normal("noise", NOISE_STD)[0].abs())
         if "cutout" in self.operations:
             x = _cutout(x, dice)
         return x
@@ -176,8 +176,8 @@ class AdaController(nn.Module):
     @torch.no_grad()
     def update(self, logits: Tensor) -> None:
         """Take note of the discriminator's logits of augmented real images, positive for real, any shape."""
-        self.sign_sum += logits.sign().sum()
-        self.count += logits.numel()
+        self.sign_sum += parallel.total(logits.sign().sum())
+        self.count += logits.numel() * parallel.parts()
 
     @torch.no_grad()
     def adjust(self) -> None:
@@ -200,19 +200,19 @@ class _Dice:
     def _gate(self, name: str, p: Tensor | None) -> Tensor | float:
         if name not in self.operations:
             return 0.0
-        return (torch.rand(self.n, **self.like) < (self.p if p is None else p)).to(self.like["dtype"])
+        return (parallel.rand(self.n, **self.like) < (self.p if p is None else p)).to(self.like["dtype"])
 
     def uniform(self, name: str, high: float, count: int = 1, p: Tensor | None = None) -> Tensor:
         """[count, N] in -high..high, on or off together."""
-        return (torch.rand(count, self.n, **self.like) * 2 - 1) * (high * self._gate(name, p))
+        return (parallel.rand(count, self.n, axis=1, **self.like) * 2 - 1) * (high * self._gate(name, p))
 
     def normal(self, name: str, std: float, count: int = 1) -> Tensor:
         """[count, N], on or off together."""
-        return torch.randn(count, self.n, **self.like) * (std * self._gate(name, None))
+        return parallel.randn(count, self.n, axis=1, **self.like) * (std * self._gate(name, None))
 
     def choice(self, name: str, count: int) -> Tensor:
         """[N] whole numbers 0..count-1."""
-        return (torch.rand(self.n, **self.like) * count).floor() * self._gate(name, None)
+        return (parallel.rand(self.n, **self.like) * count).floor() * self._gate(name, None)
 
     def on(self, name: str) -> Tensor:
         """[N] 1 or 0."""
@@ -281,7 +281,7 @@ def _colour(x: Tensor, dice: _Dice, cross: Tensor) -> Tensor:
 def _cutout(x: Tensor, dice: _Dice) -> Tensor:
     """Set a rectangle of half the width and height, anywhere about a centre in the image, to 0."""
     size = _per_image(dice.on("cutout")) * CUTOUT_SIZE
-    centre = torch.rand(2, len(x), dtype=x.dtype, device=x.device)
+    centre = parallel.rand(2, len(x), axis=1, dtype=x.dtype, device=x.device)
     rows = (torch.arange(x.shape[2], dtype=x.dtype, device=x.device) + 0.5)[:, None] / x.shape[2]
     columns = (torch.arange(x.shape[3], dtype=x.dtype, device=x.device) + 0.5) / x.shape[3]
     outside_y = (rows - _per_image(centre[0])).abs() >= size / 2

@@ -4,6 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from gan import parallel
+
 
 def nonsaturating_generator(fake: Tensor) -> Tensor:
     """mean softplus(-D(G(z))) = -mean log sigmoid(D(G(z))) (Goodfellow et al. 2014). fake: logits [N, 1]."""
@@ -31,7 +33,7 @@ def path_lengths(images: Tensor, ws: Tensor) -> Tensor:
     square of the gradient is summed over w and averaged over layers.
     """
     pixels = images[0, 0].numel()
-    noise = torch.randn_like(images) / pixels**0.5
+    noise = parallel.randn_like(images) / pixels**0.5
     (gradient,) = torch.autograd.grad((images * noise).sum(), ws, create_graph=True)
     return gradient.float().square().sum(dim=2).mean(dim=1).sqrt()
 
@@ -41,5 +43,5 @@ def path_length_penalty(lengths: Tensor, mean: Tensor, decay: float = 0.01) -> t
 
     lengths: [N] from `path_lengths`; mean: the running mean so far, a scalar; a takes no part in the gradient.
     """
-    mean = mean.lerp(lengths.detach().mean(), decay)
+    mean = mean.lerp(parallel.mean(lengths.detach().mean()), decay)
     return (lengths - mean).square().mean(), mean

@@ -2,11 +2,13 @@
 
 Exit codes: 0 trained; 1 an error that its line explains; 143 (SIGTERM) or 130 (SIGINT) stopped with the state saved,
 run the same command again to go on. On Slurm, SIGTERM before the time limit also puts the job back into the queue.
+With ``--gpus`` above 1 it starts that many processes of itself (`gan.launch`); torchrun may start them as well.
 """
 
 import argparse
 import contextlib
 import json
+import os
 import signal
 import sys
 from pathlib import Path
@@ -17,7 +19,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from gan import slurm
+from gan import launch, parallel, slurm
 from gan.data.store import Store
 from gan.errors import GanError, command, logged
 from gan.files import read_json
@@ -113,7 +115,7 @@ def live_scores(path: Path, device: str) -> OnSnapshot:
 
     def score(kimg: float, snapshot: Path) -> None:
         try:
-            with torch.random.fork_rng():
+            with torch.random.fork_rng(devices=[torch.cuda.current_device()] if torch.cuda.is_available() else []):
                 rows = judge.curve(snapshot, protocol)
         except (GanError, RuntimeError, OSError) as error:  # memory and disks too: the training matters more
             tqdm.write(f"no score at {kimg:g} kimg: {error}", file=sys.stderr)
@@ -208,7 +210,10 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         "--checkpoint-kimg", type=float, default=20.0, help="kimg between two checkpoints (%(default)g)"
     )
     parser.add_argument("--device", choices=DEVICES, default="auto", help="auto takes a GPU if there is one")
-    parser.add_argument("--threads", type=int, help="CPU threads of torch")
+    parser.add_argument("--gpus", type=int, default=1, help="processes that share each batch, one a GPU (%(default)d)")
+    parser.add_argument("--nodes", type=int, default=1, help="nodes of the Slurm job that have them (%(default)d)")
+    parser.add_argument("--endpoint", help=argparse.SUPPRESS)
+    parser.add_argument("--threads", type=int, help="CPU threads of torch on a node")
     parser.add_argument("--judge", type=Path, help="JSON file of the judge that scores each snapshot while training")
     parser.add_argument("--log", type=Path, help="file that also gets the messages")
     return parser.parse_args(argv)
@@ -220,19 +225,27 @@ def main(argv: list[str] | None = None) -> int:
     given = _arguments(argv)
     # from here to the end: a signal that comes after the training must not make a failure of it
     with StopSignals() as stop, logged(given.log) if given.log else contextlib.nullcontext():
-        if given.threads:
-            torch.set_num_threads(given.threads)
-        device, recipe = pick_device(given.device), read_recipe(given.recipe)
-        store = Store.open(given.store)
-        check_store(recipe, store)
-        try:
-            scores = live_scores(given.judge, given.device) if given.judge else None
-            run(recipe, store, given.folder, given.checkpoints, device, given.checkpoint_kimg, scores, stop)
-        except Stopped as stopped:
+        if given.gpus > 1 and not launch.launched():
+            arguments = sys.argv[1:] if argv is None else argv
+            return launch.launch(arguments, given.gpus, given.nodes, given.endpoint, given.device, stop)
+        with parallel.joined(pick_device(given.device)) as device:
+            return _train(given, device, stop)
+
+
+def _train(given: argparse.Namespace, device: torch.device, stop: StopSignals) -> int:
+    if given.threads:
+        torch.set_num_threads(max(1, given.threads // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+    recipe, store, leads = read_recipe(given.recipe), Store.open(given.store), parallel.rank() == 0
+    check_store(recipe, store)
+    try:
+        scores = live_scores(given.judge, given.device) if given.judge and leads else None
+        run(recipe, store, given.folder, given.checkpoints, device, given.checkpoint_kimg, scores, stop)
+    except Stopped as stopped:
+        if leads:
             print(stopped, file=sys.stderr)
             if stopped.signum == signal.SIGTERM and (said := slurm.requeue()):
                 print(said, file=sys.stderr)
-            return stopped.code
+        return stopped.code
     return 0
 
 

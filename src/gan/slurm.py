@@ -3,12 +3,26 @@
 import os
 import subprocess
 
+from gan.errors import GanError
+
 PATIENCE = 60.0  # s that Slurm's controller may take to answer
 
 
 def job_id() -> str | None:
     """The id of the Slurm job that this process belongs to."""
     return os.environ.get("SLURM_JOB_ID")
+
+
+def hosts() -> list[str]:
+    """The nodes of this job; `GanError` outside Slurm and where it does not answer."""
+    job = job_id()
+    try:
+        if job is None:
+            raise OSError("SLURM_JOB_ID is not set")
+        nodes = _ask("squeue", "--noheader", "--jobs", job, "--format", "%N").strip()
+        return _ask("scontrol", "show", "hostnames", nodes).split()
+    except (OSError, subprocess.SubprocessError) as error:
+        raise GanError(f"Slurm does not say which nodes this job has ({_reason(error)}); train on one node") from error
 
 
 def requeue() -> str | None:
@@ -21,17 +35,21 @@ def requeue() -> str | None:
     if job is None:
         return None
     try:
-        shown = _scontrol("show", "job", "--oneliner", job)
+        shown = _ask("scontrol", "show", "job", "--oneliner", job)
         state = next((word[9:] for word in shown.split() if word.startswith("JobState=")), "UNKNOWN")
         if state != "RUNNING":
             return None
-        _scontrol("requeue", job)
+        _ask("scontrol", "requeue", job)
     except (OSError, subprocess.SubprocessError) as error:
-        reason = (getattr(error, "stderr", None) or str(error)).strip().splitlines()[-1]
-        return f"Slurm job {job} could not be queued again ({reason}); it ends here and counts as a failed attempt"
+        return (
+            f"Slurm job {job} could not be queued again ({_reason(error)}); it ends here and counts as a failed attempt"
+        )
     return f"Slurm job {job} is queued again and goes on from there"
 
 
-def _scontrol(*arguments: str) -> str:
-    command = ["scontrol", *arguments]
+def _reason(error: Exception) -> str:
+    return (getattr(error, "stderr", None) or str(error)).strip().splitlines()[-1]
+
+
+def _ask(*command: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE).stdout

@@ -4,10 +4,12 @@ from gan.nn.discriminator import Discriminator
 from gan.nn.generator import Generator
 from gan.nn.layers import Conv, Linear, minibatch_stddev, pixel_norm
 from gan.nn.mapping import Mapping
+from gan.nn.norm import BatchNorm
 from gan.nn.pyramid import Pyramid
 from gan.nn.synthesis import Synthesis
 
 __all__ = [
+    "BatchNorm",
     "Conv",
     "Discriminator",
     "Generator",

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from gan import parallel
 from gan.nn.mapping import Mapping
 from gan.nn.pyramid import Pyramid
 from gan.nn.synthesis import Synthesis
@@ -41,7 +42,7 @@ class Generator(nn.Module):
         The crossover is drawn for each sample, uniformly from 1 to layers - 1, on the device of ``w``.
         """
         layers = self.synthesis.layers
-        crossover = torch.randint(1, layers, [len(w)], device=w.device)
-        crossover = torch.where(torch.rand(len(w), device=w.device) < probability, crossover, layers)
+        crossover = parallel.randint(1, layers, len(w), device=w.device)
+        crossover = torch.where(parallel.rand(len(w), device=w.device) < probability, crossover, layers)
         late = torch.arange(layers, device=w.device) >= crossover[:, None]
         return torch.where(late[:, :, None], other[:, None], w[:, None])

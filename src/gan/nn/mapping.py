@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from gan import parallel
 from gan.nn.layers import Linear, pixel_norm
 
 W_AVG_BETA = 0.995
@@ -43,4 +44,4 @@ class Mapping(nn.Module):
     @torch.no_grad()
     def track(self, w: Tensor) -> None:
         """Move ``w_avg`` towards the mean of the batch ``w`` [N, w_dim], decay 0.995."""
-        self.w_avg.copy_(w.float().mean(dim=0).lerp(self.w_avg, W_AVG_BETA))
+        self.w_avg.copy_(parallel.mean(w.float().mean(dim=0)).lerp(self.w_avg, W_AVG_BETA))

@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from gan import parallel
 from gan.nn.layers import Linear, pointwise, reduced_clamp
 from gan.nn.pyramid import Pyramid
 from gan.ops import bias_act, binomial_taps, modulated_conv, upsample
@@ -33,7 +34,7 @@ class StyledConv(nn.Module):
         taps = self.taps if self.up > 1 else None
         x = modulated_conv(x, self.weight, self.affine(w), up=self.up, taps=taps)
         if noise == "random":
-            drawn = torch.randn(len(x), 1, *self.size, device=x.device)
+            drawn = parallel.randn(len(x), 1, *self.size, device=x.device)
             x = x + (drawn * self.noise_strength).to(x.dtype)
         elif noise == "constant":
             x = x + (self.noise * self.noise_strength).to(x.dtype)

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from gan import parallel
 from gan.train.device import device_name
 
 
@@ -16,8 +17,9 @@ from gan.train.device import device_name
 class Cost:
     """Seconds and MB so far. Work lost between the last checkpoint and a kill is not counted: it decides no result.
 
-    gpu_s: device seconds held, 0 on a CPU; resumed: how many times the run went on from a checkpoint. started,
-    finished: seconds since the epoch; device, threads: of the last process.
+    cpu_s, peak_mem_mb: summed over the ranks; gpu_s: device seconds held by all of them, 0 on a CPU; peak_gpu_mem_mb:
+    of the fullest GPU. resumed: how many times the run went on from a checkpoint. started, finished: seconds since the
+    epoch; device, threads: of one rank of the last attempt; gpus: of all its ranks, 0 on a CPU.
     """
 
     wall_s: float = 0.0
@@ -30,6 +32,7 @@ class Cost:
     finished: float = 0.0
     device: str = ""
     threads: int = 0
+    gpus: int = 0
 
 
 class CostMeter:
@@ -43,23 +46,31 @@ class CostMeter:
             self._before.resumed += 1
 
     def now(self) -> Cost:
-        """The cost up to this moment."""
+        """The cost up to this moment; all ranks call it at once."""
         before, wall = self._before, time.perf_counter() - self._wall
-        cuda = self._device.type == "cuda"
+        gpus = parallel.world() if self._device.type == "cuda" else 0
+        cpu_s, mem_mb, gpu_mem_mb = self._spent()
         return Cost(
             wall_s=before.wall_s + wall,
-            cpu_s=before.cpu_s + time.process_time() - self._cpu,
-            gpu_s=before.gpu_s + (wall if cuda else 0.0),
-            peak_mem_mb=max(before.peak_mem_mb, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
-            peak_gpu_mem_mb=max(before.peak_gpu_mem_mb, torch.cuda.max_memory_allocated(self._device) / 2**20)
-            if cuda
-            else before.peak_gpu_mem_mb,
+            cpu_s=before.cpu_s + sum(cpu_s),
+            gpu_s=before.gpu_s + wall * gpus,
+            peak_mem_mb=max(before.peak_mem_mb, sum(mem_mb)),
+            peak_gpu_mem_mb=max(before.peak_gpu_mem_mb, *gpu_mem_mb),
             resumed=before.resumed,
             started=before.started,
             finished=time.time(),
             device=device_name(self._device),
             threads=torch.get_num_threads(),
+            gpus=gpus,
         )
+
+    def _spent(self) -> list[list[float]]:
+        """CPU seconds, peak memory and peak memory of the GPU of each rank."""
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        gpu = torch.cuda.max_memory_allocated(self._device) / 2**20 if self._device.type == "cuda" else 0.0
+        with parallel.together():
+            mine = torch.tensor([[time.process_time() - self._cpu, memory, gpu]], dtype=torch.float64)
+            return parallel.gather(mine).t().tolist()
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:

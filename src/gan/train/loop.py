@@ -3,7 +3,7 @@
 import contextlib
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gan import parallel
 from gan.errors import GanError
 from gan.files import write_json
 from gan.grids import layout, write_grid
@@ -21,7 +22,7 @@ from gan.train.cost import Cost, CostMeter
 from gan.train.lock import locked
 from gan.train.progress import Progress
 from gan.train.schedule import Schedule, stem
-from gan.train.signals import StopSignals
+from gan.train.signals import Stopped, StopSignals
 from gan.train.snapshot import Snapshot, save_generator
 from gan.train.stats import StatsFile
 from gan.train.trainer import Dataset, Trainer
@@ -51,31 +52,57 @@ def train(
     that clears ``folder``. A run that has ended there is shown again and not repeated. While another process trains the
     same run, this one waits. emit: sees every row of the statistics; on_snapshot(kimg, path): every snapshot, as soon
     as it is on disk; a file that it writes beside ``path`` is an output too. stop: of a caller that watches for signals
-    longer than the training lasts.
+    longer than the training lasts. With more than one rank (`gan.parallel`) all call it; rank 0 alone writes, emits and
+    calls ``on_snapshot``, and the others need only read ``checkpoints``.
 
-    Raises `Stopped` after SIGTERM or SIGINT, with the state saved; `GanError` if the checkpoint is of another recipe or
-    broken, the disk is full, or the training diverges.
+    Raises `Stopped` after SIGTERM or SIGINT to any rank, on all of them, with the state saved; `GanError` if the
+    checkpoint is of another recipe or broken, the disk is full, or the training diverges.
     """
-    with contextlib.nullcontext(stop) if stop else StopSignals() as stop, locked(checkpoints, stop):
-        clean(checkpoints)
-        if cost := outputs.reopen(checkpoints, folder, recipe["training"]["kimg"]):
-            said = f"was trained already, its outputs are in {checkpoints}; delete that folder to train it again"
-            print(f"{recipe['variant'].get('name', recipe['variant']['family'])}: {said}", file=sys.stderr)
+    with contextlib.nullcontext(stop) if stop else StopSignals() as stop, _owned(checkpoints, stop):
+        if cost := parallel.from_first(_reopened(recipe, checkpoints, folder)):
             return cost
         run = _Run(recipe, dataset, folder, checkpoints, checkpoint_kimg, torch.device(device), emit, on_snapshot)
         try:
             run.start()
             while run.trainer.step < run.schedule.steps:
+                asked = stop.poll()
                 run.advance()
-                if stop.signum is not None and not run.schedule.is_checkpoint(run.trainer.step):
-                    run.save()
-                stop.check(f"stopped at {run.kimg:g} kimg, state saved; run again to go on")
+                if signum := asked():
+                    if not run.schedule.is_checkpoint(run.trainer.step):
+                        run.save()
+                    raise Stopped(signum, f"stopped at {run.kimg:g} kimg, state saved; run again to go on")
             return run.finish()
         finally:
             run.close()
 
 
+@contextlib.contextmanager
+def _owned(checkpoints: Path, stop: StopSignals) -> Iterator[None]:
+    """Rank 0 holds the lock on ``checkpoints`` and has cleaned up there; a signal until then stops all ranks."""
+    with contextlib.ExitStack() as stack:
+        try:
+            if parallel.rank() == 0:
+                stack.enter_context(locked(checkpoints, stop))
+                clean(checkpoints)
+        finally:
+            signum = stop.poll()()
+        if signum and parallel.world() > 1:
+            raise Stopped(signum, "stopped before the training began; nothing was done")
+        yield
+
+
+def _reopened(recipe: dict[str, Any], checkpoints: Path, folder: Path) -> Cost | None:
+    """The cost of a run that has ended already, whose outputs rank 0 has shown again."""
+    cost = outputs.reopen(checkpoints, folder, recipe["training"]["kimg"]) if parallel.rank() == 0 else None
+    if cost:
+        said = f"was trained already, its outputs are in {checkpoints}; delete that folder to train it again"
+        print(f"{recipe['variant'].get('name', recipe['variant']['family'])}: {said}", file=sys.stderr)
+    return cost
+
+
 class _Run:
+    """All ranks go through the same methods at once; rank 0 writes."""
+
     def __init__(
         self,
         recipe: dict[str, Any],
@@ -89,7 +116,7 @@ class _Run:
     ):
         self.recipe, self.dataset, self.key = recipe, dataset, run_key(recipe)
         self.folder, self.checkpoints = folder, checkpoints
-        self.emit, self.on_snapshot = emit, on_snapshot
+        self.emit, self.on_snapshot, self.writes = emit, on_snapshot, parallel.rank() == 0
         self.schedule = Schedule.of(recipe["training"], checkpoint_kimg)
         saved = load_checkpoint(checkpoints, self.key)
         self.cost = CostMeter(device, saved[0]["cost"] if saved else None)
@@ -102,9 +129,10 @@ class _Run:
             self.trainer.load_state_dict(state["trainer"])
         start = self.trainer.step
         self._saved = self.kimg
-        self.stats.cut(start if saved else -1)
+        if self.writes:
+            self.stats.cut(start if saved else -1)
         title = recipe["variant"].get("name", recipe["variant"]["family"])
-        self.progress = Progress(recipe["training"]["kimg"], self.kimg, title)
+        self.progress = Progress(recipe["training"]["kimg"], self.kimg, title, self.writes)
         if saved:
             self.progress.say(f"going on at {self.kimg:g} kimg from {checkpoints}")
             if state["device"] != device.type:
@@ -113,6 +141,7 @@ class _Run:
                 )
         if warning:
             self._event("checkpoint_broken", warning)
+        self.trainer.require_equal()
         self._since = time.perf_counter(), start
 
     @property
@@ -121,6 +150,12 @@ class _Run:
 
     def start(self) -> None:
         """Bring ``folder`` to where the checkpoint is; a new run takes its snapshot of the untrained generator."""
+        if self.writes:
+            self._show()
+        if self.trainer.step == 0:
+            self.snapshot()
+
+    def _show(self) -> None:
         write_json(self.checkpoints / "recipe.json", self.recipe)
         write_grid(self.checkpoints / "real.png", self.real.numpy(), self._columns())
         for step, kimg in self.schedule.snapshots.items():
@@ -133,8 +168,6 @@ class _Run:
                     )
         outputs.clear(self.folder)
         outputs.show(self.checkpoints, self.folder)
-        if self.trainer.step == 0:
-            self.snapshot()
 
     def advance(self) -> None:
         """One step, and what is due after it. The checkpoint comes last: what it holds has been checked and written."""
@@ -152,9 +185,13 @@ class _Run:
 
     def snapshot(self) -> None:
         """The moving average as a file, and a grid of its samples from latents that stay the same over the run."""
-        step = self.trainer.step
-        snapshot = self._snapshot()
         self.trainer.require_finite(self.kimg, {})
+        if self.writes:
+            self._draw(self.trainer.step)
+        parallel.wait()
+
+    def _draw(self, step: int) -> None:
+        snapshot = self._snapshot()
         name = f"snapshots/{stem(self.schedule.snapshots[step])}"
         fake = snapshot.sample(len(self.real), self.recipe["seed"], self.labels)
         write_grid(self.checkpoints / f"{name}.png", fake.numpy(), self._columns())
@@ -169,22 +206,26 @@ class _Run:
             outputs.show(self.checkpoints, self.folder)
 
     def save(self) -> None:
-        """The whole state as a checkpoint; never of a training that has diverged."""
+        """The whole state as a checkpoint; never of a training that has diverged, or whose ranks have."""
         self._require_finite(self.trainer.meter.peek())
-        self.stats.sync()
-        outputs.show(self.checkpoints, self.folder)
+        self.trainer.require_equal()
         state = {
             "trainer": self.trainer.state_dict(),
             "cost": self.cost.state_dict(),
             "device": self.trainer.device.type,
         }
-        save_checkpoint(self.checkpoints, self.key, state)
+        if self.writes:
+            self.stats.sync()
+            outputs.show(self.checkpoints, self.folder)
+            save_checkpoint(self.checkpoints, self.key, state)
+        parallel.wait()
         self._saved = self.kimg
 
     def finish(self) -> Cost:
         """The last snapshot as ``generator.pt``, and all outputs in place, whatever became of the folder meanwhile."""
         cost = self.cost.now()
-        outputs.close(self.checkpoints, self.folder, self.schedule.snapshots[self.schedule.steps], cost)
+        if self.writes:
+            outputs.close(self.checkpoints, self.folder, self.schedule.snapshots[self.schedule.steps], cost)
         return cost
 
     def close(self) -> None:
@@ -221,6 +262,8 @@ class _Run:
             self.progress.say(f"warning at {self.kimg:g} kimg: {message}")
 
     def _write(self, row: dict[str, Any]) -> None:
+        if not self.writes:
+            return
         self.stats.append(row)
         if self.emit:
             self.emit(row)

@@ -12,13 +12,13 @@ BAR = "{desc}: {n:.1f}/{total:g} kimg |{bar}| {elapsed} < {remaining}, {rate_inv
 
 
 class Progress:
-    """Progress over ``total`` kimg from ``start``, with rate, time left and losses, on stderr."""
+    """Progress over ``total`` kimg from ``start``, with rate, time left and losses, on stderr if it is ``shown``."""
 
-    def __init__(self, total: float, start: float, title: str):
-        self._total, self._title = total, title
+    def __init__(self, total: float, start: float, title: str, shown: bool = True):
+        self._total, self._title, self._shown = total, title, shown
         self._last = time.perf_counter(), start
         self._bar = None
-        if sys.stderr.isatty():
+        if shown and sys.stderr.isatty():
             self._bar = tqdm(total=total, initial=start, desc=title, unit="kimg", bar_format=BAR, dynamic_ncols=True)
 
     def row(self, row: dict[str, Any]) -> None:
@@ -38,7 +38,8 @@ class Progress:
 
     def say(self, message: str) -> None:
         """A line that stays."""
-        tqdm.write(f"{self._title}: {message}", file=sys.stderr)
+        if self._shown:
+            tqdm.write(f"{self._title}: {message}", file=sys.stderr)
 
     def close(self) -> None:
         if self._bar is not None:

@@ -2,7 +2,10 @@
 
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType
+
+from gan import parallel
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -41,6 +44,14 @@ class StopSignals:
         """`Stopped` with ``message`` if a signal has come."""
         if self.signum is not None:
             raise Stopped(self.signum, message)
+
+    def poll(self) -> Callable[[], int | None]:
+        """Begin to ask all ranks for a signal. What it returns waits for the answer, which is the same on all of them;
+        with one rank it is ``signum`` as it is then."""
+        if parallel.world() == 1:
+            return lambda: self.signum
+        answer = parallel.largest(self.signum or 0)
+        return lambda: answer() or None
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
         self.signum = self.signum or signum

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gan import parallel
 from gan.errors import GanError
 
 
@@ -76,7 +77,11 @@ def _parse(line: bytes) -> dict[str, Any] | None:
 
 
 class Meter:
-    """Means of named scalars between two rows, summed on the device: only `read` waits for it."""
+    """Means of named scalars between two rows, summed on the device: only `read` waits for it.
+
+    With more than one rank all add the same names, and `read`, `peek` and `state_dict` are called on all at once: they
+    give means over the ranks.
+    """
 
     def __init__(self):
         self._sums: dict[str, Tensor] = {}
@@ -93,8 +98,9 @@ class Meter:
         """The mean of each since the last `read`, in one transfer."""
         if not self._sums:
             return {}
-        values = torch.stack([value.to(self._device()) for value in self._sums.values()]).tolist()
-        means = {name: value / self._counts[name] for name, value in zip(self._sums, values, strict=True)}
+        means = {
+            name: value / self._counts[name] for name, value in zip(self._sums, self._means().tolist(), strict=True)
+        }
         self._sums, self._counts = {}, {}
         return means
 
@@ -106,12 +112,16 @@ class Meter:
         return means
 
     def state_dict(self) -> dict[str, Any]:
-        return {"sums": dict(self._sums), "counts": dict(self._counts)}
+        means = self._means().unbind() if self._sums else []
+        return {"sums": dict(zip(self._sums, means, strict=True)), "counts": dict(self._counts)}
 
     def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
         self._sums = {name: value.to(device) for name, value in state["sums"].items()}
         self._counts = dict(state["counts"])
 
-    def _device(self) -> torch.device:
+    def _means(self) -> Tensor:
+        """The sums, as means over the ranks."""
         devices = [value.device for value in self._sums.values()]
-        return next((device for device in devices if device.type != "cpu"), devices[0])
+        device = next((device for device in devices if device.type != "cpu"), devices[0])
+        with parallel.together():
+            return parallel.mean(torch.stack([value.to(device) for value in self._sums.values()]))

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from gan import parallel
 from gan.errors import GanError
 from gan.train.sampler import Sampler
 from gan.train.stats import Meter
@@ -32,14 +33,17 @@ class Dataset(Protocol):
 
 
 class Trainer:
-    """Networks, moving average, optimizers and random numbers of one recipe on one device."""
+    """Networks, moving average, optimizers and random numbers of one recipe on one device.
+
+    With more than one rank each has a trainer, and all advance together; they differ in the images alone that they see.
+    """
 
     def __init__(self, recipe: dict[str, Any], dataset: Dataset, device: torch.device):
         training, variant = recipe["training"], recipe["variant"]
         _set_precision(training["precision"])
         torch.manual_seed(recipe["seed"])
         self.dataset, self.device, self.batch = dataset, device, training["batch"]
-        self.sampler = Sampler(len(dataset), self.batch, recipe["seed"])
+        self.sampler = Sampler(len(dataset), self.batch, recipe["seed"], parallel.rank(), parallel.world())
         self.variant = build(variant["family"], variant["options"], dataset.shape, self.batch).to(device)
         self.ema = copy.deepcopy(self.variant.generator).eval().requires_grad_(False)
         self.networks = self.variant.networks()
@@ -56,11 +60,12 @@ class Trainer:
         measure: also take the gradient norms of the phases of every step, as ``grad/<network>``.
         """
         batch = self.dataset.batch(self.sampler.indices(self.step))
-        for phase in self.phases:
-            if self.step % phase.every == 0:
-                self._descend(phase, batch, measure and phase.every == 1)
-        self._average(self.variant.ema_beta(self.step * self.batch))
-        self.meter.add(self.variant.end_step(self.step))
+        with parallel.together():
+            for phase in self.phases:
+                if self.step % phase.every == 0:
+                    self._descend(phase, batch, measure and phase.every == 1)
+            self._average(self.variant.ema_beta(self.step * self.batch))
+            self.meter.add(self.variant.end_step(self.step))
         self.step += 1
 
     def _descend(self, phase: Phase, batch: Batch, measure: bool) -> None:
@@ -69,6 +74,7 @@ class Trainer:
         optimizer.zero_grad(set_to_none=True)
         loss, scalars = self.variant.loss(phase.name, batch)
         loss.backward()
+        parallel.average_gradients(self._parameters(phase.trains))
         self.meter.add(scalars | {f"phase/{phase.name}": loss})
         if measure:
             self.meter.add(
@@ -89,8 +95,15 @@ class Trainer:
         """`GanError` if anything in ``means`` or any weight is NaN or infinite."""
         require_finite(kimg, means, self.networks)
 
+    def require_equal(self) -> None:
+        """`GanError` if the ranks do not hold the same weights, statistics and random generators."""
+        generators = {"the random generator": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            generators["the GPU's random generator"] = torch.cuda.get_rng_state(self.device)
+        parallel.require_equal(self.variant.state_dict() | self.ema.state_dict(prefix="ema.") | generators)
+
     def state_dict(self) -> dict[str, Any]:
-        """Everything that decides the steps to come."""
+        """Everything that decides the steps to come, on any number of ranks; all call it at once."""
         return {
             "step": self.step,
             "variant": self.variant.state_dict(),

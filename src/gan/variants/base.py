@@ -12,6 +12,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from gan import parallel
 from gan.errors import GanError
 
 
@@ -29,7 +30,10 @@ class ImageShape:
 
 
 class Batch(NamedTuple):
-    """One global batch. real: [N, C, *size], float32 in [-1, 1]; labels: [N, labels], one-hot, width 0 without."""
+    """A batch, or this rank's part of it (`gan.parallel`).
+
+    real: [N, C, *size], float32 in [-1, 1]; labels: [N, labels], one-hot, width 0 without.
+    """
 
     real: Tensor
     labels: Tensor
@@ -50,7 +54,7 @@ def half_life_beta(batch: int, images: float) -> float:
 
 def mirrored(images: Tensor) -> Tensor:
     """Images [N, C, *size], each mirrored left to right with probability 1/2."""
-    chosen = torch.rand(len(images), *[1] * (images.ndim - 1), device=images.device) < 0.5
+    chosen = parallel.rand(len(images), *[1] * (images.ndim - 1), device=images.device) < 0.5
     return torch.where(chosen, images.flip(-1), images)
 
 
@@ -58,7 +62,8 @@ class Variant(nn.Module, abc.ABC):
     """A generative model and its training, free of input and output.
 
     Subclasses set ``options`` and ``shape``, build their networks as submodules (the generator as ``self.generator``)
-    and implement the methods below. Random numbers come from torch's default generators, which the checkpoint keeps.
+    and implement the methods below. Random numbers over the batch come from `gan.parallel`,
+    which draws them from torch's default generators, as the checkpoint keeps them.
     """
 
     generator: nn.Module

@@ -10,15 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gan.nn import Pyramid
+from gan import parallel
+from gan.nn import BatchNorm, Pyramid
 from gan.objectives import logistic_discriminator, nonsaturating_generator
 from gan.variants.base import Batch, ImageShape, Phase, Variant, half_life_beta, mirrored
 from gan.variants.options import DCGANOptions
 
 WIDEST = 8  # the most feature maps of a layer, in multiples of the layer next to the image
-LAYERS: dict[int, tuple[Any, Any, Any]] = {  # by spatial dimensions: halve, double, normalise
-    2: (nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm2d),
-    3: (nn.Conv3d, nn.ConvTranspose3d, nn.BatchNorm3d),
+LAYERS: dict[int, tuple[Any, Any]] = {  # by spatial dimensions: halve, double
+    2: (nn.Conv2d, nn.ConvTranspose2d),
+    3: (nn.Conv3d, nn.ConvTranspose3d),
 }
 
 
@@ -69,7 +70,7 @@ class DCGAN(Variant):
         return generator(z * truncation, labels)
 
     def _generate(self, batch: Batch) -> Tensor:
-        z = torch.randn(len(batch.real), self.options.z_dim, device=batch.real.device)
+        z = parallel.randn(len(batch.real), self.options.z_dim, device=batch.real.device)
         return self.generator(z, batch.labels)
 
     def _judge(self, images: Tensor, labels: Tensor) -> Tensor:
@@ -86,11 +87,11 @@ class Generator(nn.Module):
         """width: feature maps of the layer next to the image."""
         super().__init__()
         self.labels = labels
-        _, up, norm = LAYERS[len(pyramid.grid)]
+        _, up = LAYERS[len(pyramid.grid)]
         widths = _widths(pyramid, width)[::-1]
-        layers = [up(z_dim + labels, widths[0], pyramid.grid, bias=False), norm(widths[0]), nn.ReLU()]
+        layers = [up(z_dim + labels, widths[0], pyramid.grid, bias=False), BatchNorm(widths[0]), nn.ReLU()]
         for wide, narrow in itertools.pairwise(widths):
-            layers += [up(wide, narrow, 4, 2, 1, bias=False), norm(narrow), nn.ReLU()]
+            layers += [up(wide, narrow, 4, 2, 1, bias=False), BatchNorm(narrow), nn.ReLU()]
         self.layers = nn.Sequential(*layers, up(width, channels, 4, 2, 1), nn.Tanh())
         self.dims = len(pyramid.grid)
 
@@ -105,13 +106,13 @@ class Discriminator(nn.Module):
     def __init__(self, pyramid: Pyramid, channels: int, width: int):
         """width: feature maps of the layer next to the image."""
         super().__init__()
-        down, _, norm = LAYERS[len(pyramid.grid)]
+        down, _ = LAYERS[len(pyramid.grid)]
         widths = _widths(pyramid, width)
         layers = [down(channels, width, 4, 2, 1), nn.LeakyReLU(0.2)]
         for narrow, wide in itertools.pairwise(widths):
             layers += [
                 down(narrow, wide, 4, 2, 1, bias=False),
-                norm(wide, track_running_stats=False),
+                BatchNorm(wide, track_running_stats=False),
                 nn.LeakyReLU(0.2),
             ]
         self.layers = nn.Sequential(*layers, down(widths[-1], 1, pyramid.grid))

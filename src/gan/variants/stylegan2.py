@@ -9,7 +9,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from gan import objectives
+from gan import objectives, parallel
 from gan.augment import PRESETS, AdaController, AugmentPipe
 from gan.errors import GanError
 from gan.nn import Discriminator, Generator
@@ -34,6 +34,9 @@ class StyleGAN2(Variant):
         super().__init__(options, shape, batch)
         if batch % options.mbstd_group:
             raise GanError(f"option mbstd_group is {options.mbstd_group}, which does not divide the batch of {batch}")
+        parallel.share(batch, "training.batch", options.mbstd_group, "option mbstd_group")
+        if options.pl_weight:
+            parallel.share(max(1, batch // 2), "half of training.batch, as the path length term takes it")
         width = {"channel_base": options.channel_base, "channel_max": options.channel_max}
         self.generator = Generator(
             shape.size,
@@ -103,7 +106,7 @@ class StyleGAN2(Variant):
 
     def _loss_path_length(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """On half of the batch, which is enough and half the cost (Karras et al. 2020a, appendix B)."""
-        ws = self._styles(batch.labels[: max(1, len(batch.labels) // 2)])
+        ws = self._styles(parallel.leading(batch.labels, max(1, self.batch // 2)))
         lengths = objectives.path_lengths(self.generator.synthesis(ws), ws)
         penalty, mean = objectives.path_length_penalty(lengths, self.path_length_mean)
         self.path_length_mean.copy_(mean)
@@ -126,7 +129,7 @@ class StyleGAN2(Variant):
 
     def _styles(self, labels: Tensor, *, track: bool = False) -> Tensor:
         """ws [N, layers, w_dim] of new latents for labels [N, labels], some of them mixed of two latents."""
-        z = torch.randn(2, len(labels), self.options.z_dim, device=labels.device)
+        z = parallel.randn(2, len(labels), self.options.z_dim, axis=1, device=labels.device)
         w = self.generator.mapping(z[0], labels)
         if track:
             self.generator.mapping.track(w)

@@ -1,0 +1,234 @@
+"""Data parallelism: several processes (ranks) with equal networks, each of which takes a part of every batch.
+
+Inside `together` a batch is this rank's part of a global one: what is drawn over the batch is drawn for all of it, from
+random generators that are in the same state everywhere, and shared out; what is a mean over the batch is one over all
+ranks. Losses, gradients and random states are then those of one process with the whole batch, up to rounding. Outside
+of it a rank is on its own, as when it samples: nothing is exchanged. With one rank all this is torch's own functions.
+
+Parts are contiguous: rank r of R takes samples r N / R to (r + 1) N / R - 1 of N, so that groups of consecutive samples
+(`gan.nn.minibatch_stddev`) stay whole.
+"""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.distributed.nn.functional import all_reduce
+from torch.distributed.rendezvous import rendezvous
+
+from gan.errors import GanError
+
+JOIN = timedelta(minutes=10)  # until all ranks have started
+PATIENCE = timedelta(days=1)  # rank 0 scores snapshots alone; whoever started the ranks ends them when one has died
+
+_together = False
+
+
+def rank() -> int:
+    """Which process this is, from 0; rank 0 writes the files."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def world() -> int:
+    """How many processes train together."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+@contextlib.contextmanager
+def joined(device: torch.device) -> Iterator[torch.device]:
+    """Join the ranks that the environment describes as torchrun does (RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR,
+    MASTER_PORT), and leave together. Yields the device of this rank; without RANK there is one rank, on ``device``.
+
+    A rank that fails leaves at once. The first one raises its error; the others, which fail with it or for lack of it,
+    leave without a word: SystemExit with the ``code`` of the error, or 1.
+    """
+    if "RANK" not in os.environ:
+        yield device
+        return
+    if device.type == "cuda":
+        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(device)
+    store, number, count = next(rendezvous("env://", timeout=JOIN))
+    dist.init_process_group(
+        "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo",
+        store=store,
+        rank=number,
+        world_size=count,
+        timeout=PATIENCE,
+        device_id=device if device.type == "cuda" else None,
+    )
+    try:
+        yield device
+        wait()
+    except Exception as error:
+        if _is_first(store):
+            raise
+        raise SystemExit(getattr(error, "code", 1)) from None
+    dist.destroy_process_group()
+
+
+def _is_first(store: Any) -> bool:
+    try:
+        return store.add("failed", 1) == 1
+    except RuntimeError:  # the store has gone with rank 0, which has failed before
+        return False
+
+
+def wait() -> None:
+    """Return when all ranks have come here. It holds up the host, not the device."""
+    if world() > 1:
+        dist.all_reduce(torch.zeros(1))
+
+
+def from_first(value: Any) -> Any:
+    """What rank 0 gives for ``value``, on every rank."""
+    if world() == 1:
+        return value
+    values = [value]
+    dist.broadcast_object_list(values, src=0, device=torch.device("cpu"))
+    return values[0]
+
+
+def largest(number: int) -> Callable[[], int]:
+    """Begin to find the largest ``number`` over the ranks; the call of what it returns waits for the answer."""
+    if world() == 1:
+        return lambda: number
+    answer = torch.tensor([number])
+    work = dist.all_reduce(answer, dist.ReduceOp.MAX, async_op=True)
+
+    def finish() -> int:
+        assert work is not None
+        work.wait()
+        return int(answer)
+
+    return finish
+
+
+@contextlib.contextmanager
+def together() -> Iterator[None]:
+    """Context that all ranks enter at once, in which a batch is this rank's part of a global one."""
+    global _together
+    before, _together = _together, True
+    try:
+        yield
+    finally:
+        _together = before
+
+
+def parts() -> int:
+    """In how many parts the batch at hand is spread over the ranks: 1 outside of `together`."""
+    return world() if _together else 1
+
+
+# ---------------------------------------------------------------- parts of a batch
+
+
+def share(count: int, what: str, multiple: int = 1, of: str = "") -> int:
+    """How many of ``count`` samples a rank takes; `GanError` if they do not part evenly.
+
+    what: the key or words for the samples; multiple: divides the share, is called ``of``.
+    """
+    part, rest = divmod(count, world())
+    if rest or part % multiple:
+        why = "does not part evenly" if rest else f"makes {part} each, no multiple of {of} ({multiple})"
+        raise GanError(f"resources.train.gpu is {world()}: {what}, {count} images, {why}; take another number of GPUs")
+    return part
+
+
+def randn(*shape: int, axis: int = 0, **like: Any) -> Tensor:
+    """`torch.randn` of ``shape``, whose ``axis`` counts the samples of the batch; like: dtype, device."""
+    return _part(torch.randn(_whole(shape, axis), **like), axis)
+
+
+def rand(*shape: int, axis: int = 0, **like: Any) -> Tensor:
+    """`torch.rand`; see `randn`."""
+    return _part(torch.rand(_whole(shape, axis), **like), axis)
+
+
+def randint(low: int, high: int, *shape: int, axis: int = 0, **like: Any) -> Tensor:
+    """`torch.randint`; see `randn`."""
+    return _part(torch.randint(low, high, _whole(shape, axis), **like), axis)
+
+
+def randn_like(x: Tensor) -> Tensor:
+    """`torch.randn_like` of samples [n, ...]."""
+    if parts() == 1:
+        return torch.randn_like(x)
+    # numbers are drawn in the order of the memory
+    whole = x.new_empty_strided((len(x) * parts(), *x.shape[1:]), (x[0].numel(), *x.stride()[1:]))
+    return _part(torch.randn_like(whole), 0)
+
+
+def leading(x: Tensor, count: int) -> Tensor:
+    """This rank's part of the first ``count`` samples of the global batch whose part here is ``x`` [n, ...]."""
+    return _part(gather(x)[:count], 0)
+
+
+def _whole(shape: tuple[int, ...], axis: int) -> list[int]:
+    return [size * parts() if place == axis else size for place, size in enumerate(shape)]
+
+
+def _part(whole: Tensor, axis: int) -> Tensor:
+    if parts() == 1:
+        return whole
+    size = whole.shape[axis] // parts()
+    return whole.narrow(axis, rank() * size, size)
+
+
+# ---------------------------------------------------------------- what all ranks know together
+
+
+def total(x: Tensor) -> Tensor:
+    """The sum of ``x`` over the ranks, equal on all of them. It can be differentiated, as often as need be."""
+    return x if parts() == 1 else all_reduce(x)
+
+
+def mean(x: Tensor) -> Tensor:
+    """The mean of ``x`` over the ranks; see `total`."""
+    return x if parts() == 1 else total(x) / parts()
+
+
+def gather(x: Tensor) -> Tensor:
+    """The parts [n, ...] of all ranks as the global batch [n ranks, ...]; see `total`."""
+    if parts() == 1:
+        return x
+    whole = x.new_zeros(parts(), *x.shape)
+    if x.numel():
+        whole[rank()] = x
+        whole = total(whole)
+    return whole.flatten(0, 1)
+
+
+@torch.no_grad()
+def average_gradients(parameters: Iterable[Tensor]) -> None:
+    """Replace the gradients of ``parameters`` by their means over the ranks, in one exchange a dtype."""
+    if parts() == 1:
+        return
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    for dtype in dict.fromkeys(gradient.dtype for gradient in gradients):
+        mine = [gradient for gradient in gradients if gradient.dtype == dtype]
+        flat = torch.cat([gradient.flatten() for gradient in mine])
+        dist.all_reduce(flat)
+        means = (flat / parts()).split([gradient.numel() for gradient in mine])
+        torch._foreach_copy_(  # type: ignore[reportPrivateImportUsage]
+            mine, [part.view_as(gradient) for part, gradient in zip(means, mine, strict=True)]
+        )
+
+
+def require_equal(tensors: dict[str, Tensor]) -> None:
+    """`GanError` if the sum of one of ``tensors`` is not the same number on all ranks."""
+    if world() == 1:
+        return
+    sums = torch.stack([tensor.sum(dtype=torch.float64).cpu() for tensor in tensors.values()])
+    with together():
+        differ = (gather(sums[None]) != sums).any(dim=0)
+    if name := next((name for name, differs in zip(tensors, differ, strict=True) if differs), None):
+        raise GanError(
+            f"the ranks have come apart: {name} is not the same on all of {world()} GPUs; nothing of this is saved, "
+            f"run again to go on from the last checkpoint, with resources.train.gpu 1 if it comes back"
+        )

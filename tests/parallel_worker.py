@@ -1,0 +1,187 @@
+"""What ranks do in the tests of `gan.parallel`; with one rank, what they are compared with."""
+
+import os
+import signal
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tiny import TinyData
+from torch import Tensor
+from torch.multiprocessing import start_processes
+
+from gan import parallel
+from gan.augment import BLIT, COLOUR, CORRUPTION, GEOMETRY, AugmentPipe
+from gan.errors import GanError
+from gan.nn import BatchNorm
+from gan.train.loop import train
+from gan.train.signals import Stopped
+from gan.train.trainer import Trainer
+from gan.variants.base import Batch
+from gan.variants.options import defaults
+
+CPU = torch.device("cpu")
+STEPS, SAVED, STOPPED = 6, 3, 5
+FAMILIES = {
+    "stylegan2": {
+        **{"z_dim": 8, "w_dim": 8, "channel_base": 64, "channel_max": 8, "mbstd_group": 2, "r1_gamma": 0.1},
+        **{"augment": "bgc", "ada_kimg": 0.2, "r1_every": 3, "pl_every": 2, "xflip": True, "conditional": True},
+    },
+    "dcgan": {"z_dim": 8, "channels": 4, "xflip": True, "conditional": True, "ema_kimg": 0.01},
+}
+
+
+class Data(TinyData):
+    """``signalled``: a rank and the call of ``batch`` at which it gets SIGTERM."""
+
+    def __init__(self, signalled: tuple[int, int] | None = None):
+        super().__init__(size=16, labels=2, channels=2)
+        self.signalled, self.calls = signalled, 0
+
+    def batch(self, indices: np.ndarray) -> Batch:
+        self.calls += 1
+        if self.signalled == (parallel.rank(), self.calls):
+            os.kill(os.getpid(), signal.SIGTERM)
+        return super().batch(indices)
+
+
+def recipe(family: str, **training: Any) -> dict[str, Any]:
+    return {
+        "data": {"dataset": "random"},
+        "variant": {"family": family, "options": defaults(family) | FAMILIES[family]},
+        "training": {"kimg": 0.096, "batch": 8, "snapshot_kimg": 0.048, "precision": "fp32"} | training,
+        "seed": 3,
+        "revisions": {"data": 1, "train": 1},
+    }
+
+
+def steps(trainer: Trainer, count: int) -> list[dict[str, Tensor]]:
+    """Everything that a step leaves behind, of each of ``count`` steps."""
+    found = []
+    for _ in range(count):
+        trainer.advance(measure=True)
+        row = {name: torch.tensor(value) for name, value in trainer.meter.peek().items()}
+        for name, network in trainer.networks.items():
+            row |= {
+                f"gradient/{name}.{key}": p.grad.clone() for key, p in network.named_parameters() if p.grad is not None
+            }
+        row |= {f"variant/{key}": value.clone() for key, value in trainer.variant.state_dict().items()}
+        row |= {f"ema/{key}": value.clone() for key, value in trainer.ema.state_dict().items()}
+        found.append(row | {"random": torch.get_rng_state()})
+    trainer.require_equal()
+    return found
+
+
+def course(family: str, folder: Path, other: Path | None) -> dict[str, Any]:
+    """Steps of a whole run, and of runs that go on from its own state and from that in ``other``."""
+    trainer = Trainer(recipe(family), Data(), CPU)
+    found = {"whole": steps(trainer, SAVED)}
+    state = trainer.state_dict()
+    if parallel.rank() == 0:
+        torch.save(state, folder / f"{family}.pt")
+    found["whole"] += steps(trainer, STEPS - SAVED)
+    for name, place in (("own", folder), ("other", other)):
+        if place:
+            parallel.wait()
+            resumed = Trainer(recipe(family), Data(), CPU)
+            resumed.load_state_dict(torch.load(place / f"{family}.pt", weights_only=True))
+            found[name] = steps(resumed, STEPS - SAVED)
+    return found
+
+
+def courses(folder: Path, other: Path | None) -> dict[str, Any]:
+    """In float64 all through: Adam makes much of the last digit of a small gradient."""
+    before = Tensor.float
+    try:
+        torch.set_default_dtype(torch.float64)
+        Tensor.float = Tensor.double
+        return {family: course(family, folder, other) for family in FAMILIES}
+    finally:
+        torch.set_default_dtype(torch.float32)
+        Tensor.float = before
+
+
+def pieces() -> dict[str, Tensor]:
+    """The parts that the variants do not show: all augmentations, and batch norm with its second derivative."""
+    torch.manual_seed(0)
+    images = torch.rand(8, 3, 24, 24, dtype=torch.float64)
+    weights = torch.randn(8, 3, 24, 24, dtype=torch.float64)
+    norm, part = BatchNorm(3, dtype=torch.float64), slice(parallel.rank() * 8 // parallel.world(), None)
+    part = slice(part.start, part.start + 8 // parallel.world())
+    with parallel.together():
+        augmented = AugmentPipe((*BLIT, *GEOMETRY, *COLOUR, *CORRUPTION))(images[part], 0.7)
+        x = images[part].clone().requires_grad_()
+        (first,) = torch.autograd.grad((norm(x) * weights[part]).sin().sum(), x, create_graph=True)
+        (second,) = torch.autograd.grad(first.square().sum(), x)
+        found = {name: parallel.gather(each.detach()) for name, each in (("first", first), ("second", second))}
+        found["augmented"] = parallel.gather(augmented)
+    return found | {name: value.clone() for name, value in norm.state_dict().items()}
+
+
+def stopped(folder: Path) -> tuple[int, int | None, str]:
+    """A training of which the last rank alone gets SIGTERM: the calls for data, the signal, what was said."""
+    data = Data(signalled=(parallel.world() - 1, STOPPED + 1))  # one more: the reference images
+    given = recipe("dcgan", kimg=1000, snapshot_kimg=1000)
+    try:
+        train(given, data, folder=folder / "cell", checkpoints=folder / "state")
+    except Stopped as error:
+        return data.calls, error.signum, str(error)
+    return data.calls, None, ""
+
+
+def apart() -> str:
+    """What is said when a weight is not the same everywhere."""
+    trainer = Trainer(recipe("dcgan"), Data(), CPU)
+    with torch.no_grad():
+        next(trainer.variant.generator.parameters())[0] += 0.5 * parallel.rank()
+    try:
+        trainer.require_equal()
+    except GanError as error:
+        return str(error)
+    return ""
+
+
+def refused(batch: int, **options: Any) -> str:
+    given = recipe("stylegan2", batch=batch)
+    given["variant"]["options"] |= options
+    try:
+        Trainer(given, Data(), CPU)
+    except GanError as error:
+        return str(error)
+    return ""
+
+
+def everything(folder: Path, other: Path) -> dict[str, Any]:
+    return {
+        "courses": courses(folder, other),
+        "pieces": pieces(),
+        "stopped": stopped(folder),
+        "apart": apart(),
+        "refused": [
+            refused(9),
+            refused(4, mbstd_group=4),
+            refused(6, mbstd_group=3),
+            refused(6, mbstd_group=1, pl_weight=0.0),
+        ],
+    }
+
+
+def start(world: int, work: Callable[..., Any], *arguments: Any) -> list[Any]:
+    """What ``work`` returns on each rank."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    folder = arguments[0]
+    start_processes(_rank, (world, port, work, arguments), world)
+    return [torch.load(folder / f"rank{rank}.pt", weights_only=False) for rank in range(world)]
+
+
+def _rank(rank: int, world: int, port: int, work: Callable[..., Any], arguments: tuple) -> None:
+    torch.set_num_threads(1)
+    names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    os.environ.update({name: str(value) for name, value in names.items()})
+    with parallel.joined(CPU):
+        torch.save(work(*arguments), arguments[0] / f"rank{rank}.pt")

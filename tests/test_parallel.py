@@ -1,0 +1,187 @@
+"""Several ranks do what one does: same numbers, same files, and they stop and fail as one."""
+
+import json
+import os
+import signal
+import threading
+import time
+
+import pytest
+import torch
+from parallel_worker import FAMILIES, STEPS, STOPPED, courses, everything, pieces, start
+from test_train import dcgan, make_store
+
+from gan import parallel
+from gan.cells import stats as read_stats
+from gan.files import read_json
+from gan.run import main
+from gan.study import run_key
+from gan.train.checkpoint import load_checkpoint
+from gan.train.snapshot import load_generator
+
+pytestmark = pytest.mark.xdist_group("parallel")
+CLOSE = {"rtol": 1e-9, "atol": 1e-12}  # all in float64
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("alone")
+    return folder, courses(folder, None)
+
+
+@pytest.fixture(scope="module")
+def pair(alone, tmp_path_factory):
+    """What each of two ranks found."""
+    folder = tmp_path_factory.mktemp("pair")
+    return folder, start(2, everything, folder, alone[0])
+
+
+def assert_same(found, expected, exactly=False):
+    """exactly: all but the logged means, which are summed up in another order after a resume."""
+    for step, (mine, its) in enumerate(zip(found, expected, strict=True)):
+        assert mine.keys() == its.keys()
+        for name in mine:
+            if name == "random" or (exactly and name.startswith(("gradient/", "variant/", "ema/"))):
+                assert torch.equal(mine[name], its[name]), (step, name)
+            else:
+                torch.testing.assert_close(
+                    mine[name], its[name], **CLOSE, msg=lambda text, at=(step, name): f"{at}: {text}"
+                )
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_two_ranks_take_the_steps_of_one(alone, pair, family):
+    """Losses, gradients, weights, moving average, statistics of every kind, and the state of the random generator."""
+    expected = alone[1][family]["whole"]
+    for rank in pair[1]:
+        assert_same(rank["courses"][family]["whole"], expected)
+    first, last = expected[0], expected[-1]
+    assert any(not torch.equal(first[name], last[name]) for name in first if name.startswith("ema/"))
+    names = {"stylegan2": {"ada/p", "variant/path_length_mean", "loss/r1", "loss/pl", "ema/mapping.w_avg"}}
+    for name in names.get(
+        family, {"variant/generator.layers.1.running_mean", "variant/generator.layers.1.running_var"}
+    ):
+        assert last[name].abs().sum() > 0, name
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_checkpoint_goes_on_on_another_number_of_ranks(alone, pair, family):
+    whole = alone[1][family]["whole"][-STEPS // 2 :]
+    for rank in pair[1]:
+        assert_same(rank["courses"][family]["other"], whole)
+        assert_same(rank["courses"][family]["own"], rank["courses"][family]["whole"][-STEPS // 2 :], exactly=True)
+    assert_same(alone[1][family]["own"], whole, exactly=True)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_checkpoint_of_two_ranks_goes_on_on_one(alone, pair, tmp_path, family):
+    found = courses(tmp_path, pair[0])[family]["other"]
+    assert_same(found, alone[1][family]["whole"][-STEPS // 2 :])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_ranks_hold_the_same_bits(pair, family):
+    one, other = (rank["courses"][family]["whole"] for rank in pair[1])
+    assert_same(one, other, exactly=True)
+
+
+def test_augmentation_and_batch_norm_are_those_of_the_whole_batch(pair):
+    expected = pieces()
+    for rank in pair[1]:
+        assert_same([rank["pieces"]], [expected])
+
+
+def test_a_signal_to_one_rank_stops_all_at_one_step(pair):
+    folder, ranks = pair
+    (calls, signum, said), other = (rank["stopped"] for rank in ranks)
+    assert (calls, signum, said) == other and signum == signal.SIGTERM and "state saved" in said
+    (checkpoint,) = folder.rglob("checkpoint.pt")
+    step = torch.load(checkpoint, weights_only=True)["state"]["trainer"]["step"]
+    assert step == calls - 1 and step in (STOPPED, STOPPED + 1)
+
+
+def test_ranks_that_differ_are_noticed(pair):
+    for rank in pair[1]:
+        assert "the ranks have come apart: generator.layers.0.weight is not the same on all of 2" in rank["apart"]
+
+
+def test_batches_that_cannot_be_shared_out(pair):
+    for rank in pair[1]:
+        odd, group, half, fine = rank["refused"]
+        assert "training.batch is 9" in odd and "resources.train.gpu (2)" in odd
+        assert (
+            "resources.train.gpu is 2: training.batch, 4 images, makes 2 each, no multiple of option mbstd_group (4)"
+            in group
+        )
+        assert "half of training.batch" in half and "3 images, does not part evenly" in half
+        assert fine == ""
+
+
+def test_one_rank_draws_as_torch_does():
+    like = torch.empty(4, 2, 3, 3).to(memory_format=torch.channels_last)
+    for mine, its in (
+        (lambda: parallel.randn(4, 3), lambda: torch.randn(4, 3)),
+        (lambda: parallel.rand(2, 5, axis=1), lambda: torch.rand(2, 5)),
+        (lambda: parallel.randint(1, 7, 9), lambda: torch.randint(1, 7, [9])),
+        (lambda: parallel.randn_like(like), lambda: torch.randn_like(like)),
+    ):
+        torch.manual_seed(0)
+        found = mine()
+        torch.manual_seed(0)
+        assert torch.equal(found, its())
+
+
+# ---------------------------------------------------------------- the command
+
+
+def command(base, given, gpus):
+    places = ["--store", str(base / "store"), "--folder", str(base / "cell"), "--checkpoints", str(base / "states")]
+    more = ["--device", "cpu", "--gpus", str(gpus), "--threads", "2", "--log", str(base / "log")]
+    return main(["--recipe", json.dumps(given), *places, *more])
+
+
+def test_stopped_and_gone_on_with_two_processes(tmp_path):
+    """SIGTERM to the process that started them; then one cell comes of it, as of one process."""
+    make_store(tmp_path / "store")
+    given = dcgan(kimg=0.4, snapshot_kimg=0.2)
+    stats = tmp_path / "cell/stats.jsonl"
+
+    def stop():
+        end = time.monotonic() + 240
+        while not (stats.exists() and stats.stat().st_size) and time.monotonic() < end:
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=stop).start()
+    assert command(tmp_path, given, 2) == 143
+    assert (tmp_path / "log").read_text().splitlines()[-1].endswith("state saved; run again to go on")
+    saved = load_checkpoint(tmp_path / "states" / run_key(given), run_key(given))
+    assert saved is not None and 4 <= saved[0]["trainer"]["step"] < 50
+    assert command(tmp_path, given, 2) == 0
+    (one := tmp_path / "one").mkdir()
+    (one / "store").symlink_to(tmp_path / "store")
+    assert command(one, given, 1) == 0
+    cost = read_json(tmp_path / "cell/cost.json")
+    assert cost["resumed"] == 1 and cost["peak_mem_mb"] > 1.5 * read_json(one / "cell/cost.json")["peak_mem_mb"] / 2
+    rows, expected = (read_stats(base / "cell/stats.jsonl") for base in (tmp_path, one))
+    assert [row["step"] for row in rows] == [row["step"] for row in expected]
+    for row, its in list(zip(rows, expected, strict=True))[:3]:
+        assert [row[name] for name in ("loss/G", "loss/D")] == pytest.approx([its["loss/G"], its["loss/D"]], rel=1e-3)
+    assert len(list((tmp_path / "cell/snapshots").glob("*.pt"))) == 3
+    assert load_generator(tmp_path / "cell/generator.pt").kimg == 0.4
+
+
+def test_an_error_of_all_ranks_is_one_line(tmp_path, capfd):
+    make_store(tmp_path / "store")
+    assert command(tmp_path, dcgan(batch=9), 2) == 1
+    (line,) = (tmp_path / "log").read_text().splitlines()
+    assert line.startswith("error: training.batch is 9; it must be a multiple of the number of GPUs")
+    assert capfd.readouterr().err.count("training.batch is 9") == 1
+
+
+def test_more_gpus_than_there_are(tmp_path, capfd):
+    places = ["--store", "store", "--folder", "cell", "--checkpoints", "states", "--device", "auto"]
+    assert main(["--recipe", "r.json", *places, "--gpus", "99"]) == 1
+    assert "asks for 99 GPUs on a machine, torch sees" in capfd.readouterr().err
+    assert main(["--recipe", "r.json", *places, "--gpus", "3", "--nodes", "2"]) == 1
+    assert "is 3; it must be a multiple of the number of nodes, 2" in capfd.readouterr().err
