@@ -28,6 +28,7 @@ rule train:
         mem_mb=ask("train", "mem_mb"),
         runtime=ask("train", "runtime"),
         gpu=ask("train", "gpu"),
+        nodes=ask("train", "nodes"),
         device=ask("train", "device"),
         checkpoint_kimg=str(ask("train", "checkpoint_kimg")),
     params:
@@ -38,4 +39,4 @@ rule train:
         # exec: a signal of the scheduler must reach the training process itself, which then saves its state
         "exec python -m gan.run --recipe {params.recipe:q} --store {input.store} --folder {params.folder}"
         " --checkpoints {params.checkpoints} --checkpoint-kimg {resources.checkpoint_kimg} --device {resources.device}"
-        " --judge {input.judge} --threads {threads} --log {log}"
+        " --gpus {resources.gpu} --nodes {resources.nodes} --threads {threads} --judge {input.judge} --log {log}"
