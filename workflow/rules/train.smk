@@ -29,6 +29,8 @@ rule train:
         runtime=ask("train", "runtime"),
         gpu=ask("train", "gpu"),
         nodes=ask("train", "nodes"),
+        # what Slurm's step on the first of several nodes asks for: all GPUs that its job has there
+        gpus=ask("train", "gpu") if ask("train", "nodes") == 1 else 0,
         device=ask("train", "device"),
         checkpoint_kimg=str(ask("train", "checkpoint_kimg")),
     params:
