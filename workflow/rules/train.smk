@@ -1,5 +1,9 @@
 # One rule for every variant. The checkpoint is not an output: outputs of a failed job are deleted, and it must outlive a kill.
 
+# On several nodes training itself starts its processes, one a node, by srun: the Slurm plugin's word for such jobs is mpi.
+NODES = ask("train", "nodes")
+SEVERAL_NODES = {"mpi": "srun", "tasks": NODES, "tasks_per_gpu": 0} if NODES > 1 else {}
+
 
 rule train:
     input:
@@ -29,10 +33,9 @@ rule train:
         runtime=ask("train", "runtime"),
         gpu=ask("train", "gpu"),
         nodes=ask("train", "nodes"),
-        # what Slurm's step on the first of several nodes asks for: all GPUs that its job has there
-        gpus=ask("train", "gpu") if ask("train", "nodes") == 1 else 0,
         device=ask("train", "device"),
         checkpoint_kimg=str(ask("train", "checkpoint_kimg")),
+        **SEVERAL_NODES,
     params:
         recipe=recipe,
         folder=CELL,
