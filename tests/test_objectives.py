@@ -77,3 +77,72 @@ def test_path_length_penalty_and_its_running_mean():
     (slope,) = torch.autograd.grad(penalty, lengths)
     torch.testing.assert_close(slope, torch.tensor([0.98, 2.98]), msg="the mean takes no part in the gradient")
     assert not mean.requires_grad
+
+
+def _softplus(x):
+    return math.log1p(math.exp(x))
+
+
+def _logits(name, real, fake):
+    one = objectives.OBJECTIVES[name]
+    return one.generator(fake, real).mean().item(), one.discriminator(real, fake).item()
+
+
+@pytest.mark.parametrize(
+    ("name", "generator", "discriminator"),
+    [
+        ("nonsaturating", lambda r, f: _softplus(-f), lambda r, f: _softplus(-r) + _softplus(f)),
+        ("wgan_gp", lambda r, f: -f, lambda r, f: f - r),
+        ("hinge", lambda r, f: -f, lambda r, f: max(0, 1 - r) + max(0, 1 + f)),
+        ("r3gan", lambda r, f: _softplus(r - f), lambda r, f: _softplus(f - r)),
+    ],
+)
+def test_objectives_sample_by_sample(name, generator, discriminator):
+    pairs = [(0.3, -2.0), (1.5, 0.7), (-0.4, 2.5)]
+    real, fake = (torch.tensor(column, dtype=torch.float64)[:, None] for column in zip(*pairs, strict=True))
+    expected = [sum(side(*pair) for pair in pairs) / len(pairs) for side in (generator, discriminator)]
+    assert _logits(name, real, fake) == pytest.approx(expected)
+    assert objectives.OBJECTIVES[name].generator(fake, real).shape == fake.shape
+    assert objectives.OBJECTIVES[name].paired == (name == "r3gan")
+
+
+def test_relativistic_loss_pairs_samples():
+    """softplus of a difference is not that of means: other pairs, another loss; a shift of all logits, the same."""
+    real, fake = torch.tensor([[0.0], [4.0]]), torch.tensor([[1.0], [3.0]])
+    assert _logits("r3gan", real, fake) != pytest.approx(_logits("r3gan", real.flip(0), fake))
+    assert _logits("r3gan", real + 5, fake + 5) == pytest.approx(_logits("r3gan", real, fake))
+
+
+@pytest.mark.parametrize("target", [0.0, 1.0, 3.0])
+def test_gradient_penalty_of_a_quadratic_form(target):
+    """D(x) = a |x|^2 / 2 has |grad D| = a |x|; d/da of the mean (a |x| - t)^2 is 2 mean |x| (a |x| - t)."""
+    images = torch.randn(3, 2, 4, 5, dtype=torch.float64, requires_grad=True)
+    a = torch.tensor(1.7, dtype=torch.float64, requires_grad=True)
+    logits = (a * images.square().flatten(1).sum(1) / 2)[:, None]
+    penalty = objectives.gradient_penalty(logits, images, target)
+    length = images.detach().flatten(1).norm(dim=1)
+    excess = a.detach() * length - target
+    assert penalty.item() == pytest.approx(excess.square().mean().item(), rel=1e-6)
+    (slope,) = torch.autograd.grad(penalty, a)
+    assert slope.item() == pytest.approx((2 * length * excess).mean().item(), rel=1e-6)
+
+
+def test_gradient_penalty_where_the_gradient_vanishes():
+    images = torch.zeros(2, 1, 3, 3, requires_grad=True)
+    weight = torch.zeros(9, requires_grad=True)
+    penalty = objectives.gradient_penalty(images.flatten(1) @ weight[:, None], images)
+    assert penalty.item() == 1
+    assert torch.isfinite(torch.autograd.grad(penalty, weight)[0]).all()
+
+
+def test_interpolates_lie_between_their_pair():
+    real, fake = torch.randn(64, 2, 3, 3), torch.randn(64, 2, 3, 3, requires_grad=True)
+    between = objectives.interpolate(real, fake)
+    assert between.is_leaf and between.requires_grad
+    share = ((between - fake) / (real - fake)).detach().flatten(1)
+    torch.testing.assert_close(share, share[:, :1].expand_as(share), atol=1e-3, rtol=0)
+    assert share.min() >= 0 and share.max() <= 1 and share[:, 0].std() == pytest.approx(12**-0.5, rel=0.3)
+
+
+def test_drift():
+    assert objectives.drift(torch.tensor([[3.0], [-1.0]])).item() == 5

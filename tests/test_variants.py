@@ -27,6 +27,9 @@ CASES = {
     "stylegan2_ada": ("stylegan2", STYLEGAN2 | {"augment": "bgc", "ada_p": 0.5, "xflip": True}),
     "stylegan2_plain": ("stylegan2", STYLEGAN2 | {"pl_weight": 0.0, "r1_gamma": 0.0, "style_mixing": 0.0}),
     "stylegan2_labels": ("stylegan2", STYLEGAN2 | {"augment": "mri", "conditional": True}),
+    "stylegan2_wgan": ("stylegan2", STYLEGAN2 | {"objective": "wgan_gp", "n_critic": 2, "drift": 0.001, "beta2": 0.9}),
+    "stylegan2_hinge": ("stylegan2", STYLEGAN2 | {"objective": "hinge", "beta1": 0.5}),
+    "stylegan2_r3gan": ("stylegan2", STYLEGAN2 | {"objective": "r3gan", "r1_every": 1, "pl_weight": 0.0}),
     "dcgan": ("dcgan", DCGAN | {"xflip": True, "ema_kimg": 1.0}),
     "dcgan_labels": ("dcgan", DCGAN | {"conditional": True}),
 }
@@ -247,6 +250,40 @@ def test_r1_gamma_defaults_to_the_heuristic():
     assert _make("stylegan2", r1_gamma=3.0).r1_gamma == 3.0
 
 
+def test_penalties_that_an_objective_brings():
+    """(R1, R2, gradient penalty) of each objective unless told otherwise; any goes with any."""
+    heuristic = pytest.approx(0.0002 * 32 * 32 / BATCH)
+
+    def weights(case, **options):
+        variant = _make(case, **options)
+        return variant.r1_gamma, variant.r2_gamma, variant.gp_weight
+
+    assert weights("stylegan2") == weights("stylegan2_hinge") == (heuristic, 0, 0)
+    assert weights("stylegan2_wgan") == (0, 0, 10)
+    assert weights("stylegan2_r3gan") == (heuristic, heuristic, 0)
+    assert weights("stylegan2_r3gan", r2_gamma=0.5, gp_weight=2.0) == (heuristic, 0.5, 2)
+    assert weights("stylegan2_wgan", r1_gamma=0.1, gp_weight=0.0) == (0.1, 0, 0)
+
+
+def test_critic_steps_slow_the_generator_alone():
+    every = {phase.name: phase.every for phase in _make("stylegan2", n_critic=5).phases()}
+    assert every == {"G": 5, "Gpl": 20, "D": 1, "Dr1": 16}
+    settings = _make("stylegan2", n_critic=5, lr=0.01).optimizers()["G"].param_groups[0]
+    assert settings["lr"] == pytest.approx(0.01 * 4 / 5), "lazy by the generator's own steps"
+
+
+def test_terms_of_the_critic_are_weighted_and_logged():
+    options = {"drift": 0.5, "gp_weight": 3.0, "gp_target": 2.0, "r1_gamma": 4.0, "r2_gamma": 6.0, "r1_every": 8}
+    variant = _make("stylegan2_wgan", **options)
+    loss, logs = variant.loss("D", _batch(SHAPES[1]))
+    assert all(logs[f"loss/{name}"] > 0 for name in ("drift", "gp"))
+    torch.testing.assert_close(loss.detach(), logs["loss/D"] + 0.5 * logs["loss/drift"] + 3 * logs["loss/gp"])
+    loss, logs = variant.loss("Dr1", _batch(SHAPES[1]))
+    torch.testing.assert_close(loss.detach(), 8 * (2 * logs["loss/r1"] + 3 * logs["loss/r2"]))
+    only = _make("stylegan2", r1_gamma=0.0, r2_gamma=6.0).loss("Dr1", _batch(SHAPES[1]))[1]
+    assert list(only) == ["loss/r2"]
+
+
 def test_w_avg_and_path_length_mean_follow_their_own_phases():
     variant, batch = _make("stylegan2"), _batch(SHAPES[1])
     variant.loss("D", batch)
@@ -339,6 +376,9 @@ GOLDEN = {  # losses of the fourth step, of REVISION 1
     "stylegan2_ada": {"G": 2.08783, "Gpl": 4.72852, "D": 1.18542, "Dr1": 0.00640847},
     "stylegan2_plain": {"G": 0.770293, "D": 1.36868},
     "stylegan2_labels": {"G": 0.658091, "Gpl": 4.98521, "D": 1.37581, "Dr1": 0.000187514},
+    "stylegan2_wgan": {"G": 1.07641, "Gpl": 2.34298, "D": 8.75182},
+    "stylegan2_hinge": {"G": 0.402821, "Gpl": 0.819818, "D": 1.95632, "Dr1": 0.00442617},
+    "stylegan2_r3gan": {"G": 0.896058, "D": 0.744683, "Dr1": 0.000545864},
     "dcgan": {"G": 0.669143, "D": 1.282},
     "dcgan_labels": {"G": 0.900375, "D": 1.21599},
 }

@@ -1,5 +1,8 @@
 """Losses and penalties as pure functions: logits, images or latents in, a scalar out. High logits mean real."""
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -17,8 +20,66 @@ def logistic_discriminator(real: Tensor, fake: Tensor) -> Tensor:
     return functional.softplus(-real).mean() + functional.softplus(fake).mean()
 
 
+def wasserstein_discriminator(real: Tensor, fake: Tensor) -> Tensor:
+    """mean D(G(z)) - mean D(x), the negative of the estimated distance (Arjovsky et al. 2017)."""
+    return fake.mean() - real.mean()
+
+
+def hinge_discriminator(real: Tensor, fake: Tensor) -> Tensor:
+    """mean max(0, 1 - D(x)) + mean max(0, 1 + D(G(z))) (Lim and Ye 2017)."""
+    return functional.relu(1 - real).mean() + functional.relu(1 + fake).mean()
+
+
+def relativistic_discriminator(real: Tensor, fake: Tensor) -> Tensor:
+    """mean softplus(D(G(z)) - D(x)), each generated image beside one real one (Jolicoeur-Martineau 2019)."""
+    return functional.softplus(fake - real).mean()
+
+
+class Objective(NamedTuple):
+    """The two sides of an adversarial loss.
+
+    generator: of (fake, real) logits [N, 1], the loss of each sample [N, 1]; discriminator: of (real, fake), the mean.
+    paired: the generator's loss looks at real logits too, else they may be None.
+    """
+
+    generator: Callable[[Tensor, Tensor], Tensor]
+    discriminator: Callable[[Tensor, Tensor], Tensor]
+    paired: bool = False
+
+
+OBJECTIVES = {
+    "nonsaturating": Objective(lambda fake, _: functional.softplus(-fake), logistic_discriminator),
+    "wgan_gp": Objective(lambda fake, _: -fake, wasserstein_discriminator),
+    "hinge": Objective(lambda fake, _: -fake, hinge_discriminator),
+    "r3gan": Objective(lambda fake, real: functional.softplus(real - fake), relativistic_discriminator, paired=True),
+}
+
+
+def gradient_penalty(logits: Tensor, images: Tensor, target: float = 1.0) -> Tensor:
+    """mean (|grad_x D(x)| - target)^2 (Gulrajani et al. 2017, equation 3).
+
+    logits: [N, 1], computed from images [N, C, *size], which must require gradients: `interpolate`, by the paper. The
+    result can be differentiated, where the gradient vanishes too.
+    """
+    (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
+    return (torch.linalg.vector_norm(gradient.float().flatten(1), dim=1) - target).square().mean()
+
+
+def interpolate(real: Tensor, fake: Tensor) -> Tensor:
+    """e x + (1 - e) G(z) with e uniform in [0, 1) for each pair of images [N, C, *size]; a leaf that asks gradients."""
+    share = parallel.rand(len(real), *[1] * (real.ndim - 1), device=real.device)
+    return torch.lerp(fake, real, share).detach().requires_grad_()
+
+
+def drift(real: Tensor) -> Tensor:
+    """mean D(x)^2, which keeps a critic near 0 (Karras et al. 2018, appendix A.1). real: logits [N, 1]."""
+    return real.square().mean()
+
+
 def r1_penalty(logits: Tensor, images: Tensor) -> Tensor:
     """mean |grad_x D(x)|^2 over real images x (Mescheder et al. 2018, equation 9); the caller multiplies by gamma / 2.
+
+    Over generated images it is R2.
 
     logits: [N, 1], computed from images [N, C, *size], which must require gradients. The result can be differentiated.
     """

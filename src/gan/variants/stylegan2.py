@@ -18,11 +18,12 @@ from gan.variants.options import StyleGAN2Options
 
 
 class StyleGAN2(Variant):
-    """Phases G, Gpl (path length), D, Dr1 (R1); the two penalties run every ``pl_every`` and ``r1_every`` steps.
+    """Phases G, Gpl (path length), D, Dr1 (R1 and R2); a penalty runs every ``pl_every`` and ``r1_every`` steps.
 
-    Lazy regularisation: a penalty that runs every k steps is multiplied by k, and its network's learning rate and betas
-    become lr k / (k + 1) and beta^(k / (k + 1)), so that the sum over steps is that of a penalty that always runs
-    (Karras et al. 2020a, section 3.1).
+    A step is one of the discriminator; the generator takes every ``n_critic`` of them. Lazy regularisation: a penalty
+    that runs every k steps of its network is multiplied by k, and the network's learning rate and betas become
+    lr k / (k + 1) and beta^(k / (k + 1)), so that the sum over steps is that of a penalty that always runs (Karras et
+    al. 2020a, section 3.1).
     """
 
     OPTIONS = StyleGAN2Options
@@ -50,6 +51,7 @@ class StyleGAN2(Variant):
         self.discriminator = Discriminator(
             shape.size, shape.channels, self.labels, mbstd_group=options.mbstd_group, **width
         )
+        self.objective = objectives.OBJECTIVES[options.objective]
         self.register_buffer("path_length_mean", torch.zeros([]))
         self.augment = AugmentPipe(PRESETS[options.augment]) if options.augment != "none" else None
         self.controller = self._controller()
@@ -57,21 +59,19 @@ class StyleGAN2(Variant):
 
     def phases(self) -> tuple[Phase, ...]:
         options = self.options
-        path_length = [Phase("Gpl", "G", options.pl_every)] if options.pl_weight else []
-        r1 = [Phase("Dr1", "D", options.r1_every)] if self.r1_gamma else []
-        return Phase("G", "G"), *path_length, Phase("D", "D"), *r1
+        path_length = [Phase("Gpl", "G", options.pl_every * options.n_critic)] if options.pl_weight else []
+        r1 = [Phase("Dr1", "D", options.r1_every)] if self.r1_gamma or self.r2_gamma else []
+        return Phase("G", "G", options.n_critic), *path_length, Phase("D", "D"), *r1
 
     def networks(self) -> dict[str, nn.Module]:
         return {"G": self.generator, "D": self.discriminator}
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        lazy = {
-            phase.trains: phase.every / (phase.every + 1) for phase in self.phases() if phase.name in ("Gpl", "Dr1")
-        }
-        return {name: self._adam(network, lazy.get(name, 1.0)) for name, network in self.networks().items()}
+        lazy = self._lazy()
+        return {name: self._adam(network, lazy[name]) for name, network in self.networks().items()}
 
     def loss(self, phase: str, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        losses = {"G": self._loss_g, "Gpl": self._loss_path_length, "D": self._loss_d, "Dr1": self._loss_r1}
+        losses = {"G": self._loss_g, "Gpl": self._loss_path_length, "D": self._loss_d, "Dr1": self._loss_gradients}
         return losses[phase](batch)
 
     def ema_beta(self, seen: int) -> float:
@@ -96,12 +96,27 @@ class StyleGAN2(Variant):
         """Weight of R1: the option, or the published heuristic 0.0002 * pixels / batch (Karras et al. 2020b)."""
         if self.options.r1_gamma is not None:
             return self.options.r1_gamma
-        return 0.0002 * math.prod(self.shape.size) / self.batch
+        return 0.0 if self.options.objective == "wgan_gp" else 0.0002 * math.prod(self.shape.size) / self.batch
+
+    @property
+    def r2_gamma(self) -> float:
+        """Weight of R2: the option, or with r3gan that of R1 (Huang et al. 2024)."""
+        if self.options.r2_gamma is not None:
+            return self.options.r2_gamma
+        return self.r1_gamma if self.options.objective == "r3gan" else 0.0
+
+    @property
+    def gp_weight(self) -> float:
+        """Weight of the gradient penalty: the option, or with wgan_gp 10 (Gulrajani et al. 2017)."""
+        if self.options.gp_weight is not None:
+            return self.options.gp_weight
+        return 10.0 if self.options.objective == "wgan_gp" else 0.0
 
     def _loss_g(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         ws = self._styles(batch.labels, track=True)
         fake = self._judge(self.generator.synthesis(ws), batch.labels)
-        loss = objectives.nonsaturating_generator(fake)
+        real = self._judge(self._real(batch), batch.labels) if self.objective.paired else fake
+        loss = self.objective.generator(fake, real).mean()
         return loss, {"loss/G": loss.detach(), "logits/fake": fake.detach().mean()}
 
     def _loss_path_length(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
@@ -113,19 +128,40 @@ class StyleGAN2(Variant):
         return penalty * (self.options.pl_weight * self.options.pl_every), {"loss/pl": penalty.detach()}
 
     def _loss_d(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        with torch.no_grad():
-            images = self.generator.synthesis(self._styles(batch.labels))
+        images = self._fake(batch)
         fake = self._judge(images, batch.labels)
-        real = self._judge(self._real(batch), batch.labels)
+        originals = self._real(batch)
+        real = self._judge(originals, batch.labels)
         self.controller.update(real)
-        loss = objectives.logistic_discriminator(real, fake)
-        return loss, {"loss/D": loss.detach(), "logits/real": real.detach().mean()}
+        loss = self.objective.discriminator(real, fake)
+        terms: dict[str, tuple[float, Tensor]] = {}
+        if self.options.drift:
+            terms["drift"] = self.options.drift, objectives.drift(real)
+        if self.gp_weight:
+            between = objectives.interpolate(originals, images)
+            penalty = objectives.gradient_penalty(self._judge(between, batch.labels), between, self.options.gp_target)
+            terms["gp"] = self.gp_weight, penalty
+        logs = {"loss/D": loss.detach(), "logits/real": real.detach().mean()}
+        logs |= {f"loss/{name}": term.detach() for name, (_, term) in terms.items()}
+        return sum((weight * term for weight, term in terms.values()), loss), logs
 
-    def _loss_r1(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """The gradient is taken at the images before their augmentation."""
-        images = self._real(batch).detach().requires_grad_()
-        penalty = objectives.r1_penalty(self._judge(images, batch.labels), images)
-        return penalty * (self.r1_gamma / 2 * self.options.r1_every), {"loss/r1": penalty.detach()}
+    def _loss_gradients(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """R1, and R2 on generated images. The gradient is taken at the images before their augmentation."""
+        terms = {}
+        if self.r1_gamma:
+            terms["r1"] = self.r1_gamma, self._squared_gradient(self._real(batch), batch.labels)
+        if self.r2_gamma:
+            terms["r2"] = self.r2_gamma, self._squared_gradient(self._fake(batch), batch.labels)
+        weighted = [penalty * (gamma / 2 * self.options.r1_every) for gamma, penalty in terms.values()]
+        return torch.stack(weighted).sum(), {f"loss/{name}": term.detach() for name, (_, term) in terms.items()}
+
+    def _squared_gradient(self, images: Tensor, labels: Tensor) -> Tensor:
+        images = images.detach().requires_grad_()
+        return objectives.r1_penalty(self._judge(images, labels), images)
+
+    @torch.no_grad()
+    def _fake(self, batch: Batch) -> Tensor:
+        return self.generator.synthesis(self._styles(batch.labels))
 
     def _styles(self, labels: Tensor, *, track: bool = False) -> Tensor:
         """ws [N, layers, w_dim] of new latents for labels [N, labels], some of them mixed of two latents."""
@@ -153,7 +189,12 @@ class StyleGAN2(Variant):
         p = options.ada_p or 0.0 if self.augment is not None else 0.0
         return AdaController(self.batch, options.ada_target, options.ada_kimg if adaptive else math.inf, p=p)
 
+    def _lazy(self) -> dict[str, float]:
+        """k / (k + 1) of each network with a penalty every k of its steps, 1 of the others."""
+        every = {"Gpl": self.options.pl_every, "Dr1": self.options.r1_every}
+        penalties = {phase.trains: every[phase.name] for phase in self.phases() if phase.name in every}
+        return {name: k / (k + 1) if (k := penalties.get(name)) else 1.0 for name in self.networks()}
+
     def _adam(self, network: nn.Module, lazy: float) -> torch.optim.Adam:
-        return torch.optim.Adam(
-            network.parameters(), lr=self.options.lr * lazy, betas=(0.0, 0.99**lazy), eps=1e-8, fused=True
-        )
+        betas = self.options.beta1**lazy, self.options.beta2**lazy
+        return torch.optim.Adam(network.parameters(), lr=self.options.lr * lazy, betas=betas, eps=1e-8, fused=True)
