@@ -1,5 +1,4 @@
 # One rule for every variant. The checkpoint is not an output: outputs of a failed job are deleted, and it must outlive a kill.
-
 # On several nodes training itself starts its processes, one a node, by srun: the Slurm plugin's word for such jobs is mpi.
 NODES = ask("train", "nodes")
 SEVERAL_NODES = {"mpi": "srun", "tasks": NODES, "tasks_per_gpu": 0} if NODES > 1 else {}
