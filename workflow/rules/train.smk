@@ -28,13 +28,13 @@ rule train:
         "../envs/gpu.yaml"
     threads: ask("train", "threads")
     resources:
+        **SEVERAL_NODES,
         mem_mb=ask("train", "mem_mb"),
         runtime=ask("train", "runtime"),
         gpu=ask("train", "gpu"),
         nodes=ask("train", "nodes"),
         device=ask("train", "device"),
         checkpoint_kimg=str(ask("train", "checkpoint_kimg")),
-        **SEVERAL_NODES,
     params:
         recipe=recipe,
         folder=CELL,
