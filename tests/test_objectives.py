@@ -146,3 +146,24 @@ def test_interpolates_lie_between_their_pair():
 
 def test_drift():
     assert objectives.drift(torch.tensor([[3.0], [-1.0]])).item() == 5
+
+
+@pytest.mark.parametrize(("share", "kept"), [(1.0, 5), (0.79, 4), (0.5, 3), (0.01, 1)])
+def test_topk_leaves_the_gradient_of_the_best_alone(share, kept):
+    """k = ceil(5 share): the gradient is that of the mean over the k highest logits, and 0 elsewhere."""
+    fake = torch.tensor([[0.3], [-1.0], [2.0], [0.9], [-0.2]], dtype=torch.float64, requires_grad=True)
+    losses = objectives.OBJECTIVES["nonsaturating"].generator(fake, fake)
+    loss = (losses * objectives.topk_weights(fake, torch.tensor(share, dtype=torch.float64))).mean()
+    best = sorted(fake.flatten().tolist(), reverse=True)[:kept]
+    assert loss.item() == pytest.approx(sum(_softplus(-logit) for logit in best) / kept)
+    (slope,) = torch.autograd.grad(loss, fake)
+    expected = [-1 / (1 + math.exp(x)) / kept if x in best else 0 for x in fake.flatten().tolist()]
+    assert slope.flatten().tolist() == pytest.approx(expected)
+
+
+def test_lecam_pulls_each_side_to_the_mean_of_the_other():
+    real, fake = torch.tensor([[2.0], [4.0]], requires_grad=True), torch.tensor([[-1.0], [0.0]], requires_grad=True)
+    penalty = objectives.lecam(real, fake, torch.tensor([3.0, -2.0]))
+    assert penalty.item() == pytest.approx((4**2 + 6**2) / 2 + (4**2 + 3**2) / 2)
+    slopes = torch.autograd.grad(penalty, [real, fake])
+    assert [slope.flatten().tolist() for slope in slopes] == [[4, 6], [-4, -3]]

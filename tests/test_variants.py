@@ -30,6 +30,7 @@ CASES = {
     "stylegan2_wgan": ("stylegan2", STYLEGAN2 | {"objective": "wgan_gp", "n_critic": 2, "drift": 0.001, "beta2": 0.9}),
     "stylegan2_hinge": ("stylegan2", STYLEGAN2 | {"objective": "hinge", "beta1": 0.5}),
     "stylegan2_r3gan": ("stylegan2", STYLEGAN2 | {"objective": "r3gan", "r1_every": 1, "pl_weight": 0.0}),
+    "stylegan2_topk": ("stylegan2", STYLEGAN2 | {"topk": True, "topk_decay": 0.7, "lecam": 0.1}),
     "dcgan": ("dcgan", DCGAN | {"xflip": True, "ema_kimg": 1.0}),
     "dcgan_labels": ("dcgan", DCGAN | {"conditional": True}),
 }
@@ -46,7 +47,9 @@ PAIRS = [pytest.param(c, s, id=f"{c}-{s.channels}x{s.size[0]}") for c in CASES f
 def _make(case, shape=SHAPES[1], seed=0, **options):
     torch.manual_seed(seed)
     family, base = CASES[case]
-    return build(family, base | options, shape, BATCH)
+    variant = build(family, base | options, shape, BATCH)
+    variant.epoch = 2 * BATCH
+    return variant
 
 
 def _batch(shape, seed=1):
@@ -284,6 +287,43 @@ def test_terms_of_the_critic_are_weighted_and_logged():
     assert list(only) == ["loss/r2"]
 
 
+def test_topk_keeps_less_with_every_epoch():
+    variant = _make("stylegan2_topk", topk_min=0.4)
+    shares = []
+    for step in range(8):
+        _, logs = variant.loss("G", _batch(SHAPES[1]))
+        shares.append(logs["topk/share"].item())
+        variant.end_step(step)
+    assert shares == pytest.approx([1, 1, 0.7, 0.7, 0.49, 0.49, 0.4, 0.4])
+    variant.epoch = 0
+    with pytest.raises(ValueError, match="top-k counts epochs"):
+        variant.loss("G", _batch(SHAPES[1]))
+
+
+def test_topk_is_the_mean_loss_of_the_best():
+    variant, batch = _make("stylegan2_topk", topk_decay=0.5), _batch(SHAPES[1])
+    variant.seen.fill_(variant.epoch)
+    logits = []
+    variant.discriminator.register_forward_hook(lambda *call: logits.append(call[-1]))
+    loss, _ = variant.loss("G", batch)
+    best = logits[0].flatten().sort(descending=True).values[:2]
+    torch.testing.assert_close(loss, torch.nn.functional.softplus(-best).mean())
+
+
+def test_lecam_compares_with_moving_averages_without_bias():
+    variant, batch = _make("stylegan2_topk", lecam_decay=0.9), _batch(SHAPES[1])
+    logits = []
+    variant.discriminator.register_forward_hook(lambda *call: logits.append(call[-1].detach()))
+    for _ in range(3):
+        loss, logs = variant.loss("D", batch)
+    fakes, reals = logits[::2], logits[1::2]
+    weights = [0.81, 0.9, 1.0]
+    anchors = [sum(w * x.mean() for w, x in zip(weights, side, strict=True)) / sum(weights) for side in (reals, fakes)]
+    expected = (reals[2] - anchors[1]).square().mean() + (fakes[2] - anchors[0]).square().mean()
+    torch.testing.assert_close(logs["loss/lecam"], expected)
+    torch.testing.assert_close(loss.detach(), logs["loss/D"] + 0.1 * expected)
+
+
 def test_w_avg_and_path_length_mean_follow_their_own_phases():
     variant, batch = _make("stylegan2"), _batch(SHAPES[1])
     variant.loss("D", batch)
@@ -379,6 +419,7 @@ GOLDEN = {  # losses of the fourth step, of REVISION 1
     "stylegan2_wgan": {"G": 1.07641, "Gpl": 2.34298, "D": 8.75182},
     "stylegan2_hinge": {"G": 0.402821, "Gpl": 0.819818, "D": 1.95632, "Dr1": 0.00442617},
     "stylegan2_r3gan": {"G": 0.896058, "D": 0.744683, "Dr1": 0.000545864},
+    "stylegan2_topk": {"G": 0.842292, "Gpl": 0.81039, "D": 1.38232, "Dr1": 0.00407566},
     "dcgan": {"G": 0.669143, "D": 1.282},
     "dcgan_labels": {"G": 0.900375, "D": 1.21599},
 }

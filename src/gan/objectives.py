@@ -55,6 +55,26 @@ OBJECTIVES = {
 }
 
 
+def topk_weights(fake: Tensor, share: Tensor) -> Tensor:
+    """Weights [N, 1] that make a mean over the samples one over those of the highest logits (Sinha et al. 2020).
+
+    fake: logits [N, 1]; share: which part of the global batch is kept, a scalar in (0, 1]; k = ceil(share N). A kept
+    sample has the weight N / k, the others 0; samples that tie with the k-th are kept too.
+    """
+    ordered = parallel.gather(fake.detach()).flatten().sort(descending=True).values
+    k = (share * len(ordered)).ceil().long().clamp(min=1)
+    kept = fake.detach() >= ordered.take(k - 1)
+    return kept * (len(ordered) / parallel.total(kept.sum()))
+
+
+def lecam(real: Tensor, fake: Tensor, anchors: Tensor) -> Tensor:
+    """mean (D(x) - a_fake)^2 + mean (D(G(z)) - a_real)^2 (Tseng et al. 2021, equation 5).
+
+    real, fake: logits [N, 1]; anchors: moving averages [2] of the logits of real and of generated images.
+    """
+    return (real - anchors[1]).square().mean() + (fake - anchors[0]).square().mean()
+
+
 def gradient_penalty(logits: Tensor, images: Tensor, target: float = 1.0) -> Tensor:
     """mean (|grad_x D(x)| - target)^2 (Gulrajani et al. 2017, equation 3).
 

@@ -45,6 +45,7 @@ class Trainer:
         self.dataset, self.device, self.batch = dataset, device, training["batch"]
         self.sampler = Sampler(len(dataset), self.batch, recipe["seed"], parallel.rank(), parallel.world())
         self.variant = build(variant["family"], variant["options"], dataset.shape, self.batch).to(device)
+        self.variant.epoch = len(dataset)
         self.ema = copy.deepcopy(self.variant.generator).eval().requires_grad_(False)
         self.networks = self.variant.networks()
         self.optimizers = self.variant.optimizers()

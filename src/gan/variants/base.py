@@ -68,6 +68,7 @@ class Variant(nn.Module, abc.ABC):
 
     generator: nn.Module
     OPTIONS: ClassVar[type]
+    epoch = 0  # real images that make an epoch: whoever trains the variant sets it
 
     def __init__(self, options: Any, shape: ImageShape, batch: int):
         """options: an instance of ``OPTIONS``; batch: images per step, over all devices."""

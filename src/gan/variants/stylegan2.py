@@ -30,6 +30,8 @@ class StyleGAN2(Variant):
     options: StyleGAN2Options
     generator: Generator
     path_length_mean: Tensor
+    anchors: Tensor
+    seen: Tensor
 
     def __init__(self, options: StyleGAN2Options, shape: ImageShape, batch: int):
         super().__init__(options, shape, batch)
@@ -53,6 +55,10 @@ class StyleGAN2(Variant):
         )
         self.objective = objectives.OBJECTIVES[options.objective]
         self.register_buffer("path_length_mean", torch.zeros([]))
+        if options.lecam:
+            self.register_buffer("anchors", torch.zeros(3))
+        if options.topk:
+            self.register_buffer("seen", torch.zeros([], dtype=torch.int64))
         self.augment = AugmentPipe(PRESETS[options.augment]) if options.augment != "none" else None
         self.controller = self._controller()
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -82,6 +88,8 @@ class StyleGAN2(Variant):
         return half_life_beta(self.batch, images)
 
     def end_step(self, step: int) -> dict[str, Tensor]:
+        if self.options.topk:
+            self.seen.fill_((step + 1) * self.batch)
         if (step + 1) % self.controller.interval:
             return {}
         self.controller.adjust()
@@ -116,8 +124,13 @@ class StyleGAN2(Variant):
         ws = self._styles(batch.labels, track=True)
         fake = self._judge(self.generator.synthesis(ws), batch.labels)
         real = self._judge(self._real(batch), batch.labels) if self.objective.paired else fake
-        loss = self.objective.generator(fake, real).mean()
-        return loss, {"loss/G": loss.detach(), "logits/fake": fake.detach().mean()}
+        losses = self.objective.generator(fake, real)
+        logs = {"logits/fake": fake.detach().mean()}
+        if self.options.topk:
+            logs["topk/share"] = self._kept_share()
+            losses = losses * objectives.topk_weights(fake, logs["topk/share"])
+        loss = losses.mean()
+        return loss, logs | {"loss/G": loss.detach()}
 
     def _loss_path_length(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """On half of the batch, which is enough and half the cost (Karras et al. 2020a, appendix B)."""
@@ -137,6 +150,8 @@ class StyleGAN2(Variant):
         terms: dict[str, tuple[float, Tensor]] = {}
         if self.options.drift:
             terms["drift"] = self.options.drift, objectives.drift(real)
+        if self.options.lecam:
+            terms["lecam"] = self.options.lecam, self._lecam(real, fake)
         if self.gp_weight:
             between = objectives.interpolate(originals, images)
             penalty = objectives.gradient_penalty(self._judge(between, batch.labels), between, self.options.gp_target)
@@ -144,6 +159,19 @@ class StyleGAN2(Variant):
         logs = {"loss/D": loss.detach(), "logits/real": real.detach().mean()}
         logs |= {f"loss/{name}": term.detach() for name, (_, term) in terms.items()}
         return sum((weight * term for weight, term in terms.values()), loss), logs
+
+    def _lecam(self, real: Tensor, fake: Tensor) -> Tensor:
+        """The third of the running sums is that of the weights, which the others are divided by."""
+        means = parallel.mean(torch.stack([real.detach().mean(), fake.detach().mean(), real.new_ones([])]))
+        self.anchors.copy_(means.lerp(self.anchors, self.options.lecam_decay))
+        return objectives.lecam(real, fake, self.anchors[:2] / self.anchors[2])
+
+    def _kept_share(self) -> Tensor:
+        """Part of the batch that top-k keeps: max(decay^epoch, min) (Sinha et al. 2020, section 3.2)."""
+        if not self.epoch:
+            raise ValueError("top-k counts epochs: set epoch to the number of training images")
+        share = self.options.topk_decay ** (self.seen // self.epoch).double()
+        return share.clamp(min=self.options.topk_min)
 
     def _loss_gradients(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """R1, and R2 on generated images. The gradient is taken at the images before their augmentation."""
