@@ -1,6 +1,7 @@
 """Several ranks do what one does: same numbers, same files, and they stop and fail as one."""
 
 import json
+import multiprocessing
 import os
 import signal
 import threading
@@ -136,7 +137,7 @@ def test_one_rank_draws_as_torch_does():
 
 def command(base, given, gpus):
     places = ["--store", str(base / "store"), "--folder", str(base / "cell"), "--checkpoints", str(base / "states")]
-    more = ["--device", "cpu", "--gpus", str(gpus), "--threads", "2", "--log", str(base / "log")]
+    more = ["--device", "cpu", "--gpus", str(gpus), "--threads", str(gpus), "--log", str(base / "log")]
     return main(["--recipe", json.dumps(given), *places, *more])
 
 
@@ -177,6 +178,24 @@ def test_an_error_of_all_ranks_is_one_line(tmp_path, capfd):
     (line,) = (tmp_path / "log").read_text().splitlines()
     assert line.startswith("error: training.batch is 9; it must be a multiple of the number of GPUs")
     assert capfd.readouterr().err.count("training.batch is 9") == 1
+
+
+def test_a_killed_process_ends_all_and_is_named(tmp_path):
+    make_store(tmp_path / "store")
+
+    def kill():
+        end = time.monotonic() + 240
+        while not list(tmp_path.glob("states/*/stats.jsonl")) and time.monotonic() < end:
+            time.sleep(0.02)
+        multiprocessing.active_children()[-1].kill()
+
+    threading.Thread(target=kill).start()
+    with pytest.raises(SystemExit) as ended:
+        command(tmp_path, dcgan(kimg=1000, snapshot_kimg=1000), 2)
+    assert ended.value.code == 1
+    last = (tmp_path / "log").read_text().splitlines()[-1]
+    assert last.startswith("error: process ") and "was ended by SIGKILL; if memory ran out" in last
+    assert not multiprocessing.active_children()
 
 
 def test_more_gpus_than_there_are(tmp_path, capfd):

@@ -3,6 +3,7 @@
 import pytest
 
 from gan import slurm
+from gan.errors import GanError
 
 SCONTROL = """#!/bin/sh
 echo "$@" >> {calls}
@@ -60,3 +61,20 @@ def test_no_scontrol_is_told(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     said = slurm.requeue()
     assert said and "could not be queued again" in said and "scontrol" in said
+
+
+def test_first_node_of_a_job(tmp_path, monkeypatch):
+    answers = {
+        "squeue": 'test "$*" = "--noheader --jobs 17 --format %N" && echo "n[3-4]"',
+        "scontrol": 'case "$2 $3 $4" in "hostnames n[3-4] ") printf "n3\\nn4\\n" ;; "node --oneliner n3") '
+        'echo "NodeName=n3 NodeAddr=10.0.0.3 NodeHostName=n3" ;; *) exit 1 ;; esac',
+    }
+    for name, answer in answers.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{answer}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    assert slurm.first_node() == "10.0.0.3"
+    monkeypatch.delenv("SLURM_JOB_ID")
+    with pytest.raises(GanError, match="SLURM_JOB_ID is not set"):
+        slurm.first_node()

@@ -21,6 +21,7 @@ from gan.train.signals import StopSignals
 MODULE = "gan.run"
 POLL = 0.5  # s between two looks for a signal
 GRACE = 20.0  # s that ranks have to notice that another one has died, and again after SIGTERM
+IDENTITY = ("SLURM_JOB_ID", "SLURM_JOBID", "SLURM_CONF", "SLURM_CLUSTER_NAME")
 PORTS = range(20000, 30000)  # below those that systems give out by themselves
 
 
@@ -36,7 +37,8 @@ def launch(
     otherwise than with 0, or 0.
 
     gpus: over all ``nodes``, which have the same number each. endpoint: host:port of rank 0; None on one node, and on
-    several until srun has started this program on each of them: then this call does not return. device: cpu lets
+    several until srun has started this program on each of them: then this call does not return. srun must be no part
+    of a job step, which gets signals: at SIGTERM it kills what it has started. device: cpu lets
     processes without GPUs train. A signal that ``stop`` notes is passed on once, as SIGTERM, and ranks have all the
     time that they need to save. `GanError` if there are not that many GPUs, and if a rank is killed.
     """
@@ -89,9 +91,11 @@ def _srun(arguments: Sequence[str], nodes: int) -> None:
     """Become srun, which starts this program once on each node."""
     port = PORTS[int(slurm.job_id() or 0) % len(PORTS)]
     step = ["--overlap", f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1", "--cpu-bind=none"]
-    command = [sys.executable, "-m", MODULE, *arguments, "--endpoint", f"{slurm.hosts()[0]}:{port}"]
+    command = [sys.executable, "-m", MODULE, *arguments, "--endpoint", f"{slurm.first_node()}:{port}"]
+    # what the step around this one has is not what this one asks for
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("SLURM_") or name in IDENTITY}
     sys.stderr.flush()
-    os.execvp("srun", ["srun", *step, "--kill-on-bad-exit=1", *command])
+    os.execvpe("srun", ["srun", *step, "--kill-on-bad-exit=1", *command], kept)
 
 
 def _free_port() -> int:

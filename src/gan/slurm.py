@@ -13,14 +13,15 @@ def job_id() -> str | None:
     return os.environ.get("SLURM_JOB_ID")
 
 
-def hosts() -> list[str]:
-    """The nodes of this job; `GanError` outside Slurm and where it does not answer."""
+def first_node() -> str:
+    """Network address of the first node of this job; `GanError` outside Slurm and where it does not answer."""
     job = job_id()
     try:
         if job is None:
             raise OSError("SLURM_JOB_ID is not set")
         nodes = _ask("squeue", "--noheader", "--jobs", job, "--format", "%N").strip()
-        return _ask("scontrol", "show", "hostnames", nodes).split()
+        first = _ask("scontrol", "show", "hostnames", nodes).split()[0]
+        return _word(_ask("scontrol", "show", "node", "--oneliner", first), "NodeAddr") or first
     except (OSError, subprocess.SubprocessError) as error:
         raise GanError(f"Slurm does not say which nodes this job has ({_reason(error)}); train on one node") from error
 
@@ -35,9 +36,7 @@ def requeue() -> str | None:
     if job is None:
         return None
     try:
-        shown = _ask("scontrol", "show", "job", "--oneliner", job)
-        state = next((word[9:] for word in shown.split() if word.startswith("JobState=")), "UNKNOWN")
-        if state != "RUNNING":
+        if _word(_ask("scontrol", "show", "job", "--oneliner", job), "JobState") != "RUNNING":
             return None
         _ask("scontrol", "requeue", job)
     except (OSError, subprocess.SubprocessError) as error:
@@ -49,6 +48,10 @@ def requeue() -> str | None:
 
 def _reason(error: Exception) -> str:
     return (getattr(error, "stderr", None) or str(error)).strip().splitlines()[-1]
+
+
+def _word(shown: str, key: str) -> str | None:
+    return next((word.removeprefix(f"{key}=") for word in shown.split() if word.startswith(f"{key}=")), None)
 
 
 def _ask(*command: str) -> str:

@@ -139,6 +139,9 @@ class _Run:
                 self._event(
                     "device_changed", f"a run of {state['device']} goes on on {device.type}: not bit for bit the same"
                 )
+            if (ranks := state.get("ranks", 1)) != parallel.world():
+                said = f"a run of {ranks} processes goes on with {parallel.world()}: not bit for bit the same"
+                self._event("ranks_changed", said)
         if warning:
             self._event("checkpoint_broken", warning)
         self.trainer.require_equal()
@@ -213,6 +216,7 @@ class _Run:
             "trainer": self.trainer.state_dict(),
             "cost": self.cost.state_dict(),
             "device": self.trainer.device.type,
+            "ranks": parallel.world(),
         }
         if self.writes:
             self.stats.sync()
