@@ -75,6 +75,8 @@ def _allowed(metadata: Any) -> str:
 
 
 def _value(value: Any) -> str:
+    if isinstance(value, tuple):
+        value = f"[{', '.join(map(str, value))}]"
     return "null" if value is None else f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 

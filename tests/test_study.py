@@ -102,6 +102,16 @@ def test_recipes_name_no_place(config, source):
         ("datasets.images.intensity", {"map": "window", "low": 5, "high": 5}, "must be below high"),
         ("variants.dcgan.family", "dcgn", "variants.dcgan.family is 'dcgn'; allowed: stylegan2, dcgan"),
         ("variants.dcgan.options", {"lrate": 1}, "unknown key variants.dcgan.options.lrate; allowed here: z_dim"),
+        (
+            "variants.stylegan2.options",
+            {"lr_phases": [[1, 2, 3]]},
+            "options.lr_phases is [[1, 2, 3]]; it must be of type list of [float, float]",
+        ),
+        (
+            "variants.stylegan2.options",
+            {"lr_phases": [[9, 0.1], [8, 0.1]]},
+            "config: variants.stylegan2.options: option lr_phases is [[9, 0.1], [8, 0.1]]; each pair must begin",
+        ),
         ("variants.dcgan.options", {"lr": "fast"}, "variants.dcgan.options.lr is 'fast'; it must be of type float"),
         ("variants.dcgan.options", {"lr": -1}, "must be at least 0"),
         ("variants.dcgan.options", {"lr": float("nan")}, "variants.dcgan.options.lr is nan; it must be at least 0"),

@@ -261,13 +261,17 @@ def _check_variant(name: str, row: dict[str, Any], training: dict[str, Any]) -> 
             f"config: training.batch is {batch}, but variants.{name}.options.mbstd_group is {group}; "
             f"the batch must be a multiple of the group"
         )
+    try:
+        FAMILIES[family](**row["options"])
+    except GanError as error:
+        raise GanError(f"config: variants.{name}.options: {error}") from error
 
 
 def _check_option(where: str, value: Any, kind: Any, limits: typing.Mapping[str, Any]) -> None:
     allowed = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
     fits = any(_is_a(value, one) for one in allowed)
     if not fits:
-        names = " or ".join("null" if one is type(None) else getattr(one, "__name__", str(one)) for one in allowed)
+        names = " or ".join(map(_in_words, allowed))
         raise GanError(f"config: {where} is {value!r}; it must be of type {names}")
     if problem := unfit(value, limits):
         raise GanError(f"config: {where} is {value!r}; {problem}")
@@ -278,7 +282,22 @@ def _is_a(value: Any, kind: Any) -> bool:
         return isinstance(value, int | float) and not isinstance(value, bool)
     if kind is int:
         return isinstance(value, int) and not isinstance(value, bool)
-    return isinstance(value, typing.get_origin(kind) or kind)
+    if typing.get_origin(kind) is tuple:
+        kinds = typing.get_args(kind)
+        if not isinstance(value, list | tuple):
+            return False
+        if kinds[-1] is ...:
+            kinds = kinds[:1] * len(value)
+        return len(kinds) == len(value) and all(map(_is_a, value, kinds))
+    return isinstance(value, kind)
+
+
+def _in_words(kind: Any) -> str:
+    """The type of an option as YAML has it."""
+    if typing.get_origin(kind) is tuple:
+        members = [_in_words(one) for one in typing.get_args(kind) if one is not ...]
+        return f"list of {members[0]}" if ... in typing.get_args(kind) else f"[{', '.join(members)}]"
+    return "null" if kind is type(None) else kind.__name__
 
 
 def _check_grid(study: Study) -> None:

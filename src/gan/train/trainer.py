@@ -61,6 +61,9 @@ class Trainer:
         measure: also take the gradient norms of the phases of every step, as ``grad/<network>``.
         """
         batch = self.dataset.batch(self.sampler.indices(self.step))
+        for name, rate in self.variant.learning_rates(self.step * self.batch).items():
+            for group in self.optimizers[name].param_groups:
+                group["lr"] = rate
         with parallel.together():
             for phase in self.phases:
                 if self.step % phase.every == 0:

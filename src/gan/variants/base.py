@@ -98,6 +98,10 @@ class Variant(nn.Module, abc.ABC):
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """A new optimizer for each entry of `networks`."""
 
+    def learning_rates(self, seen: int) -> dict[str, float]:
+        """For this step, after ``seen`` real images: rates by the names of `networks`; the others stay as they are."""
+        return {}
+
     @abc.abstractmethod
     def loss(self, phase: str, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The scalar to descend in ``phase`` and detached scalars to log (``loss/G``, ``logits/real``, ...)."""

@@ -5,6 +5,7 @@ importing torch. ``REVISION`` is part of every recipe: raise it when a change ma
 """
 
 import dataclasses
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -18,7 +19,12 @@ def option(default: Any, doc: str, *, choices: tuple = (), low: float | None = N
 
 
 def unfit(value: Any, limits: Mapping[str, Any]) -> str | None:
-    """What is allowed instead, in words, if ``value`` breaks the metadata of its `option`; None if it does not."""
+    """What is allowed instead, in words, if ``value`` breaks the metadata of its `option`; None if it does not.
+
+    The limits of a list are those of its members.
+    """
+    if isinstance(value, list | tuple):
+        return next((problem for one in value if (problem := unfit(one, limits))), None)
     choices, low, high = limits["choices"], limits["low"], limits["high"]
     if choices and value not in choices:
         return f"allowed: {', '.join(map(str, choices))}"
@@ -57,6 +63,10 @@ class StyleGAN2Options(Options):
     channel_max: int = option(512, "most feature maps of a layer", low=1)
     mbstd_group: int = option(4, "images per group of the minibatch standard deviation; divides the batch", low=1)
     lr: float = option(0.0025, "learning rate of Adam", low=0.0)
+    lr_phases: tuple[tuple[float, float], ...] = option(
+        (), "[kimg, lr] pairs: the learning rate from there on", low=0.0
+    )
+    lr_warmup_kimg: float = option(0.0, "kimg in which the learning rate rises from 0", low=0.0)
     beta1: float = option(0.0, "beta1 of Adam", low=0.0, high=0.9999)
     beta2: float = option(0.99, "beta2 of Adam", low=0.0, high=0.9999)
     objective: str = option("nonsaturating", "adversarial loss", choices=("nonsaturating", "wgan_gp", "hinge", "r3gan"))
@@ -85,6 +95,12 @@ class StyleGAN2Options(Options):
     ada_p: float | None = option(None, "fixed augmentation probability instead of the adaptive one", low=0.0, high=1.0)
     xflip: bool = option(False, "mirror real images left to right at random")
     conditional: bool = option(False, "condition on the data set's labels")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        starts = [kimg for kimg, _ in self.lr_phases]
+        if any(later <= earlier for earlier, later in itertools.pairwise(starts)):
+            raise GanError(f"option lr_phases is {self.lr_phases!r}; each pair must begin at more kimg than the last")
 
 
 @dataclass(frozen=True)

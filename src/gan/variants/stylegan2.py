@@ -76,6 +76,15 @@ class StyleGAN2(Variant):
         lazy = self._lazy()
         return {name: self._adam(network, lazy[name]) for name, network in self.networks().items()}
 
+    def learning_rates(self, seen: int) -> dict[str, float]:
+        options, kimg = self.options, seen / 1000
+        if not options.lr_phases and not options.lr_warmup_kimg:
+            return {}
+        rate = next((lr for start, lr in reversed(options.lr_phases) if kimg >= start), options.lr)
+        if options.lr_warmup_kimg:
+            rate *= min(1.0, (kimg + self.batch / 1000) / options.lr_warmup_kimg)
+        return {name: rate * lazy for name, lazy in self._lazy().items()}
+
     def loss(self, phase: str, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         losses = {"G": self._loss_g, "Gpl": self._loss_path_length, "D": self._loss_d, "Dr1": self._loss_gradients}
         return losses[phase](batch)
