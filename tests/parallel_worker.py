@@ -25,12 +25,18 @@ from gan.variants.options import defaults
 
 CPU = torch.device("cpu")
 STEPS, SAVED, STOPPED = 6, 3, 5
-FAMILIES = {
-    "stylegan2": {
-        **{"z_dim": 8, "w_dim": 8, "channel_base": 64, "channel_max": 8, "mbstd_group": 2, "r1_gamma": 0.1},
-        **{"augment": "bgc", "ada_kimg": 0.2, "r1_every": 3, "pl_every": 2, "xflip": True, "conditional": True},
-    },
-    "dcgan": {"z_dim": 8, "channels": 4, "xflip": True, "conditional": True, "ema_kimg": 0.01},
+STYLEGAN2 = {"z_dim": 8, "w_dim": 8, "channel_base": 64, "channel_max": 8, "mbstd_group": 2, "r1_gamma": 0.1}
+CASES = {
+    "stylegan2": (
+        "stylegan2",
+        STYLEGAN2
+        | {"augment": "bgc", "ada_kimg": 0.2, "r1_every": 3, "pl_every": 2, "xflip": True, "conditional": True},
+    ),
+    "stylegan2_wgan": (
+        "stylegan2",
+        STYLEGAN2 | {"objective": "wgan_gp", "drift": 0.001, "lecam": 0.1, "topk": True, "topk_decay": 0.6},
+    ),
+    "dcgan": ("dcgan", {"z_dim": 8, "channels": 4, "xflip": True, "conditional": True, "ema_kimg": 0.01}),
 }
 
 
@@ -38,7 +44,7 @@ class Data(TinyData):
     """``signalled``: a rank and the call of ``batch`` at which it gets SIGTERM."""
 
     def __init__(self, signalled: tuple[int, int] | None = None):
-        super().__init__(size=16, labels=2, channels=2)
+        super().__init__(length=20, size=16, labels=2, channels=2)
         self.signalled, self.calls = signalled, 0
 
     def batch(self, indices: np.ndarray) -> Batch:
@@ -48,10 +54,11 @@ class Data(TinyData):
         return super().batch(indices)
 
 
-def recipe(family: str, **training: Any) -> dict[str, Any]:
+def recipe(case: str, **training: Any) -> dict[str, Any]:
+    family, options = CASES[case]
     return {
         "data": {"dataset": "random"},
-        "variant": {"family": family, "options": defaults(family) | FAMILIES[family]},
+        "variant": {"family": family, "options": defaults(family) | options},
         "training": {"kimg": 0.096, "batch": 8, "snapshot_kimg": 0.048, "precision": "fp32"} | training,
         "seed": 3,
         "revisions": {"data": 1, "train": 1},
@@ -75,19 +82,19 @@ def steps(trainer: Trainer, count: int) -> list[dict[str, Tensor]]:
     return found
 
 
-def course(family: str, folder: Path, other: Path | None) -> dict[str, Any]:
+def course(case: str, folder: Path, other: Path | None) -> dict[str, Any]:
     """Steps of a whole run, and of runs that go on from its own state and from that in ``other``."""
-    trainer = Trainer(recipe(family), Data(), CPU)
+    trainer = Trainer(recipe(case), Data(), CPU)
     found = {"whole": steps(trainer, SAVED)}
     state = trainer.state_dict()
     if parallel.rank() == 0:
-        torch.save(state, folder / f"{family}.pt")
+        torch.save(state, folder / f"{case}.pt")
     found["whole"] += steps(trainer, STEPS - SAVED)
     for name, place in (("own", folder), ("other", other)):
         if place:
             parallel.wait()
-            resumed = Trainer(recipe(family), Data(), CPU)
-            resumed.load_state_dict(torch.load(place / f"{family}.pt", weights_only=True))
+            resumed = Trainer(recipe(case), Data(), CPU)
+            resumed.load_state_dict(torch.load(place / f"{case}.pt", weights_only=True))
             found[name] = steps(resumed, STEPS - SAVED)
     return found
 
@@ -98,7 +105,7 @@ def courses(folder: Path, other: Path | None) -> dict[str, Any]:
     try:
         torch.set_default_dtype(torch.float64)
         Tensor.float = Tensor.double
-        return {family: course(family, folder, other) for family in FAMILIES}
+        return {case: course(case, folder, other) for case in CASES}
     finally:
         torch.set_default_dtype(torch.float32)
         Tensor.float = before
