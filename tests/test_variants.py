@@ -32,6 +32,8 @@ CASES = {
     "stylegan2_hinge": ("stylegan2", STYLEGAN2 | {"objective": "hinge", "beta1": 0.5}),
     "stylegan2_r3gan": ("stylegan2", STYLEGAN2 | {"objective": "r3gan", "r1_every": 1, "pl_weight": 0.0}),
     "stylegan2_topk": ("stylegan2", STYLEGAN2 | {"topk": True, "topk_decay": 0.7, "lecam": 0.1}),
+    "stylegan2_attention": ("stylegan2", STYLEGAN2 | {"attention": "linear", "attention_at": [4, 16]}),
+    "stylegan2_sagan": ("stylegan2", STYLEGAN2 | {"attention": "sagan", "attention_at": [8], "attention_in": "d"}),
     "dcgan": ("dcgan", DCGAN | {"xflip": True, "ema_kimg": 1.0}),
     "dcgan_labels": ("dcgan", DCGAN | {"conditional": True}),
 }
@@ -430,6 +432,8 @@ GOLDEN = {  # losses of the fourth step, of REVISION 1
     "stylegan2_hinge": {"G": 0.402821, "Gpl": 0.819818, "D": 1.95632, "Dr1": 0.00442617},
     "stylegan2_r3gan": {"G": 0.896058, "D": 0.744683, "Dr1": 0.000545864},
     "stylegan2_topk": {"G": 0.842292, "Gpl": 0.81039, "D": 1.38232, "Dr1": 0.00407566},
+    "stylegan2_attention": {"G": 0.649114, "Gpl": 9.60666, "D": 1.37141, "Dr1": 0.00047932},
+    "stylegan2_sagan": {"G": 1.16463, "Gpl": 1.96443, "D": 1.42565, "Dr1": 0.00255783},
     "dcgan": {"G": 0.669143, "D": 1.282},
     "dcgan_labels": {"G": 0.900375, "D": 1.21599},
 }

@@ -5,6 +5,7 @@ import math
 
 from torch import Tensor, nn
 
+from gan.nn.attention import ATTENTION
 from gan.nn.layers import Conv, Linear, minibatch_stddev
 from gan.nn.mapping import Mapping
 from gan.nn.pyramid import Pyramid
@@ -40,7 +41,9 @@ class Discriminator(nn.Module):
         channel_max: int = 512,
         mbstd_group: int = 4,
         mapping_layers: int = 8,
+        attention: dict[int, str] | None = None,
     ):
+        """attention: its kind (`ATTENTION`) by resolution; it comes before the block that halves the resolution."""
         super().__init__()
         pyramid, dims = Pyramid.of(size), len(size)
         widths = [pyramid.width(level, channel_base, channel_max) for level in range(pyramid.doublings, -1, -1)]
@@ -54,11 +57,21 @@ class Discriminator(nn.Module):
         self.hidden = Linear(last * math.prod(pyramid.grid), last, act="lrelu")
         self.logits = Linear(last, last if labels else 1)
         self.mapping = Mapping(0, labels, last, mapping_layers) if labels else None
+        self.attention = nn.ModuleDict()
+        for resolution, kind in (attention or {}).items():
+            level = pyramid.level(resolution, "attention_at")
+            self.attention[str(level)] = ATTENTION[kind](widths[-1 - level], dims)
 
     def forward(self, image: Tensor, labels: Tensor) -> Tensor:
-        x = self.blocks(self.from_image(image))
+        x = self.from_image(image)
+        for level, block in zip(range(len(self.blocks), 0, -1), self.blocks, strict=True):
+            x = block(self._attend(x, level))
+        x = self._attend(x, 0)
         x = self.conv(minibatch_stddev(x, self.mbstd_group))
         x = self.logits(self.hidden(x.flatten(1))).float()
         if self.mapping is None:
             return x
         return (x * self.mapping(None, labels)).sum(dim=1, keepdim=True) / math.sqrt(x.shape[1])
+
+    def _attend(self, x: Tensor, level: int) -> Tensor:
+        return self.attention[str(level)](x) if str(level) in self.attention else x

@@ -23,11 +23,15 @@ class Generator(nn.Module):
         mapping_layers: int = 8,
         channel_base: int = 16384,
         channel_max: int = 512,
+        attention: dict[int, str] | None = None,
     ):
+        """attention: its kind by resolution, see `Synthesis`."""
         super().__init__()
         self.z_dim = z_dim
         self.mapping = Mapping(z_dim, labels, w_dim, mapping_layers)
-        self.synthesis = Synthesis(Pyramid.of(size), channels, w_dim, base=channel_base, most=channel_max)
+        self.synthesis = Synthesis(
+            Pyramid.of(size), channels, w_dim, base=channel_base, most=channel_max, attention=attention or {}
+        )
 
     def forward(self, z: Tensor, labels: Tensor, truncation: float = 1.0, noise: str = "random") -> Tensor:
         return self.synthesis(self.broadcast(self.mapping(z, labels, truncation)), noise)

@@ -34,3 +34,13 @@ class Pyramid:
     def width(self, level: int, base: int, most: int) -> int:
         """Feature maps at ``level``: min(most, base / r), r = 4 * 2^level (Karras et al. 2018, 2020a)."""
         return max(1, min(most, base // (4 * 2**level)))
+
+    def level(self, resolution: int, name: str) -> int:
+        """The level of the r of `width`; `GanError` with the ``name`` of the option if there is none."""
+        known = [4 * 2**level for level in range(self.doublings + 1)]
+        if resolution not in known:
+            size, allowed = self.size(self.doublings), ", ".join(map(str, known))
+            raise GanError(
+                f"option {name} has {resolution}; images of size {list(size)} have the resolutions {allowed}"
+            )
+        return known.index(resolution)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from gan import parallel
+from gan.nn.attention import ATTENTION
 from gan.nn.layers import Linear, pointwise, reduced_clamp
 from gan.nn.pyramid import Pyramid
 from gan.ops import bias_act, binomial_taps, modulated_conv, upsample
@@ -63,13 +64,14 @@ class Synthesis(nn.Module):
     A learned constant on the grid, then two styled convolutions a resolution, the first doubling the size; each
     resolution adds its image to the upsampled sum of the ones before (skip generator, Karras et al. 2020a). ``layers``
     is the number of w that an image takes: the image layer of a resolution shares its w with the next convolution.
+    Attention follows the convolutions of its resolution.
     """
 
     constant: Tensor
     taps: Tensor
 
-    def __init__(self, pyramid: Pyramid, channels: int, w_dim: int, *, base: int, most: int):
-        """base, most: `Pyramid.width`."""
+    def __init__(self, pyramid: Pyramid, channels: int, w_dim: int, *, base: int, most: int, attention: dict[int, str]):
+        """base, most: `Pyramid.width`; attention: its kind (`ATTENTION`) by resolution."""
         super().__init__()
         dims = len(pyramid.grid)
         widths = [pyramid.width(level, base, most) for level in range(pyramid.doublings + 1)]
@@ -82,6 +84,10 @@ class Synthesis(nn.Module):
             self.convs.append(StyledConv(widths[level - 1], widths[level], w_dim, size, up=2))
             self.convs.append(StyledConv(widths[level], widths[level], w_dim, size))
             self.images.append(ToImage(widths[level], channels, w_dim, dims))
+        self.attention = nn.ModuleDict()
+        for resolution, kind in attention.items():
+            level = pyramid.level(resolution, "attention_at")
+            self.attention[str(level)] = ATTENTION[kind](widths[level], dims)
         self.register_buffer("taps", binomial_taps((1, 3, 3, 1)), persistent=False)
 
     def forward(self, ws: Tensor, noise: str = "random") -> Tensor:
@@ -90,9 +96,13 @@ class Synthesis(nn.Module):
             raise ValueError(f"noise is {noise!r}; allowed: {', '.join(NOISE)}")
         w = ws.unbind(dim=1)
         x = self.convs[0](self.constant.expand(len(ws), *self.constant.shape[1:]), w[0], noise)
+        x = self._attend(x, 0)
         image = self.images[0](x, w[1])
         for level in range(1, len(self.images)):
             x = self.convs[2 * level - 1](x, w[2 * level - 1], noise)
-            x = self.convs[2 * level](x, w[2 * level], noise)
+            x = self._attend(self.convs[2 * level](x, w[2 * level], noise), level)
             image = upsample(image, self.taps) + self.images[level](x, w[2 * level + 1])
         return image
+
+    def _attend(self, x: Tensor, level: int) -> Tensor:
+        return self.attention[str(level)](x) if str(level) in self.attention else x

@@ -48,10 +48,16 @@ class StyleGAN2(Variant):
             z_dim=options.z_dim,
             w_dim=options.w_dim,
             mapping_layers=options.mapping_layers,
+            attention=self._attention("g"),
             **width,
         )
         self.discriminator = Discriminator(
-            shape.size, shape.channels, self.labels, mbstd_group=options.mbstd_group, **width
+            shape.size,
+            shape.channels,
+            self.labels,
+            mbstd_group=options.mbstd_group,
+            attention=self._attention("d"),
+            **width,
         )
         self.objective = objectives.OBJECTIVES[options.objective]
         self.register_buffer("path_length_mean", torch.zeros([]))
@@ -225,6 +231,12 @@ class StyleGAN2(Variant):
         adaptive = self.augment is not None and options.ada_p is None
         p = options.ada_p or 0.0 if self.augment is not None else 0.0
         return AdaController(self.batch, options.ada_target, options.ada_kimg if adaptive else math.inf, p=p)
+
+    def _attention(self, network: str) -> dict[int, str]:
+        options = self.options
+        if options.attention == "none" or options.attention_in not in (network, "both"):
+            return {}
+        return dict.fromkeys(options.attention_at, options.attention)
 
     def _lazy(self) -> dict[str, float]:
         """k / (k + 1) of each network with a penalty every k of its steps, 1 of the others."""
