@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gan.ops import extension, fused
+
 # Slope on the negative side; the second derivative of these is zero.
 _SLOPES = {"linear": 1.0, "relu": 0.0, "lrelu": 0.2}
 _SMOOTH = {"tanh": torch.tanh, "sigmoid": torch.sigmoid, "softplus": F.softplus}
@@ -27,11 +29,9 @@ def bias_act(
     above 0, None for the one that keeps a unit variance (sqrt(2) for relu and lrelu, else 1); clamp: above 0, None for
     none. Returns the shape and dtype of ``x``. Source: Karras et al. 2020a. Raises ValueError on a value out of range.
     """
-    if act not in _SLOPES and act not in _SMOOTH:
-        raise ValueError(f"bias_act: no activation {act!r}; there are {', '.join([*_SLOPES, *_SMOOTH])}")
-    gain = _GAINS.get(act, 1.0) if gain is None else gain
-    if gain <= 0 or (clamp is not None and clamp <= 0):
-        raise ValueError(f"bias_act: gain and clamp must be above 0, got {gain} and {clamp}")
+    gain = default_gain(act, gain, clamp)
+    if extension.takes(x):
+        return fused.bias_act(x, bias, act, gain, clamp, dim)
     if bias is not None:
         bias = bias.to(x.dtype)
     if act in _SLOPES:
@@ -39,6 +39,16 @@ def bias_act(
     y = _SMOOTH[act](x if bias is None else x + _along(bias, x, dim))
     y = y if gain == 1 else y * gain
     return y if clamp is None else y.clamp(-clamp, clamp)
+
+
+def default_gain(act: str, gain: float | None, clamp: float | None) -> float:
+    """``gain``, or for None the one of ``act``; ValueError if `bias_act` does not know or allow one of the three."""
+    if act not in _SLOPES and act not in _SMOOTH:
+        raise ValueError(f"bias_act: no activation {act!r}; there are {', '.join([*_SLOPES, *_SMOOTH])}")
+    gain = _GAINS.get(act, 1.0) if gain is None else gain
+    if gain <= 0 or (clamp is not None and clamp <= 0):
+        raise ValueError(f"bias_act: gain and clamp must be above 0, got {gain} and {clamp}")
+    return gain
 
 
 def _along(bias: Tensor, x: Tensor, dim: int) -> Tensor:

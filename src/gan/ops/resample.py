@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gan.ops import extension, fused
 from gan.ops.precision import own_dtype
 
 Padding = int | tuple[int, int]
@@ -43,7 +44,10 @@ def upfirdn(x: Tensor, taps: Tensor, up: int = 1, down: int = 1, padding: Paddin
     before, after = padding if isinstance(padding, tuple) else (padding, padding)
     if min(x.shape[2:]) * up + before + after < taps.numel():
         raise ValueError(f"upfirdn: {taps.numel()} taps do not fit {list(x.shape[2:])}, up {up}, padding {padding}")
-    return _Upfirdn.apply(x, taps.detach(), up, down, ((before, after),) * (x.ndim - 2), gain)
+    taps, pads = taps.detach(), ((before, after),) * (x.ndim - 2)
+    if extension.takes(x):
+        return fused.upfirdn(x, taps, up, down, pads, gain)
+    return _Upfirdn.apply(x, taps, up, down, pads, gain)
 
 
 def upsample(x: Tensor, taps: Tensor, factor: int = 2) -> Tensor:

@@ -1,0 +1,141 @@
+// Zero-stuff, pad, filter, decimate: gan.ops.resample. All axes in one launch for the rates and lengths that networks use,
+// axis by axis for any others.
+#include "filter.h"
+
+namespace gan::GAN_TARGET {
+namespace {
+
+// Every thread makes a tile of V channels. Filters shorter than K end in zeros, and begin as much earlier.
+template <class T, class R, bool DEEP, int TZ, int TY, int TX, int V> struct UpfirdnTile {
+  using A = acc<T>;
+  static constexpr int threads = 128, phases = 1, K = R::taps;
+  using Shared = Nothing;
+  const T* x;
+  const A* filter;
+  T* y;
+  int64_t n, c, in[3], out[3], origin[3], first[3], tiles[3];  // per axis: first output and first input of tile 0
+  int taps;
+  bool flip;
+  A gain;
+
+  explicit UpfirdnTile(const Upfirdn& u)
+      : x(static_cast<const T*>(u.x)), filter(static_cast<const A*>(u.filter)), y(static_cast<T*>(u.y)), n(u.n),
+        c(u.c / V), taps(u.taps), flip(u.flip), gain(A(u.gain)) {
+    const int sizes[3] = {TZ, TY, TX};
+    for (int axis = 0; axis < 3; ++axis) {
+      in[axis] = u.in[axis], out[axis] = u.out[axis];
+      const bool idle = axis == 0 && !DEEP;
+      const int64_t before = idle ? 0 : u.before[axis] + K - u.taps;
+      origin[axis] = !idle && R::up == 2 && before % 2 ? -1 : 0;
+      first[axis] = idle ? 0 : (origin[axis] * R::down - before) / R::up;
+      tiles[axis] = blocks_for(out[axis] - origin[axis], sizes[axis]);
+    }
+  }
+
+  int64_t blocks() const { return blocks_for(n * c * tiles[0] * tiles[1] * tiles[2], threads); }
+
+  GAN_HD void phase(int, int64_t block, int thread, Nothing&) const {
+    int64_t i = block * threads + thread;
+    const int64_t channel = split(i, c), tx = split(i, tiles[2]), ty = split(i, tiles[1]), tz = split(i, tiles[0]);
+    if (i >= n) return;
+    const auto tap = [&](int j) { return j < taps ? filter[flip ? taps - 1 - j : j] : A(0); };
+    A weights[K];
+    GAN_UNROLL for (int j = 0; j < K; ++j) weights[j] = tap(j);
+    const int64_t z0 = first[0] + (DEEP ? tz * TZ * R::down / R::up : tz), y0 = first[1] + ty * TY * R::down / R::up,
+                  x0 = first[2] + tx * TX * R::down / R::up;
+    const auto read = [&](int iz, int iy, int ix, A(&values)[V]) {
+      const int64_t a = z0 + iz, b = y0 + iy, d = x0 + ix;
+      if (a >= 0 && a < in[0] && b >= 0 && b < in[1] && d >= 0 && d < in[2]) {
+        load<V>(x + ((((i * in[0] + a) * in[1] + b) * in[2] + d) * c + channel) * V, values);
+      } else {
+        GAN_UNROLL for (int v = 0; v < V; ++v) values[v] = 0;
+      }
+    };
+    A tile[TZ][TY][TX][V] = {};
+    if constexpr (DEEP) filter_volume<R>(weights, tap, read, tile);
+    else filter_plane<R>(weights, [&](int iy, int ix, A(&values)[V]) { read(0, iy, ix, values); }, tile[0]);
+    GAN_UNROLL for (int t = 0; t < TZ; ++t)
+      GAN_UNROLL for (int u = 0; u < TY; ++u)
+        GAN_UNROLL for (int w = 0; w < TX; ++w) {
+          const int64_t a = origin[0] + tz * TZ + t, b = origin[1] + ty * TY + u, d = origin[2] + tx * TX + w;
+          if (a < 0 || a >= out[0] || b < 0 || b >= out[1] || d < 0 || d >= out[2]) continue;
+          GAN_UNROLL for (int v = 0; v < V; ++v) tile[t][u][w][v] *= gain;
+          store<V>(y + ((((i * out[0] + a) * out[1] + b) * out[2] + d) * c + channel) * V, tile[t][u][w]);
+        }
+  }
+};
+
+// One axis of [outer, in, inner], any rate and length.
+template <class T> struct UpfirdnLine {
+  using A = acc<T>;
+  static constexpr int threads = 256, phases = 1;
+  using Shared = Nothing;
+  const T* x;
+  const A* filter;
+  T* y;
+  int64_t outer, in, out, inner, before;
+  int up, down, taps;
+  bool flip;
+  A gain;
+
+  GAN_HD void phase(int, int64_t block, int thread, Nothing&) const {
+    int64_t i = block * threads + thread;
+    if (i >= outer * out * inner) return;
+    T* const to = y + i;
+    const int64_t within = split(i, inner), m = split(i, out);
+    A sum = 0;
+    for (int j = 0; j < taps; ++j) {
+      const int64_t z = m * down + taps - 1 - j - before;
+      if (z >= 0 && z < in * up && z % up == 0)
+        sum += filter[flip ? taps - 1 - j : j] * static_cast<A>(x[(i * in + z / up) * inner + within]);
+    }
+    *to = static_cast<T>(sum * gain);
+  }
+};
+
+template <class T> void by_axes(const Upfirdn& u, Stream stream) {
+  int64_t size[3] = {u.in[0], u.in[1], u.in[2]};
+  const void* from = u.x;
+  for (int axis = 3 - u.dims, turn = 0; axis < 3; ++axis, ++turn) {
+    void* to = axis == 2 ? u.y : u.scratch[turn % 2];
+    int64_t outer = u.n, inner = u.c;
+    for (int other = 0; other < 3; ++other)
+      if (other != axis) (other < axis ? outer : inner) *= size[other];
+    const UpfirdnLine<T> line{static_cast<const T*>(from), static_cast<const acc<T>*>(u.filter), static_cast<T*>(to),
+                              outer, size[axis], u.out[axis], inner, u.before[axis], u.up, u.down, u.taps, u.flip,
+                              axis == 2 ? acc<T>(u.gain) : acc<T>(1)};
+    run(line, blocks_for(outer * u.out[axis] * inner, line.threads), stream);
+    size[axis] = u.out[axis], from = to;
+  }
+}
+
+template <class Program> void go(const Upfirdn& u, Stream stream) {
+  const Program program(u);
+  run(program, program.blocks(), stream);
+}
+
+// Tiles of V = 1 lie along columns, so that neighbouring threads read neighbouring pixels.
+template <class T, int V, int UP, int DOWN> void tiled(const Upfirdn& u, Stream stream) {
+  constexpr int side = V > 1 ? 2 : UP, column = V > 1 ? 2 : 4;
+  if (u.dims == 3) return go<UpfirdnTile<T, Rate<4, UP, DOWN>, true, 2, 2, side, V>>(u, stream);
+  if (u.taps <= 4) return go<UpfirdnTile<T, Rate<4, UP, DOWN>, false, 1, column, side, V>>(u, stream);
+  go<UpfirdnTile<T, Rate<12, UP, DOWN>, false, 1, 4, UP, 1>>(u, stream);
+}
+
+template <class T, int V> void at_rate(const Upfirdn& u, Stream stream) {
+  if (u.up == 2) return tiled<T, V, 2, 1>(u, stream);
+  if (u.down == 2) return tiled<T, V, 1, 2>(u, stream);
+  tiled<T, V, 1, 1>(u, stream);
+}
+
+}  // namespace
+
+void upfirdn(const Upfirdn& u, Stream stream) {
+  with_type(u.dtype, [&](auto type) {
+    using T = decltype(type);
+    if (upfirdn_by_axes(u)) return by_axes<T>(u, stream);
+    with_vector<T>(u.vector, [&](auto v) { at_rate<T, v>(u, stream); });
+  });
+}
+
+}  // namespace gan::GAN_TARGET

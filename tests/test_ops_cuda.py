@@ -1,0 +1,322 @@
+"""The kernels of gan.ops equal the reference, in values and in first and second derivatives.
+
+Each test runs the kernels' sources as loops on the CPU, in float64 too, and, marked `gpu`, as CUDA kernels. The
+reference is always the functions of PyTorch in float64, of inputs that the dtype holds exactly.
+"""
+
+import itertools
+
+import pytest
+import torch
+from torch import Tensor
+from torch.autograd import gradcheck, gradgradcheck
+
+from gan import ops
+from gan.augment import SYM6, AugmentPipe
+from gan.ops import build, extension, fused
+
+D = torch.float64
+# Relative to the largest value: rounding of the result, and of what is kept for a derivative.
+TOLERANCE = {D: 1e-12, torch.float32: 2e-5, torch.float16: 4e-3, torch.bfloat16: 3e-2}
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
+DTYPES = [torch.float32, torch.float16, torch.bfloat16]
+LAYOUTS = {
+    "contiguous": lambda x: x.contiguous(),
+    "channels_last": lambda x: x.contiguous(
+        memory_format=torch.channels_last if x.ndim == 4 else torch.channels_last_3d
+    ),
+    "sliced": lambda x: torch.stack([x, x], -1)[..., 0],
+    "misaligned": lambda x: torch.cat([x.new_zeros(1), x.flatten()])[1:].view(x.shape),
+}
+OPS = torch.ops.gan
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _library(request) -> None:
+    """Kernels for the GPUs if there are any, else for the CPU alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GAN_OPS_CACHE", str(request.config.cache.mkdir("gan_ops")))
+        extension.load(build.build(None if torch.cuda.is_available() else build.HOST))
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture(params=DEVICES)
+def device(request) -> str:
+    if request.param == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no GPU")
+    return request.param
+
+
+def draw(*shape: int, dtype: torch.dtype = D, device: str = "cpu") -> Tensor:
+    """Normal numbers that float64 and ``dtype`` both hold."""
+    return torch.randn(shape, device=device).to(dtype)
+
+
+def derivatives(op, inputs: list[Tensor], weight: Tensor) -> list[Tensor]:
+    """The value; gradients of its sum with ``weight`` by the inputs; gradients of their weighted squares, as path
+    length and R1 take them, by the inputs and by ``weight``."""
+    inputs = [x.detach().requires_grad_() for x in inputs]
+    value = op(*inputs)
+    weight = weight.to(value).requires_grad_()
+    first = torch.autograd.grad(value, inputs, weight, create_graph=True)
+    penalty = sum(
+        (k + 1) * g.to(torch.promote_types(g.dtype, torch.float32)).square().sum() for k, g in enumerate(first)
+    )
+    second = torch.autograd.grad(penalty, [*inputs, weight], allow_unused=True, materialize_grads=True)
+    return [t.detach() for t in (value, *first, *second)]
+
+
+def assert_equal(reference, op, inputs: list[Tensor], dtype: torch.dtype) -> None:
+    """All `derivatives`, each relative to its largest value; errors of a derivative are those of what it is made of."""
+    exact = [x.detach().cpu().double() for x in inputs]
+    weight = draw(*reference(*exact).shape, dtype=dtype).double()
+    expected, got = derivatives(reference, exact, weight), derivatives(op, inputs, weight.to(inputs[0].device))
+    for place, (mine, right) in enumerate(zip(got, expected, strict=True)):
+        error = (mine.cpu().double() - right).abs().max() / right.abs().max().clamp(min=1e-3)
+        assert error <= TOLERANCE[dtype] * (1 if place == 0 else 4), (place, float(error))
+
+
+def off_the_clamp(x: Tensor, bias: Tensor, act: str, gain: float, clamp: float | None, dim: int) -> Tensor:
+    """``x`` without the values whose rounding decides whether the clamp cuts them off."""
+    if clamp is None:
+        return x
+    y = ops.bias_act(x.cpu().double(), bias.cpu().double(), act, gain, None, dim).to(x.device)
+    along = bias.view([-1 if i == dim % x.ndim else 1 for i in range(x.ndim)])
+    return x.copy_(torch.where((y.abs() - clamp).abs() < 0.04 * clamp, 0.1 - along, x))
+
+
+ACTS = list(itertools.product(fused.ACTS, [None, 0.75]))
+
+
+@pytest.mark.parametrize("dtype", [D, *DTYPES])
+@pytest.mark.parametrize(("act", "clamp"), ACTS)
+def test_bias_act(device, dtype, act, clamp):
+    if dtype == D and device == "cuda":
+        pytest.skip("float64 takes the reference")
+    for layout, shape, dim in (
+        ("contiguous", (3, 8, 4, 6), 1),
+        ("channels_last", (3, 16, 5, 3), 1),
+        ("channels_last", (2, 3, 3, 4, 5), 1),
+        ("sliced", (2, 5, 7, 3), 1),
+        ("misaligned", (2, 8, 8, 8), 1),
+        ("contiguous", (40, 24), 1),
+        ("contiguous", (4, 6, 10), -1),
+    ):
+        x = LAYOUTS[layout](draw(*shape, dtype=dtype, device=device))
+        bias = draw(shape[dim], dtype=dtype, device=device)
+        for gain in (0.5, 2.0):
+            x = off_the_clamp(x, bias, act, gain, clamp, dim)
+            assert_equal(
+                lambda x, b: ops.bias_act(x, b, act, gain, clamp, dim),  # noqa: B023
+                lambda x, b: fused.bias_act(x, b, act, gain, clamp, dim),  # noqa: B023
+                [x, bias],
+                dtype,
+            )
+
+
+RATES = [(1, 1), (2, 1), (1, 2), (2, 2), (3, 2), (2, 3), (1, 3)]
+PADDINGS = [(0, 0), (2, 1), (1, 2), (3, 3), (-1, 2), (1, -2), (5, 7), (11, 6)]
+
+
+@pytest.mark.parametrize("dtype", [D, *DTYPES])
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("shape", [(2, 3, 9, 7), (1, 8, 6, 10), (1, 2, 5, 4, 6), (1, 8, 4, 4, 5)])
+def test_upfirdn(device, dtype, layout, shape):
+    if dtype == D and device == "cuda":
+        pytest.skip("float64 takes the reference")
+    for k, (up, down), padding in itertools.product((1, 2, 3, 4, 6, 12, 14), RATES, PADDINGS):
+        if min(shape[2:]) * up + sum(padding) < k or (len(shape) == 5 and k > 4 and padding[0] < 5):
+            continue
+        x, taps = LAYOUTS[layout](draw(*shape, dtype=dtype, device=device)), draw(k, dtype=torch.float32) / k
+        assert_equal(
+            lambda x: ops.upfirdn(x, taps.double(), up, down, padding, 1.5),  # noqa: B023
+            lambda x: fused.upfirdn(x, taps.to(x.device), up, down, (padding,) * (x.ndim - 2), 1.5),  # noqa: B023
+            [x],
+            dtype,
+        )
+
+
+@pytest.mark.parametrize("dtype", [D, *DTYPES])
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("shape", [(3, 8, 4, 4), (2, 5, 7, 9), (2, 16, 24, 20), (1, 4, 3, 4, 5), (2, 8, 1, 1)])
+@pytest.mark.parametrize("clamp", [None, 1.5])
+def test_epilogue(device, dtype, layout, shape, clamp):
+    if dtype == D and device == "cuda":
+        pytest.skip("float64 takes the reference")
+    x = draw(*shape, dtype=dtype, device=device)
+    like = {"dtype": fused.wide(x), "device": device}
+    bias, normaliser, strength = (
+        draw(shape[1], **like),
+        draw(*shape[:2], **like).abs() + 0.5,
+        torch.tensor(0.75, **like),
+    )
+    for act, images in (("lrelu", shape[0]), ("lrelu", 1), ("linear", 1), ("relu", None)):
+        noise = None if images is None else draw(images, 1, *shape[2:], dtype=torch.float16, device=device).float()
+
+        def inputs(x, bias, normaliser, strength, noise=noise):
+            drawn = None if noise is None else noise.to(x.device, fused.wide(x))
+            return {"bias": bias, "normaliser": normaliser, "noise": drawn, "strength": strength if images else None}  # noqa: B023
+
+        def reference(*args, act=act):
+            return ops.epilogue(args[0], act=act, gain=1.0, clamp=clamp, **inputs(*args)) + 0 * args[3]
+
+        def kernel(*args, act=act):
+            return fused.epilogue(args[0], act=act, gain=1.0, clamp=clamp, **inputs(*args)) + 0 * args[3].to(args[0])
+
+        if clamp is not None:
+            exact = (t.cpu().double() for t in (x, bias, normaliser, strength))
+            y = ops.epilogue(*(args := list(exact))[:1], act=act, gain=1.0, **inputs(*args)).to(device)
+            x = torch.where((y.abs() - clamp).abs() < 0.06 * clamp, torch.zeros_like(x), x)
+            y = ops.epilogue(x.cpu().double(), act=act, gain=1.0, **inputs(*args)).to(device)
+            x = torch.where((y.abs() - clamp).abs() < 0.06 * clamp, x + 1, x)
+        assert_equal(reference, kernel, [LAYOUTS[layout](x), bias, normaliser, strength], dtype)
+
+
+def maps(count: int) -> tuple[Tensor, Tensor]:
+    """Identity, whole shifts, turns with a change of scale, strong shrinking, enlarging, shearing, any."""
+    eye = torch.eye(2)
+    turn = torch.tensor([[0.6, -0.8], [0.8, 0.6]])
+    linear = [eye, eye, 1.3 * turn, 2.7 * eye, 0.3 * turn, torch.tensor([[1, 0.5], [0, 1]]), torch.randn(2, 2)]
+    offset = [[0, 0], [3, -2], [0.4, 1.7], [-9.0, 30.0], [0, 0], [0, 0.25], [5, 5]]
+    return torch.stack(linear)[:count], torch.tensor(offset)[:count]
+
+
+@pytest.mark.parametrize("dtype", [D, *DTYPES])
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(("channels", "size"), [(1, (4, 5)), (3, (16, 16)), (5, (17, 33)), (2, (40, 12))])
+def test_affine_resample(device, dtype, layout, channels, size):
+    if dtype == D and device == "cuda":
+        pytest.skip("float64 takes the reference")
+    taps = torch.tensor(SYM6) / sum(SYM6)
+    linear, offset = maps(7)
+    x = LAYOUTS[layout](draw(7, channels, *size, dtype=dtype, device=device))
+    places = [linear.to(device), offset.to(device), taps.to(device)]
+    assert_equal(
+        lambda x: ops.affine_resample(x, linear.double(), offset.double(), taps.double()),
+        lambda x: fused.affine_resample(x, *places),
+        [x],
+        dtype,
+    )
+    y = fused.affine_resample(x, *places)
+    assert torch.equal(y[0], x[0]) and not torch.equal(y[1], x[1])
+
+
+def test_the_adjoint_of_a_warp_without_an_inverse(device):
+    """All pixels of the result read one place, or one line."""
+    taps = torch.tensor(SYM6) / sum(SYM6)
+    linear = torch.tensor([[[0.0, 0], [0, 0]], [[1, 1], [1, 1]]])
+    assert_equal(
+        lambda x: ops.affine_resample(x, linear.double(), torch.ones(2, 2, dtype=D), taps.double()),
+        lambda x: fused.affine_resample(x, linear.to(device), torch.ones(2, 2, device=device), taps.to(device)),
+        [draw(2, 1, 6, 7, dtype=torch.float32, device=device)],
+        torch.float32,
+    )
+
+
+def test_the_reference_of_the_resampling_is_that_of_the_augmentation():
+    pipe, (linear, offset) = AugmentPipe(["scale"]), maps(7)
+    x = torch.randn(7, 2, 12, 10)
+    assert torch.equal(pipe._resample(x, linear, offset), ops.affine_resample(x, linear, offset, pipe.sym6))
+
+
+def samples(device: str = "cpu", dtype: torch.dtype = torch.float32) -> dict[str, list[tuple]]:
+    """Arguments of every operation."""
+    wide = torch.promote_types(dtype, torch.float32)
+
+    def x(*shape: int) -> Tensor:
+        return draw(*shape, dtype=dtype, device=device).requires_grad_()
+
+    def coefficient(*shape: int) -> Tensor:
+        return draw(*shape, dtype=wide, device=device).requires_grad_()
+
+    image, last = x(2, 8, 3, 4), LAYOUTS["channels_last"](x(2, 8, 3, 4).detach()).requires_grad_()
+    linear, offset = (t.to(device, wide) for t in maps(2))
+    noise, taps = coefficient(2, 1, 3, 4).detach(), coefficient(4).detach()
+    sym6 = coefficient(12).detach()
+    layer = (coefficient(2, 8), noise, coefficient(), coefficient(8))
+    return {
+        "bias_act": [(image, coefficient(8), act, 2.0, 1.5, 1) for act in range(6)]
+        + [
+            (last, None, 2, 1.0, None, 1),
+            (x(5, 8), coefficient(8), 0, 1.0, None, 1),
+            (x(2, 3, 8), None, 3, 1.0, None, 2),
+        ],
+        "bias_act_gradient": [
+            (x(2, 8, 3, 4), coefficient(8), y, act, 2.0, None, 1, True) for act in (2, 4) for y in (image, last)
+        ]
+        + [(last, None, None, 0, 1.0, None, 1, False)],
+        "epilogue": [(image, *layer, 2, 2.0, 1.5), (last, None, None, None, None, 0, 1.0, None)],
+        "epilogue_gradient": [(x(2, 8, 3, 4), y, y, *layer[:2], 2, 2.0, 1.5) for y in (image.detach(), last.detach())],
+        "upfirdn": [
+            (image, taps, 2, 1, [2, 1, 2, 1], 4.0, False),
+            (last, taps, 1, 2, [1, 1, 1, 1], 1.0, True),
+            (x(1, 2, 3, 4, 3), taps, 3, 2, [4, 5, 1, 1, 2, 2], 1.0, False),
+        ],
+        "affine_resample": [(x(2, 3, 5, 6), linear, offset, sym6)],
+        "affine_resample_adjoint": [(x(2, 3, 5, 6), linear, offset, sym6)],
+    }
+
+
+@pytest.mark.parametrize("name", samples())
+def test_opcheck(device, name):
+    for arguments in samples(device)[name]:
+        torch.library.opcheck(getattr(OPS, name).default, arguments)
+
+
+@pytest.mark.parametrize("name", samples())
+def test_float64_on_the_cpu_has_two_derivatives(name):
+    for arguments in samples(dtype=D)[name]:
+        assert gradcheck(getattr(OPS, name), arguments, fast_mode=True)
+        assert gradgradcheck(getattr(OPS, name), arguments, fast_mode=True)
+
+
+@pytest.mark.parametrize("name", samples())
+def test_meta_tensors_get_shape_dtype_and_memory_format(name):
+    for arguments in samples()[name]:
+        real = getattr(OPS, name)(*arguments)
+        fake = getattr(OPS, name)(*(a.detach().to("meta") if isinstance(a, Tensor) else a for a in arguments))
+        for mine, meta in zip(*((t,) if isinstance(t, Tensor) else t for t in (real, fake)), strict=True):
+            assert (mine.shape, mine.stride(), mine.dtype) == (meta.shape, meta.stride(), meta.dtype)
+
+
+@pytest.mark.parametrize("name", samples())
+def test_empty_batches_and_repeatable_bits(device, name):
+    for arguments in samples(device)[name]:
+
+        def run(arguments=arguments) -> tuple:
+            result = getattr(OPS, name)(*arguments)
+            return (result,) if isinstance(result, Tensor) else result
+
+        assert all(torch.equal(a, b) for a, b in zip(run(), run(), strict=True))
+        count = len(arguments[0])
+        if name not in ("upfirdn",) and any(
+            isinstance(a, Tensor) and a.ndim > 1 and len(a) != count for a in arguments
+        ):
+            continue
+        empty = [a[:0] if isinstance(a, Tensor) and a.ndim > 1 and len(a) == count else a for a in arguments]
+        assert all(t.isfinite().all() for t in run(empty))
+
+
+def test_sums_do_not_lose_what_is_small():
+    """A million gradients of 1 in bfloat16, whose own sum would stop at 256."""
+    x = torch.zeros(4, 8, 256, 128, dtype=torch.bfloat16).requires_grad_()
+    bias = torch.zeros(8, requires_grad=True)
+    fused.bias_act(x, bias, "linear", 1.0, None, 1).backward(torch.ones_like(x))
+    assert (bias.grad == 4 * 256 * 128).all()
+
+
+def test_wrong_arguments_are_refused():
+    x = torch.zeros(2, 8, 4, 4)
+    for call, words in (
+        (lambda: OPS.bias_act(x, torch.zeros(7), 2, 1.0, None, 1), "bias"),
+        (lambda: OPS.bias_act(x.int(), None, 2, 1.0, None, 1), "no kernel"),
+        (lambda: OPS.epilogue(x, torch.zeros(2, 7), None, None, None, 2, 1.0, None), "normaliser"),
+        (lambda: OPS.upfirdn(x, torch.zeros(9), 1, 1, [0] * 4, 1.0, False), "fits nowhere"),
+        (lambda: OPS.affine_resample(x, torch.zeros(1, 2, 2), torch.zeros(2, 2), torch.zeros(12)), "linear"),
+    ):
+        with pytest.raises(RuntimeError, match=words):
+            call()
