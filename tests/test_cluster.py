@@ -276,7 +276,7 @@ SCENARIOS = {  # what happens, and how its study differs from LONG
     two_gpus: {"resources": {"train": {"gpu": 2, "mem_mb": 4000}}},
     two_nodes: {
         "training": {"kimg": 1, "snapshot_kimg": 1},
-        "resources": {"train": {"gpu": 2, "nodes": 2, "mem_mb": 4000}},
+        "resources": {"train": {"gpu": 4, "nodes": 2, "mem_mb": 4000}},
     },
     gpu_cap: {"study": {"seeds": [0, 1, 2, 3]}, "training": {"kimg": 1, "snapshot_kimg": 1}},
 }

@@ -1,7 +1,11 @@
 # One rule for every variant. The checkpoint is not an output: outputs of a failed job are deleted, and it must outlive a kill.
 # On several nodes training itself starts its processes, one a node, by srun: the Slurm plugin's word for such jobs is mpi.
-NODES = ask("train", "nodes")
-SEVERAL_NODES = {"mpi": "srun", "tasks": NODES, "tasks_per_gpu": 0} if NODES > 1 else {}
+NODES, GPUS = ask("train", "nodes"), ask("train", "gpu")
+SEVERAL_NODES = (
+    {"mpi": "srun", "tasks": NODES, "tasks_per_gpu": 0, "gres": f"gpu:{GPUS // NODES}"}
+    if NODES > 1
+    else {}
+)
 
 
 rule train:
