@@ -18,6 +18,7 @@ from tiny import TinyData, outcome, recipe
 from gan.cells import stats as read_stats
 from gan.errors import GanError
 from gan.study import run_key
+from gan.train import lock
 from gan.train.checkpoint import load_checkpoint, publish, save_checkpoint
 from gan.train.loop import train
 from gan.train.outputs import release
@@ -255,6 +256,36 @@ def test_a_run_at_work_is_not_released(tmp_path):
     holder.wait()
     release(tmp_path / "state")
     assert not (tmp_path / "state").exists()
+
+
+def test_a_run_begun_while_the_former_one_goes_is_whole(whole, tmp_path, monkeypatch):
+    run(tmp_path)
+    remove = shutil.rmtree
+
+    def begin_then_remove(path, **options):
+        if path.exists():
+            run(tmp_path)
+        remove(path, **options)
+
+    monkeypatch.setattr(shutil, "rmtree", begin_then_remove)
+    release(tmp_path / "state")
+    assert (tmp_path / "state/cost.json").exists()
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".gone")] == []
+    assert outcome(tmp_path / "cell") == whole
+
+
+def test_a_lock_whose_folder_has_just_gone_is_not_taken(tmp_path, monkeypatch):
+    monkeypatch.setattr(Path, "mkdir", lambda *arguments, **options: None)
+    assert lock.acquire(tmp_path / "gone/lock") is None
+
+
+def test_an_ended_run_without_its_generator_is_named(tmp_path):
+    run(tmp_path)
+    (last,) = (tmp_path / "state/snapshots").glob("kimg00.32.pt")
+    last.unlink()
+    with pytest.raises(GanError, match=r"kimg00\.32\.pt: gone, though its run has ended; .*delete .*state"):
+        run(tmp_path)
+    assert (tmp_path / "cell/generator.pt").exists(), "what is there stays"
 
 
 def damage_truncate(path: Path) -> None:

@@ -26,7 +26,7 @@ def locked(folder: Path, stop: StopSignals) -> Iterator[None]:
     share a cell. `Stopped` if a signal arrives while waiting; `GanError` on a file system without locks.
     """
     path, waiting = folder / "lock", False
-    while (file := _acquire(path)) is None:
+    while (file := acquire(path)) is None:
         if not waiting:
             print(f"{path}: {_holder(path)} is training this run already; waiting for its end", file=sys.stderr)
             waiting = True
@@ -40,20 +40,16 @@ def locked(folder: Path, stop: StopSignals) -> Iterator[None]:
         yield
 
 
-def held(folder: Path) -> bool:
-    """True while a process holds the lock of ``folder``."""
-    if not (folder / "lock").exists():
-        return False
-    file = _acquire(folder / "lock")
-    if file is not None:
-        file.close()
-    return file is None
+def acquire(path: Path) -> TextIO | None:
+    """The open file of the lock, or None if another process holds it. Closing the file frees the lock.
 
-
-def _acquire(path: Path) -> TextIO | None:
-    """The open file of the lock, or None if another process holds it. Closing the file frees the lock."""
+    `GanError` on a file system without locks.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    file = open(path, "a+", encoding="utf-8")  # noqa: SIM115, its life is that of the lock
+    try:
+        file = open(path, "a+", encoding="utf-8")  # noqa: SIM115, its life is that of the lock
+    except FileNotFoundError:  # its folder has just been removed
+        return None
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno())):

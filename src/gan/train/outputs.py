@@ -4,15 +4,17 @@ A finished run stays there, without its checkpoints, until its scores are writte
 the workflow was killed meanwhile, is not trained twice.
 """
 
+import contextlib
 import os
 import shutil
 from dataclasses import asdict
 from pathlib import Path
 
+from gan.errors import GanError
 from gan.files import read_json, write_json
 from gan.train.checkpoint import CURRENT, PREVIOUS, publish
 from gan.train.cost import Cost
-from gan.train.lock import held
+from gan.train.lock import acquire
 from gan.train.schedule import stem
 
 COST = "cost.json"
@@ -39,13 +41,16 @@ def close(state: Path, folder: Path, last_kimg: float, cost: Cost) -> None:
 
 
 def reopen(state: Path, folder: Path, last_kimg: float) -> Cost | None:
-    """Show a run that has ended again, and what it has cost; None if it has not ended."""
+    """Show a run that has ended again, and what it has cost; None if it has not ended. `GanError` if its generator is
+    gone."""
     if not (state / COST).exists():
         return None
-    cost = Cost(**read_json(state / COST))
+    cost, last = Cost(**read_json(state / COST)), state / f"snapshots/{stem(last_kimg)}.pt"
+    if not last.exists():
+        raise GanError(f"{last}: gone, though its run has ended; put it back, or delete {state} to train again")
     clear(folder)
     show(state, folder)
-    publish(state / f"snapshots/{stem(last_kimg)}.pt", folder / "generator.pt")
+    publish(last, folder / "generator.pt")
     for path in [folder / "generator.pt", *(found for pattern in OUTPUTS for found in folder.glob(pattern))]:
         os.utime(path)  # newer than what they were made of, also when that was made again meanwhile
     for name in (CURRENT, PREVIOUS):
@@ -54,6 +59,10 @@ def reopen(state: Path, folder: Path, last_kimg: float) -> Cost | None:
 
 
 def release(state: Path) -> None:
-    """Forget a run whose cell is complete; not while a process works on it."""
-    if state.exists() and not held(state):
-        shutil.rmtree(state, ignore_errors=True)
+    """Forget a run whose cell is complete; not while a process works on it. What cannot be removed stays."""
+    gone = state.with_name(f".gone-{state.name}")
+    shutil.rmtree(gone, ignore_errors=True)
+    if state.exists() and (lock := acquire(state / "lock")):
+        with lock, contextlib.suppress(OSError):
+            state.rename(gone)  # at once: who begins the same run now finds all of it or nothing
+        shutil.rmtree(gone, ignore_errors=True)
