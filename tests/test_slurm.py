@@ -56,6 +56,19 @@ def test_a_refusal_is_told(scontrol):
     )
 
 
+def test_a_refusal_without_a_word_is_told(scontrol):
+    scontrol("RUNNING", "echo >&2; exit 1")
+    said = slurm.requeue()
+    assert said and "could not be queued again" in said and "exit status 1" in said
+
+
+def test_a_controller_that_does_not_answer_is_told(scontrol, monkeypatch):
+    monkeypatch.setattr(slurm, "PATIENCE", 0.5)
+    scontrol("RUNNING", "echo busy >&2; exec sleep 30")
+    said = slurm.requeue()
+    assert said and "timed out after 0.5 seconds" in said
+
+
 def test_no_scontrol_is_told(monkeypatch, tmp_path):
     monkeypatch.setenv("SLURM_JOB_ID", "17")
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -75,6 +88,9 @@ def test_first_node_of_a_job(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     monkeypatch.setenv("SLURM_JOB_ID", "17")
     assert slurm.first_node() == "10.0.0.3"
+    (tmp_path / "squeue").write_text("#!/bin/sh\necho\n")
+    with pytest.raises(GanError, match="squeue names no node of job 17"):
+        slurm.first_node()
     monkeypatch.delenv("SLURM_JOB_ID")
     with pytest.raises(GanError, match="SLURM_JOB_ID is not set"):
         slurm.first_node()

@@ -20,6 +20,8 @@ def first_node() -> str:
         if job is None:
             raise OSError("SLURM_JOB_ID is not set")
         nodes = _ask("squeue", "--noheader", "--jobs", job, "--format", "%N").strip()
+        if not nodes:
+            raise OSError(f"squeue names no node of job {job}")
         first = _ask("scontrol", "show", "hostnames", nodes).split()[0]
         return _word(_ask("scontrol", "show", "node", "--oneliner", first), "NodeAddr") or first
     except (OSError, subprocess.SubprocessError) as error:
@@ -47,7 +49,8 @@ def requeue() -> str | None:
 
 
 def _reason(error: Exception) -> str:
-    return (getattr(error, "stderr", None) or str(error)).strip().splitlines()[-1]
+    said = error.stderr if isinstance(error, subprocess.CalledProcessError) else ""
+    return (said.strip() or str(error)).splitlines()[-1]
 
 
 def _word(shown: str, key: str) -> str | None:
