@@ -218,10 +218,10 @@ def test_a_job_that_loads_is_starting_and_one_that_went_silent_is_not(study):
 
 def test_a_run_whose_lock_is_held_is_running(study):
     state = begin(study, kimg=0.096)
-    write_json(
-        state / "snapshots/kimg00000.064.json", {"rows": [{"metric": "kd_indomain", "contrast": "all", "value": 3}]}
-    )
-    touch(state / "snapshots/kimg00000.096.json", '{"rows": [{"metric"')
+    for name, value in (("kimg00000", 9), ("kimg0.064", 3)):
+        rows = [{"metric": "kd_indomain", "contrast": "all", "value": value}]
+        write_json(state / f"snapshots/{name}.json", {"rows": rows})
+    touch(state / "snapshots/kimg0.096.json", '{"rows": [{"metric"')
     with trainer(state, job="17"):
         row = look(study)
         assert (row.state, row.note, row.job, row.resumed) == ("running", "", "17", 2)

@@ -1,5 +1,6 @@
 """What state each cell of a study is in, told from its files, its lock, and the logs of Snakemake and Slurm alone."""
 
+import contextlib
 import re
 import statistics
 import time
@@ -109,10 +110,16 @@ def _score(run: Run) -> tuple[str, float, str] | None:
     if lead and (found := _leading(scores.get("scores"), lead)):
         return found
     paths = [path for place in run.places for path in place.glob("snapshots/kimg*.json")]
-    for path in sorted(paths, key=lambda path: path.name, reverse=True):
+    for path in sorted(paths, key=_kimg, reverse=True):
         if found := _leading(read_object(path).get("rows")):
             return found
     return None
+
+
+def _kimg(snapshot: Path) -> float:
+    with contextlib.suppress(ValueError):
+        return float(snapshot.stem.removeprefix("kimg"))
+    return -1.0
 
 
 def _leading(rows: Any, metric: str | None = None) -> tuple[str, float, str] | None:
@@ -126,7 +133,6 @@ def _leading(rows: Any, metric: str | None = None) -> tuple[str, float, str] | N
 def _running(row: Row, run: Run, lines: list[dict[str, Any]]) -> None:
     owner, since = read_object(run.state / "lock"), modified(run.state / "lock")
     row.state, row.job = "running", str(owner.get("job") or "")
-    row.resumed = int(number(owner.get("resumed")) or row.resumed)
     last = max([since, *(number(line.get("time")) or 0.0 for line in lines[-1:])])
     if (silence := time.time() - last) > SILENT:
         row.note = f"silent {span(silence)}"
