@@ -34,6 +34,8 @@ CASES = {
     "stylegan2_topk": ("stylegan2", STYLEGAN2 | {"topk": True, "topk_decay": 0.7, "lecam": 0.1}),
     "stylegan2_attention": ("stylegan2", STYLEGAN2 | {"attention": "linear", "attention_at": [4, 16]}),
     "stylegan2_sagan": ("stylegan2", STYLEGAN2 | {"attention": "sagan", "attention_at": [8], "attention_in": "d"}),
+    "stylegan2_fq": ("stylegan2", STYLEGAN2 | {"quantize": "replace", "quantize_codes": 8}),
+    "stylegan2_fq_loss": ("stylegan2", STYLEGAN2 | {"quantize": "loss_only", "quantize_at": [4]}),
     "dcgan": ("dcgan", DCGAN | {"xflip": True, "ema_kimg": 1.0}),
     "dcgan_labels": ("dcgan", DCGAN | {"conditional": True}),
 }
@@ -341,6 +343,21 @@ def test_learning_rate_rises_and_falls_in_phases():
     assert _make("stylegan2").learning_rates(0) == {}
 
 
+def test_codes_are_learned_in_the_discriminators_phase_alone():
+    """From real and generated features at 16 x 16 and 8 x 8; the commitment is summed over both resolutions."""
+    variant, batch = _make("stylegan2_fq", quantize_commitment=0.5), _batch(SHAPES[1])
+    assert sorted(variant.discriminator.quantizers) == ["1", "2"]
+    codes = {key: module.codes for key, module in variant.discriminator.quantizers.items()}
+    before = {key: value.clone() for key, value in codes.items()}
+    for phase in ("G", "Gpl", "Dr1"):
+        variant.loss(phase, batch)
+    assert all(torch.equal(before[key], codes[key]) for key in codes)
+    loss, logs = variant.loss("D", batch)
+    assert all(not torch.equal(before[key], codes[key]) for key in codes)
+    torch.testing.assert_close(loss.detach(), logs["loss/D"] + 0.5 * logs["loss/fq"])
+    assert 0 < logs["fq/usage"] <= 1 <= logs["fq/perplexity"] <= 8
+
+
 def test_w_avg_and_path_length_mean_follow_their_own_phases():
     variant, batch = _make("stylegan2"), _batch(SHAPES[1])
     variant.loss("D", batch)
@@ -434,6 +451,8 @@ GOLDEN = {  # losses of the fourth step, of REVISION 1
     "stylegan2_topk": {"G": 0.842292, "Gpl": 0.81039, "D": 1.38232, "Dr1": 0.00407566},
     "stylegan2_attention": {"G": 0.649114, "Gpl": 9.60666, "D": 1.37141, "Dr1": 0.00047932},
     "stylegan2_sagan": {"G": 1.16463, "Gpl": 1.96443, "D": 1.42565, "Dr1": 0.00255783},
+    "stylegan2_fq": {"G": 0.704324, "Gpl": 4.83503, "D": 1.51424, "Dr1": 0.00276895},
+    "stylegan2_fq_loss": {"G": 0.695833, "Gpl": 5.67365, "D": 1.33712, "Dr1": 0.00246096},
     "dcgan": {"G": 0.669143, "D": 1.282},
     "dcgan_labels": {"G": 0.900375, "D": 1.21599},
 }

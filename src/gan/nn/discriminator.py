@@ -2,6 +2,8 @@
 
 import itertools
 import math
+from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -9,6 +11,7 @@ from gan.nn.attention import ATTENTION
 from gan.nn.layers import Conv, Linear, minibatch_stddev
 from gan.nn.mapping import Mapping
 from gan.nn.pyramid import Pyramid
+from gan.nn.quantize import Quantized, Quantizer
 
 
 class ResidualDown(nn.Module):
@@ -42,8 +45,11 @@ class Discriminator(nn.Module):
         mbstd_group: int = 4,
         mapping_layers: int = 8,
         attention: dict[int, str] | None = None,
+        quantize_at: Sequence[int] = (),
+        quantize: dict[str, Any] | None = None,
     ):
-        """attention: its kind (`ATTENTION`) by resolution; it comes before the block that halves the resolution."""
+        """attention: its kind (`ATTENTION`) by resolution; quantize: options of the `Quantizer` at each resolution of
+        ``quantize_at``. Both come before the block that halves the resolution."""
         super().__init__()
         pyramid, dims = Pyramid.of(size), len(size)
         widths = [pyramid.width(level, channel_base, channel_max) for level in range(pyramid.doublings, -1, -1)]
@@ -61,17 +67,24 @@ class Discriminator(nn.Module):
         for resolution, kind in (attention or {}).items():
             level = pyramid.level(resolution, "attention_at")
             self.attention[str(level)] = ATTENTION[kind](widths[-1 - level], dims)
+        self.quantizers = nn.ModuleDict()
+        for resolution in quantize_at:
+            level = pyramid.level(resolution, "quantize_at")
+            self.quantizers[str(level)] = Quantizer(widths[-1 - level], **(quantize or {}))
 
-    def forward(self, image: Tensor, labels: Tensor) -> Tensor:
+    def forward(self, image: Tensor, labels: Tensor, notes: list[Quantized] | None = None) -> Tensor:
+        """notes: gets what the quantizers did."""
         x = self.from_image(image)
         for level, block in zip(range(len(self.blocks), 0, -1), self.blocks, strict=True):
-            x = block(self._attend(x, level))
-        x = self._attend(x, 0)
+            x = block(self._refine(x, level, notes))
+        x = self._refine(x, 0, notes)
         x = self.conv(minibatch_stddev(x, self.mbstd_group))
         x = self.logits(self.hidden(x.flatten(1))).float()
         if self.mapping is None:
             return x
         return (x * self.mapping(None, labels)).sum(dim=1, keepdim=True) / math.sqrt(x.shape[1])
 
-    def _attend(self, x: Tensor, level: int) -> Tensor:
-        return self.attention[str(level)](x) if str(level) in self.attention else x
+    def _refine(self, x: Tensor, level: int, notes: list[Quantized] | None) -> Tensor:
+        key = str(level)
+        x = self.attention[key](x) if key in self.attention else x
+        return self.quantizers[key](x, notes) if key in self.quantizers else x

@@ -13,7 +13,7 @@ from torch.nn import functional
 from gan.errors import GanError
 from gan.ops import bias_act, binomial_taps, conv, downsample
 
-CLAMP = 256.0  # on activations in reduced precision (Karras et al. 2020b)
+CLAMP = 256.0  # on activations in float16 (Karras et al. 2020b)
 
 
 class Linear(nn.Module):
@@ -84,8 +84,8 @@ def pointwise(x: Tensor, weight: Tensor) -> Tensor:
 
 
 def reduced_clamp(x: Tensor, gain: float = 1.0) -> float | None:
-    """The clamp for ``x``: none in float32 and float64, where activations cannot overflow."""
-    return CLAMP * gain if x.dtype in (torch.float16, torch.bfloat16) else None
+    """The clamp for ``x``: in float16 alone, where activations can overflow."""
+    return CLAMP * gain if x.dtype == torch.float16 else None
 
 
 def pixel_norm(x: Tensor) -> Tensor:

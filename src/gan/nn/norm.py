@@ -21,7 +21,7 @@ class BatchNorm(_BatchNorm):
         by_batch = self.training or self.running_mean is None
         if parallel.parts() == 1 or not by_batch:
             return super().forward(input)
-        flat = input.transpose(0, 1).flatten(1)
+        flat = input.to(torch.promote_types(input.dtype, torch.float32)).transpose(0, 1).flatten(1)
         moments = torch.stack([flat.mean(dim=1), flat.var(dim=1, correction=0)])
         means, variances = parallel.gather(moments[None]).unbind(dim=1)
         mean = means.mean(dim=0)
@@ -32,7 +32,7 @@ class BatchNorm(_BatchNorm):
             each.reshape(-1, *[1] * (input.ndim - 2))
             for each in (mean, self.weight * (variance + self.eps).rsqrt(), self.bias)
         )
-        return torch.addcmul(bias, input - mean, scale)
+        return torch.addcmul(bias, input - mean, scale).to(input.dtype)
 
     def _track(self, mean: Tensor, variance: Tensor, count: int) -> None:
         assert self.running_mean is not None and self.running_var is not None

@@ -10,6 +10,7 @@ from gan.nn.attention import ATTENTION
 from gan.nn.layers import Linear, pointwise, reduced_clamp
 from gan.nn.pyramid import Pyramid
 from gan.ops import bias_act, binomial_taps, modulated_conv, upsample
+from gan.ops.precision import reduced
 
 NOISE = ("random", "constant", "none")
 
@@ -33,7 +34,11 @@ class StyledConv(nn.Module):
 
     def forward(self, x: Tensor, w: Tensor, noise: str) -> Tensor:
         taps = self.taps if self.up > 1 else None
-        x = modulated_conv(x, self.weight, self.affine(w), up=self.up, taps=taps)
+        weight, styles = self.weight, self.affine(w)
+        if x.dtype == torch.float16:  # without it sums overflow; demodulation takes it out again
+            weight = weight / weight.flatten(1).norm(dim=1).view(-1, *[1] * (weight.ndim - 1))
+            styles = styles / styles.abs().amax(dim=1, keepdim=True).clamp(min=1e-8)
+        x = modulated_conv(x, weight, styles, up=self.up, taps=taps)
         if noise == "random":
             drawn = parallel.randn(len(x), 1, *self.size, device=x.device)
             x = x + (drawn * self.noise_strength).to(x.dtype)
@@ -95,11 +100,13 @@ class Synthesis(nn.Module):
         if noise not in NOISE:
             raise ValueError(f"noise is {noise!r}; allowed: {', '.join(NOISE)}")
         w = ws.unbind(dim=1)
-        x = self.convs[0](self.constant.expand(len(ws), *self.constant.shape[1:]), w[0], noise)
+        top = len(self.images) - 1
+        x = reduced(self.constant.expand(len(ws), *self.constant.shape[1:]), top)
+        x = self.convs[0](x, w[0], noise)
         x = self._attend(x, 0)
         image = self.images[0](x, w[1])
         for level in range(1, len(self.images)):
-            x = self.convs[2 * level - 1](x, w[2 * level - 1], noise)
+            x = self.convs[2 * level - 1](reduced(x, top - level), w[2 * level - 1], noise)
             x = self._attend(self.convs[2 * level](x, w[2 * level], noise), level)
             image = upsample(image, self.taps) + self.images[level](x, w[2 * level + 1])
         return image

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from gan import parallel
 from gan.nn import BatchNorm, Pyramid
 from gan.objectives import logistic_discriminator, nonsaturating_generator
+from gan.ops.precision import autocast
 from gan.variants.base import Batch, ImageShape, Phase, Variant, half_life_beta, mirrored
 from gan.variants.options import DCGANOptions
 
@@ -97,7 +98,8 @@ class Generator(nn.Module):
 
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:
         x = torch.cat([z, labels], dim=1) if self.labels else z
-        return self.layers(x.reshape(*x.shape, *[1] * self.dims))
+        with autocast(x):
+            return self.layers(x.reshape(*x.shape, *[1] * self.dims)).float()
 
 
 class Discriminator(nn.Module):
@@ -118,7 +120,8 @@ class Discriminator(nn.Module):
         self.layers = nn.Sequential(*layers, down(widths[-1], 1, pyramid.grid))
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.layers(images).flatten(1)
+        with autocast(images):
+            return self.layers(images).flatten(1).float()
 
 
 def _widths(pyramid: Pyramid, width: int) -> list[int]:

@@ -38,7 +38,12 @@ def unfit(value: Any, limits: Mapping[str, Any]) -> str | None:
 
 
 class Options:
-    """Base of the dataclasses below: a value out of bounds raises `GanError` with the option and what is allowed."""
+    """Base of the dataclasses below: a value out of bounds raises `GanError` with the option and what is allowed.
+
+    PRECISIONS: what ``training.precision`` may be; a family adds those that its networks heed (`gan.ops.precision`).
+    """
+
+    PRECISIONS: ClassVar[tuple[str, ...]] = ("fp32", "tf32")
 
     def __post_init__(self) -> None:
         for item in dataclasses.fields(self):  # type: ignore[arg-type]
@@ -55,6 +60,7 @@ class StyleGAN2Options(Options):
     MODULE: ClassVar[str] = "gan.variants.stylegan2"
     CLASS: ClassVar[str] = "StyleGAN2"
     REVISION: ClassVar[int] = 1
+    PRECISIONS: ClassVar[tuple[str, ...]] = ("fp32", "tf32", "bf16", "fp16")
 
     z_dim: int = option(512, "dimensions of the latent z", low=1)
     w_dim: int = option(512, "dimensions of the intermediate latent w", low=1)
@@ -64,6 +70,13 @@ class StyleGAN2Options(Options):
     attention: str = option("none", "kind of attention", choices=("none", "linear", "sagan"))
     attention_at: tuple[int, ...] = option((32,), "resolutions with attention", low=4)
     attention_in: str = option("both", "networks with attention", choices=("g", "d", "both"))
+    quantize: str = option(
+        "none", "feature quantization in the discriminator", choices=("none", "replace", "loss_only")
+    )
+    quantize_at: tuple[int, ...] = option((16, 8), "resolutions with feature quantization", low=4)
+    quantize_codes: int = option(128, "codes of each resolution", low=2)
+    quantize_decay: float = option(0.8, "decay of the moving averages that the codes are, a step", low=0.0, high=0.9999)
+    quantize_commitment: float = option(0.25, "weight of the commitment of features to their codes", low=0.0)
     mbstd_group: int = option(4, "images per group of the minibatch standard deviation; divides the batch", low=1)
     lr: float = option(0.0025, "learning rate of Adam", low=0.0)
     lr_phases: tuple[tuple[float, float], ...] = option(
@@ -114,6 +127,7 @@ class DCGANOptions(Options):
     MODULE: ClassVar[str] = "gan.variants.dcgan"
     CLASS: ClassVar[str] = "DCGAN"
     REVISION: ClassVar[int] = 1
+    PRECISIONS: ClassVar[tuple[str, ...]] = ("fp32", "tf32", "bf16")
 
     z_dim: int = option(100, "dimensions of the latent z", low=1)
     channels: int = option(64, "feature maps of the layer next to the image", low=1)

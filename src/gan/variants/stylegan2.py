@@ -13,6 +13,7 @@ from gan import objectives, parallel
 from gan.augment import PRESETS, AdaController, AugmentPipe
 from gan.errors import GanError
 from gan.nn import Discriminator, Generator
+from gan.nn.quantize import Quantized, learn
 from gan.variants.base import Batch, ImageShape, Phase, Variant, half_life_beta, mirrored
 from gan.variants.options import StyleGAN2Options
 
@@ -57,6 +58,12 @@ class StyleGAN2(Variant):
             self.labels,
             mbstd_group=options.mbstd_group,
             attention=self._attention("d"),
+            quantize_at=options.quantize_at if options.quantize != "none" else (),
+            quantize={
+                "codes": options.quantize_codes,
+                "decay": options.quantize_decay,
+                "replace": options.quantize == "replace",
+            },
             **width,
         )
         self.objective = objectives.OBJECTIVES[options.objective]
@@ -156,10 +163,11 @@ class StyleGAN2(Variant):
         return penalty * (self.options.pl_weight * self.options.pl_every), {"loss/pl": penalty.detach()}
 
     def _loss_d(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        notes: list[Quantized] = []
         images = self._fake(batch)
-        fake = self._judge(images, batch.labels)
+        fake = self._judge(images, batch.labels, notes)
         originals = self._real(batch)
-        real = self._judge(originals, batch.labels)
+        real = self._judge(originals, batch.labels, notes)
         self.controller.update(real)
         loss = self.objective.discriminator(real, fake)
         terms: dict[str, tuple[float, Tensor]] = {}
@@ -171,7 +179,9 @@ class StyleGAN2(Variant):
             between = objectives.interpolate(originals, images)
             penalty = objectives.gradient_penalty(self._judge(between, batch.labels), between, self.options.gp_target)
             terms["gp"] = self.gp_weight, penalty
-        logs = {"loss/D": loss.detach(), "logits/real": real.detach().mean()}
+        if notes:
+            terms["fq"] = self.options.quantize_commitment, torch.stack([n.commitment for n in notes]).sum() / 2
+        logs = {"loss/D": loss.detach(), "logits/real": real.detach().mean()} | (learn(notes) if notes else {})
         logs |= {f"loss/{name}": term.detach() for name, (_, term) in terms.items()}
         return sum((weight * term for weight, term in terms.values()), loss), logs
 
@@ -219,11 +229,11 @@ class StyleGAN2(Variant):
     def _real(self, batch: Batch) -> Tensor:
         return mirrored(batch.real) if self.options.xflip else batch.real
 
-    def _judge(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Logits of images, augmented first where the variant does so."""
+    def _judge(self, images: Tensor, labels: Tensor, notes: list[Quantized] | None = None) -> Tensor:
+        """Logits of images, augmented first where the variant does so; notes: of the quantizers."""
         if self.augment is not None:
             images = self.augment(images, self.controller.p)
-        return self.discriminator(images, labels)
+        return self.discriminator(images, labels, notes)
 
     def _controller(self) -> AdaController:
         """Of the augmentation; without one, or with a fixed p, it only measures r_t: p would take forever to move."""
