@@ -130,6 +130,18 @@ def test_missing_image_is_told_before_anything_runs(tmp_path):
     )
 
 
+def test_a_job_never_gets_fewer_gpus_than_the_config_says(tmp_path):
+    folder = copy_workflow(tmp_path)
+    edit(folder, {"resources": {"train": {"gpu": 4}}})
+    done = run_snakemake(folder, "all", "--resources", "gpu=2", "--dry-run")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        "error: resources.train.gpu is 4, and this call may hold 2 (--resources gpu=2, or `resources` of the profile); "
+        "lower the one or raise the other"
+    )
+    assert run_snakemake(folder, "all", "--resources", "gpu=4", "--dry-run").returncode == 0
+
+
 def test_computing_rules_leave_a_benchmark(study, by_apptainer):
     files = {file.stem for file in (study.root / "benchmarks/phantom").glob("*.tsv")}
     cell = {f"dcgan_seed0_{rule}" for rule in ("curve", "score")}

@@ -36,6 +36,16 @@ if "apptainer" in DEPLOYED and not Path(IMAGE).exists():
         f"error: {IMAGE}: no such image; build it with: apptainer build {IMAGE} envs/study.def"
     )
 
+# Snakemake would cut a larger wish down to what there is, and training would go on with fewer GPUs than the config says.
+CAP = workflow.global_resources.get("gpu")
+for kind in ("train", "evaluate"):
+    wish = STUDY.resources(kind).get("gpu", 0)
+    if workflow.is_main_process and CAP is not None and wish > CAP.value:
+        sys.exit(
+            f"error: resources.{kind}.gpu is {wish}, and this call may hold {CAP.value} (--resources gpu={CAP.value}, or "
+            f"`resources` of the profile); lower the one or raise the other"
+        )
+
 
 # Used with `--sdm apptainer` only.
 container: IMAGE
