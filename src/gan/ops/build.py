@@ -33,6 +33,10 @@ COMMON = (80, 90)  # A100 and H100 or H200; newer ones compile the PTX of the la
 HOST: tuple[int, ...] = ()  # no architecture: the kernels as loops on the CPU alone
 
 
+class NoCompiler(GanError):
+    """Nothing here that could build the kernels."""
+
+
 @dataclass(frozen=True)
 class Toolkit:
     """A CUDA compiler and what goes with it."""
@@ -48,7 +52,9 @@ class Toolkit:
         for folder in folders:
             for found in sorted(folder.glob("libcudart.so*")):
                 return found
-        raise GanError(f"{self.root}: no libcudart.so; install the CUDA runtime, pip install 'gan-study[cuda]' has it")
+        raise NoCompiler(
+            f"{self.root}: no libcudart.so; install the CUDA runtime, pip install 'gan-study[cuda]' has it"
+        )
 
 
 def cache() -> Path:
@@ -81,15 +87,16 @@ def build(architectures: Sequence[int] | None = None) -> Path:
     """The library for ``architectures`` (80 for sm_80), compiled unless it lies in the cache.
 
     None: `default_architectures`; `HOST`: CPU only, without nvcc. Whoever comes while another process compiles the
-    same waits for it. `GanError` without a compiler, or with one that fails, which names the log.
+    same waits for it. `NoCompiler`, or `GanError` when the compiler fails, which names the log.
     """
-    path = library(default_architectures() if architectures is None else architectures)
+    chosen = sorted(set(default_architectures() if architectures is None else architectures))
+    path = library(chosen)
     if path.exists():
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
     with _locked(path.with_suffix(".lock")):
         if not path.exists():
-            _compile(path, sorted(set(default_architectures() if architectures is None else architectures)))
+            _compile(path, chosen)
     return path
 
 
@@ -97,14 +104,14 @@ def find_toolkit() -> Toolkit:
     """The compiler of torch's CUDA: of CUDA_HOME, from pip, on the PATH (behind wrappers), or in /usr/local."""
     wanted = torch.version.cuda
     if wanted is None:
-        raise GanError("torch is built without CUDA: there is nothing to build; install a torch with CUDA")
+        raise NoCompiler("torch is built without CUDA: there is nothing to build; install a torch with CUDA")
     others = []
     for nvcc in _compilers(wanted):
         found = _toolkit(nvcc)
         if found and found.version.split(".")[0] == wanted.split(".")[0]:
             return found
         others.append(f"{nvcc} is {'of CUDA ' + found.version if found else 'no working nvcc'}")
-    raise GanError(
+    raise NoCompiler(
         f"no CUDA compiler for torch's CUDA {wanted}{' (' + '; '.join(others) + ')' if others else ''}: "
         f"set CUDA_HOME to a toolkit of that version, or pip install 'gan-study[cuda]'"
     )
@@ -143,7 +150,7 @@ def _cxx() -> str:
     given = os.environ.get("CXX")
     found = shutil.which(given) if given else shutil.which("c++") or shutil.which("g++")
     if not found:
-        raise GanError(f"no C++ compiler{f' {given} (CXX)' if given else ''}: install g++, or name one in CXX")
+        raise NoCompiler(f"no C++ compiler{f' {given} (CXX)' if given else ''}: install g++, or name one in CXX")
     return found
 
 
@@ -226,14 +233,11 @@ def main(argv: list[str] | None = None) -> int:
     architectures = parse_architectures(given.arch) if given.arch else default_architectures()
     start, receipt = time.monotonic(), {"torch": torch.__version__, "cuda": torch.version.cuda}
     try:
-        if given.optional:
-            _cxx()
-            find_toolkit()
         path = build(architectures)
         receipt |= {"library": str(path), "architectures": list(architectures)}
         print(f"{path} ({time.monotonic() - start:.0f} s)")
-    except GanError as error:
-        if not given.optional or library(architectures).with_suffix(".log").exists():
+    except NoCompiler as error:
+        if not given.optional:
             raise
         receipt |= {"library": None, "why": str(error)}
         print(f"not built: {error}", file=sys.stderr)

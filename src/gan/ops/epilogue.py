@@ -21,7 +21,7 @@ def epilogue(
 
     x: [N, O, *spatial]; bias: [O]; normaliser: [N, O] (`demodulation`); noise: [N or 1, 1, *spatial] with its strength,
     a tensor without dimensions; each None for none; act: linear, relu or lrelu; gain and clamp as `bias_act` takes
-    them. Noise gets no gradient. Returns shape, dtype and memory format of ``x``. Source: Karras et al. 2020a, figure 2.
+    them. Noise gets no gradient. Returns shape, dtype and memory format of ``x``. Source: Karras et al. 2020a, fig. 2.
     Raises ValueError if noise and strength do not come together, or on a value that `bias_act` refuses.
     """
     if (noise is None) != (strength is None):
