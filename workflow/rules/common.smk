@@ -37,12 +37,12 @@ if "apptainer" in DEPLOYED and not Path(IMAGE).exists():
     )
 
 # Snakemake would cut a larger wish down to what there is, and training would go on with fewer GPUs than the config says.
-CAP = workflow.global_resources.get("gpu")
+CAP = workflow.global_resources.get("gpu").value  # None without a cap
 for kind in ("train", "evaluate"):
     wish = STUDY.resources(kind).get("gpu", 0)
-    if workflow.is_main_process and CAP is not None and wish > CAP.value:
+    if workflow.is_main_process and CAP is not None and wish > CAP:
         sys.exit(
-            f"error: resources.{kind}.gpu is {wish}, and this call may hold {CAP.value} (--resources gpu={CAP.value}, or "
+            f"error: resources.{kind}.gpu is {wish}, and this call may hold {CAP} (--resources gpu={CAP}, or "
             f"`resources` of the profile); lower the one or raise the other"
         )
 
