@@ -36,6 +36,7 @@ CASES = {
     "stylegan2_sagan": ("stylegan2", STYLEGAN2 | {"attention": "sagan", "attention_at": [8], "attention_in": "d"}),
     "stylegan2_fq": ("stylegan2", STYLEGAN2 | {"quantize": "replace", "quantize_codes": 8}),
     "stylegan2_fq_loss": ("stylegan2", STYLEGAN2 | {"quantize": "loss_only", "quantize_at": [4]}),
+    "stylegan2_adain": ("stylegan2", STYLEGAN2 | {"modulation": "adain"}),
     "dcgan": ("dcgan", DCGAN | {"xflip": True, "ema_kimg": 1.0}),
     "dcgan_labels": ("dcgan", DCGAN | {"conditional": True}),
 }
@@ -453,6 +454,7 @@ GOLDEN = {  # losses of the fourth step, of REVISION 1
     "stylegan2_sagan": {"G": 1.16463, "Gpl": 1.96443, "D": 1.42565, "Dr1": 0.00255783},
     "stylegan2_fq": {"G": 0.704324, "Gpl": 4.83503, "D": 1.51424, "Dr1": 0.00276895},
     "stylegan2_fq_loss": {"G": 0.695833, "Gpl": 5.67365, "D": 1.33712, "Dr1": 0.00246096},
+    "stylegan2_adain": {"G": 0.864001, "Gpl": 103.546, "D": 1.35922, "Dr1": 5.99655e-05},
     "dcgan": {"G": 0.669143, "D": 1.282},
     "dcgan_labels": {"G": 0.900375, "D": 1.21599},
 }

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from gan import parallel
+from gan.nn.adain import AdaINSynthesis
 from gan.nn.mapping import Mapping
 from gan.nn.pyramid import Pyramid
 from gan.nn.synthesis import Synthesis
@@ -24,12 +25,14 @@ class Generator(nn.Module):
         channel_base: int = 16384,
         channel_max: int = 512,
         attention: dict[int, str] | None = None,
+        modulation: str = "demod",
     ):
-        """attention: its kind by resolution, see `Synthesis`."""
+        """attention: its kind by resolution, see `Synthesis`; modulation: demod or adain."""
         super().__init__()
         self.z_dim = z_dim
         self.mapping = Mapping(z_dim, labels, w_dim, mapping_layers)
-        self.synthesis = Synthesis(
+        synthesis = {"demod": Synthesis, "adain": AdaINSynthesis}[modulation]
+        self.synthesis = synthesis(
             Pyramid.of(size), channels, w_dim, base=channel_base, most=channel_max, attention=attention or {}
         )
 

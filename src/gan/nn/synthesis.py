@@ -74,6 +74,8 @@ class Synthesis(nn.Module):
 
     constant: Tensor
     taps: Tensor
+    layer: type[nn.Module] = StyledConv
+    to_image: type[nn.Module] = ToImage
 
     def __init__(self, pyramid: Pyramid, channels: int, w_dim: int, *, base: int, most: int, attention: dict[int, str]):
         """base, most: `Pyramid.width`; attention: its kind (`ATTENTION`) by resolution."""
@@ -82,13 +84,13 @@ class Synthesis(nn.Module):
         widths = [pyramid.width(level, base, most) for level in range(pyramid.doublings + 1)]
         self.layers = 2 * len(widths)
         self.constant = nn.Parameter(torch.randn(1, widths[0], *pyramid.grid))
-        self.convs = nn.ModuleList([StyledConv(widths[0], widths[0], w_dim, pyramid.grid)])
-        self.images = nn.ModuleList([ToImage(widths[0], channels, w_dim, dims)])
+        self.convs = nn.ModuleList([self.layer(widths[0], widths[0], w_dim, pyramid.grid)])
+        self.images = nn.ModuleList([self.to_image(widths[0], channels, w_dim, dims)])
         for level in range(1, len(widths)):
             size = pyramid.size(level)
-            self.convs.append(StyledConv(widths[level - 1], widths[level], w_dim, size, up=2))
-            self.convs.append(StyledConv(widths[level], widths[level], w_dim, size))
-            self.images.append(ToImage(widths[level], channels, w_dim, dims))
+            self.convs.append(self.layer(widths[level - 1], widths[level], w_dim, size, up=2))
+            self.convs.append(self.layer(widths[level], widths[level], w_dim, size))
+            self.images.append(self.to_image(widths[level], channels, w_dim, dims))
         self.attention = nn.ModuleDict()
         for resolution, kind in attention.items():
             level = pyramid.level(resolution, "attention_at")
@@ -99,9 +101,8 @@ class Synthesis(nn.Module):
         """noise: random (torch's default generator), constant (buffers of the network) or none."""
         if noise not in NOISE:
             raise ValueError(f"noise is {noise!r}; allowed: {', '.join(NOISE)}")
-        w = ws.unbind(dim=1)
         top = len(self.images) - 1
-        x = reduced(self.constant.expand(len(ws), *self.constant.shape[1:]), top)
+        x, w = self._start(reduced(self.constant.expand(len(ws), *self.constant.shape[1:]), top), ws, noise)
         x = self.convs[0](x, w[0], noise)
         x = self._attend(x, 0)
         image = self.images[0](x, w[1])
@@ -110,6 +111,10 @@ class Synthesis(nn.Module):
             x = self._attend(self.convs[2 * level](x, w[2 * level], noise), level)
             image = upsample(image, self.taps) + self.images[level](x, w[2 * level + 1])
         return image
+
+    def _start(self, constant: Tensor, ws: Tensor, noise: str) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """The input of the first convolution, and the w in the order of the layers."""
+        return constant, ws.unbind(dim=1)
 
     def _attend(self, x: Tensor, level: int) -> Tensor:
         return self.attention[str(level)](x) if str(level) in self.attention else x

@@ -67,6 +67,9 @@ class StyleGAN2Options(Options):
     mapping_layers: int = option(2, "depth of the generator's mapping network", low=1)
     channel_base: int = option(16384, "feature maps at resolution r: min(channel_max, channel_base / r)", low=16)
     channel_max: int = option(512, "most feature maps of a layer", low=1)
+    modulation: str = option(
+        "demod", "how w styles the images: modulated convolutions, or AdaIN", choices=("demod", "adain")
+    )
     attention: str = option("none", "kind of attention", choices=("none", "linear", "sagan"))
     attention_at: tuple[int, ...] = option((32,), "resolutions with attention", low=4)
     attention_in: str = option("both", "networks with attention", choices=("g", "d", "both"))

@@ -50,6 +50,7 @@ class StyleGAN2(Variant):
             w_dim=options.w_dim,
             mapping_layers=options.mapping_layers,
             attention=self._attention("g"),
+            modulation=options.modulation,
             **width,
         )
         self.discriminator = Discriminator(
