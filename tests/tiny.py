@@ -24,6 +24,7 @@ class TinyOptions:
     MODULE: ClassVar[str] = "tiny"
     CLASS: ClassVar[str] = "Tiny"
     REVISION: ClassVar[int] = 1
+    PRECISIONS: ClassVar[tuple[str, ...]] = ("fp32", "tf32")
 
     z_dim: int = 4
     lr: float = 1e-3

@@ -254,7 +254,13 @@ def _check_variant(name: str, row: dict[str, Any], training: dict[str, Any]) -> 
             raise GanError(f"config: unknown key {where}; allowed here: {', '.join(fields)}")
         _check_option(where, value, types_of[key], fields[key].metadata)
     options = defaults(family) | row["options"]
-    batch = (training | row["training"])["batch"]
+    given = training | row["training"]
+    if given["precision"] not in FAMILIES[family].PRECISIONS:
+        raise GanError(
+            f"config: training.precision is {given['precision']}, but variants.{name} of the family {family} computes in "
+            f"{', '.join(FAMILIES[family].PRECISIONS)}"
+        )
+    batch = given["batch"]
     group = options.get("mbstd_group")
     if group and batch % group:
         raise GanError(

@@ -12,6 +12,7 @@ from gan.nn.layers import Conv, Linear, minibatch_stddev
 from gan.nn.mapping import Mapping
 from gan.nn.pyramid import Pyramid
 from gan.nn.quantize import Quantized, Quantizer
+from gan.ops.precision import reduced, widened
 
 
 class ResidualDown(nn.Module):
@@ -74,12 +75,12 @@ class Discriminator(nn.Module):
 
     def forward(self, image: Tensor, labels: Tensor, notes: list[Quantized] | None = None) -> Tensor:
         """notes: gets what the quantizers did."""
-        x = self.from_image(image)
-        for level, block in zip(range(len(self.blocks), 0, -1), self.blocks, strict=True):
-            x = block(self._refine(x, level, notes))
-        x = self._refine(x, 0, notes)
+        x = self.from_image(reduced(image, 0))
+        for depth, block in enumerate(self.blocks):
+            x = block(self._refine(reduced(x, depth), len(self.blocks) - depth, notes))
+        x = self._refine(widened(x), 0, notes)
         x = self.conv(minibatch_stddev(x, self.mbstd_group))
-        x = self.logits(self.hidden(x.flatten(1))).float()
+        x = self.logits(self.hidden(x.flatten(1)))
         if self.mapping is None:
             return x
         return (x * self.mapping(None, labels)).sum(dim=1, keepdim=True) / math.sqrt(x.shape[1])

@@ -5,6 +5,7 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from gan import parallel
+from gan.ops.precision import widened
 
 
 class BatchNorm(_BatchNorm):
@@ -21,7 +22,7 @@ class BatchNorm(_BatchNorm):
         by_batch = self.training or self.running_mean is None
         if parallel.parts() == 1 or not by_batch:
             return super().forward(input)
-        flat = input.to(torch.promote_types(input.dtype, torch.float32)).transpose(0, 1).flatten(1)
+        flat = widened(input).transpose(0, 1).flatten(1)
         moments = torch.stack([flat.mean(dim=1), flat.var(dim=1, correction=0)])
         means, variances = parallel.gather(moments[None]).unbind(dim=1)
         mean = means.mean(dim=0)

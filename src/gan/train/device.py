@@ -1,8 +1,10 @@
-"""Which device a run uses."""
+"""Which device a run uses, and which arithmetic it can."""
 
 import torch
 
 from gan.errors import GanError
+from gan.ops.precision import PRECISIONS
+from gan.variants.options import FAMILIES
 
 DEVICES = ("auto", "cpu", "cuda")
 
@@ -17,3 +19,14 @@ def pick_device(name: str) -> torch.device:
 def device_name(device: torch.device) -> str:
     """The name of the GPU, or ``cpu``."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+
+
+def check_precision(precision: str, family: str, device: torch.device) -> None:
+    """`GanError` if ``training.precision`` is unknown, or the family or the device cannot compute in it."""
+    if precision not in PRECISIONS:
+        raise GanError(f"recipe: training.precision is {precision!r}; allowed: {', '.join(PRECISIONS)}")
+    can = FAMILIES[family].PRECISIONS
+    if precision not in can:
+        raise GanError(f"recipe: training.precision is {precision}; family {family} computes in {', '.join(can)}")
+    if precision == "fp16" and device.type == "cpu":
+        raise GanError("recipe: training.precision is fp16, which is for a GPU; take bf16 or fp32 on a CPU")

@@ -133,6 +133,8 @@ class _Run:
             self.stats.cut(start if saved else -1)
         title = recipe["variant"].get("name", recipe["variant"]["family"])
         self.progress = Progress(recipe["training"]["kimg"], self.kimg, title, self.writes)
+        if self.trainer.precision == "tf32" and device.type == "cpu":
+            self._event("precision", "tf32 is of GPUs alone: on a CPU this run computes in fp32")
         if saved:
             self.progress.say(f"going on at {self.kimg:g} kimg from {checkpoints}")
             if state["device"] != device.type:

@@ -1,15 +1,18 @@
 """One run's state and how it advances by a step. All that decides the next step is in `Trainer.state_dict`."""
 
 import copy
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from gan import parallel
 from gan.errors import GanError
+from gan.ops.precision import computing, full_precision
+from gan.train.device import check_precision
 from gan.train.sampler import Sampler
 from gan.train.stats import Meter
 from gan.train.watch import Watch, norm, require_finite
@@ -40,7 +43,9 @@ class Trainer:
 
     def __init__(self, recipe: dict[str, Any], dataset: Dataset, device: torch.device):
         training, variant = recipe["training"], recipe["variant"]
-        _set_precision(training["precision"])
+        self.precision = training["precision"]
+        check_precision(self.precision, variant["family"], device)
+        full_precision()
         torch.manual_seed(recipe["seed"])
         self.dataset, self.device, self.batch = dataset, device, training["batch"]
         self.sampler = Sampler(len(dataset), self.batch, recipe["seed"], parallel.rank(), parallel.world())
@@ -64,7 +69,7 @@ class Trainer:
         for name, rate in self.variant.learning_rates(self.step * self.batch).items():
             for group in self.optimizers[name].param_groups:
                 group["lr"] = rate
-        with parallel.together():
+        with parallel.together(), computing(self.precision):
             for phase in self.phases:
                 if self.step % phase.every == 0:
                     self._descend(phase, batch, measure and phase.every == 1)
@@ -80,6 +85,8 @@ class Trainer:
         loss.backward()
         parallel.average_gradients(self._parameters(phase.trains))
         self.meter.add(scalars | {f"phase/{phase.name}": loss})
+        if self.precision == "fp16":
+            _clean(parameter.grad for parameter in self._parameters(phase.trains) if parameter.grad is not None)
         if measure:
             self.meter.add(
                 {f"grad/{phase.trains}": norm(p.grad for p in self._parameters(phase.trains) if p.grad is not None)}
@@ -148,8 +155,7 @@ class Trainer:
             parameter.requires_grad_(flag)
 
 
-def _set_precision(name: str) -> None:
-    if name != "fp32":
-        raise GanError(f"recipe: training.precision is {name!r}; allowed: fp32")
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.allow_tf32 = False
+def _clean(gradients: Iterable[Tensor]) -> None:
+    """In place of a scaled loss, as published: what has overflowed is no reason to stop (Karras et al. 2020b)."""
+    for gradient in gradients:
+        torch.nan_to_num(gradient, nan=0.0, posinf=1e5, neginf=-1e5, out=gradient)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from gan import parallel
 from gan.nn import BatchNorm, Pyramid
 from gan.objectives import logistic_discriminator, nonsaturating_generator
-from gan.ops.precision import autocast
+from gan.ops.precision import autocast, widened
 from gan.variants.base import Batch, ImageShape, Phase, Variant, half_life_beta, mirrored
 from gan.variants.options import DCGANOptions
 
@@ -99,7 +99,7 @@ class Generator(nn.Module):
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:
         x = torch.cat([z, labels], dim=1) if self.labels else z
         with autocast(x):
-            return self.layers(x.reshape(*x.shape, *[1] * self.dims)).float()
+            return widened(self.layers(x.reshape(*x.shape, *[1] * self.dims)))
 
 
 class Discriminator(nn.Module):
@@ -121,7 +121,7 @@ class Discriminator(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         with autocast(images):
-            return self.layers(images).flatten(1).float()
+            return widened(self.layers(images).flatten(1))
 
 
 def _widths(pyramid: Pyramid, width: int) -> list[int]:
