@@ -37,6 +37,7 @@ CASES = {
     "stylegan2_fq": ("stylegan2", STYLEGAN2 | {"quantize": "replace", "quantize_codes": 8}),
     "stylegan2_fq_loss": ("stylegan2", STYLEGAN2 | {"quantize": "loss_only", "quantize_at": [4]}),
     "stylegan2_adain": ("stylegan2", STYLEGAN2 | {"modulation": "adain"}),
+    "stylegan2_diffaugment": ("stylegan2", STYLEGAN2 | {"augment": "diffaugment"}),
     "dcgan": ("dcgan", DCGAN | {"xflip": True, "ema_kimg": 1.0}),
     "dcgan_labels": ("dcgan", DCGAN | {"conditional": True}),
 }
@@ -186,7 +187,8 @@ def test_options_are_frozen_described_and_within_their_own_bounds(family):
 @pytest.mark.parametrize(
     ("family", "options", "message"),
     [
-        ("stylegan2", {"augment": "rgb"}, "option augment is 'rgb'; allowed: none, mri, bgc, blit_geom"),
+        ("stylegan2", {"augment": "rgb"}, "option augment is 'rgb'; allowed: none, mri, bgc, blit_geom, diff"),
+        ("stylegan2", {"diffaugment": ["colour", "hue"]}, "; allowed: colour, translation, cutout"),
         ("stylegan2", {"style_mixing": 1.5}, "option style_mixing is 1.5; it must be at most 1"),
         ("stylegan2", {"z_dim": 0}, "option z_dim is 0; it must be at least 1"),
         ("stylegan2", {"lr": math.nan}, "option lr is nan; it must be at least 0"),
@@ -418,7 +420,7 @@ def test_the_page_on_variants_lists_every_option_with_its_default(family):
     section = DOCS.read_text(encoding="utf-8").split(f"\n## {family}\n")[1].split("\n## ")[0]
     rows = re.findall(r"^\| `(\w+)` \| (\S+) \|.*\| (.+) \|$", section, re.MULTILINE)
     expected = [
-        (item.name, json.dumps(item.default).strip('"').replace(" ", ""), item.metadata["doc"])
+        (item.name, re.sub('[" ]', "", json.dumps(item.default)), item.metadata["doc"])
         for item in dataclasses.fields(FAMILIES[family])
     ]
     assert rows == expected
@@ -455,6 +457,7 @@ GOLDEN = {  # losses of the fourth step, of REVISION 1
     "stylegan2_fq": {"G": 0.704324, "Gpl": 4.83503, "D": 1.51424, "Dr1": 0.00276895},
     "stylegan2_fq_loss": {"G": 0.695833, "Gpl": 5.67365, "D": 1.33712, "Dr1": 0.00246096},
     "stylegan2_adain": {"G": 0.864001, "Gpl": 103.546, "D": 1.35922, "Dr1": 5.99655e-05},
+    "stylegan2_diffaugment": {"G": 0.660368, "Gpl": 4.3313, "D": 1.23334, "Dr1": 0.00336807},
     "dcgan": {"G": 0.669143, "D": 1.282},
     "dcgan_labels": {"G": 0.900375, "D": 1.21599},
 }

@@ -107,7 +107,12 @@ class StyleGAN2Options(Options):
     ema_kimg: float | None = option(None, "half-life of the generator's moving average; null: batch * 10 / 32", low=0.0)
     ema_rampup: float | None = option(0.05, "the half-life is at most this part of the kimg seen; null: no ramp-up")
     augment: str = option(
-        "none", "adaptive discriminator augmentation: preset", choices=("none", "mri", "bgc", "blit_geom")
+        "none",
+        "augmentation before the discriminator: diffaugment, or a preset of ADA",
+        choices=("none", "mri", "bgc", "blit_geom", "diffaugment"),
+    )
+    diffaugment: tuple[str, ...] = option(
+        ("colour", "translation", "cutout"), "policies of DiffAugment", choices=("colour", "translation", "cutout")
     )
     ada_target: float = option(0.6, "target of E[sign D(real)]", low=0.0, high=1.0)
     ada_kimg: float = option(500.0, "kimg in which p can go from 0 to 1", low=0.001)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from gan import objectives, parallel
 from gan.augment import PRESETS, AdaController, AugmentPipe
+from gan.diffaugment import diffaugment
 from gan.errors import GanError
 from gan.nn import Discriminator, Generator
 from gan.nn.quantize import Quantized, learn
@@ -73,7 +74,8 @@ class StyleGAN2(Variant):
             self.register_buffer("anchors", torch.zeros(3))
         if options.topk:
             self.register_buffer("seen", torch.zeros([], dtype=torch.int64))
-        self.augment = AugmentPipe(PRESETS[options.augment]) if options.augment != "none" else None
+        adaptive = options.augment not in ("none", "diffaugment")
+        self.augment = AugmentPipe(PRESETS[options.augment]) if adaptive else None
         self.controller = self._controller()
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -234,6 +236,8 @@ class StyleGAN2(Variant):
         """Logits of images, augmented first where the variant does so; notes: of the quantizers."""
         if self.augment is not None:
             images = self.augment(images, self.controller.p)
+        elif self.options.augment == "diffaugment":
+            images = diffaugment(images, self.options.diffaugment)
         return self.discriminator(images, labels, notes)
 
     def _controller(self) -> AdaController:
