@@ -36,7 +36,7 @@ def test_files_of_the_project_that_are_named_exist(page):
 
 def test_modules_that_the_pages_run_answer_to_help():
     text = "".join(page.read_text() for page in PAGES)
-    modules = sorted(set(re.findall(r"python -m (gan\.\w+)", text)))
+    modules = sorted(set(re.findall(r"python -m (gan(?:\.\w+)+)", text)))
     assert "gan.generate" in modules
     for module in modules:
         done = subprocess.run([sys.executable, "-m", module, "--help"], capture_output=True, text=True)
