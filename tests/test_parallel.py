@@ -164,7 +164,7 @@ def test_stopped_and_gone_on_with_two_processes(tmp_path):
     (one / "store").symlink_to(tmp_path / "store")
     assert command(one, given, 1) == 0
     cost = read_json(tmp_path / "cell/cost.json")
-    assert cost["resumed"] == 1 and cost["peak_mem_mb"] > 1.5 * read_json(one / "cell/cost.json")["peak_mem_mb"] / 2
+    assert cost["resumed"] == 1 and cost["peak_mem_mb"] > 1.5 * read_json(one / "cell/cost.json")["peak_mem_mb"]
     rows, expected = (read_stats(base / "cell/stats.jsonl") for base in (tmp_path, one))
     assert [row["step"] for row in rows] == [row["step"] for row in expected]
     for row, its in list(zip(rows, expected, strict=True))[:3]:

@@ -49,6 +49,15 @@ def test_run_keys_are_distinct_and_stable_under_key_order(config):
     assert keys(shuffled) == first
 
 
+def test_gpus_that_do_not_share_out_over_nodes(config):
+    for gpu in (1, 3):
+        config["resources"]["train"] |= {"gpu": gpu, "nodes": 2}
+        with pytest.raises(
+            GanError, match=f"resources.train.gpu is {gpu}; give a multiple of resources.train.nodes, 2"
+        ):
+            load(config)
+
+
 @pytest.mark.parametrize(
     ("path", "value", "changed"),
     [

@@ -25,6 +25,7 @@ from gan.errors import GanError
 from gan.run import StoreDataset, main, read_recipe
 from gan.study import TRAIN_REVISION, run_key
 from gan.train.cost import CostMeter
+from gan.train.device import pick_device
 from gan.train.loop import train
 from gan.train.progress import Progress
 from gan.train.sampler import Sampler
@@ -468,6 +469,18 @@ def test_store_without_training_images(tmp_path, capfd):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="asks for a GPU where there is none")
+def test_gpu_that_a_job_holds_and_torch_does_not_see(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    assert pick_device("auto").type == "cpu"
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    with pytest.raises(GanError, match=r"this Slurm job holds GPU 0, and torch sees none.*device cpu"):
+        pick_device("auto")
+    assert pick_device("cpu").type == "cpu"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "NoDevFiles")
+    assert pick_device("auto").type == "cpu"
+
+
 def test_gpu_asked_for_where_there_is_none(tmp_path, capfd):
     make_store(tmp_path / "store")
     assert cli(tmp_path, dcgan(), "--device", "cuda") == 1

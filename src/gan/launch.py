@@ -42,7 +42,7 @@ def launch(
     processes without GPUs train. A signal that ``stop`` notes is passed on once, as SIGTERM, and ranks have all the
     time that they need to save. `GanError` if there are not that many GPUs, and if a rank is killed.
     """
-    if gpus % nodes:
+    if gpus < nodes or gpus % nodes:
         raise GanError(f"resources.train.gpu is {gpus}; it must be a multiple of the number of nodes, {nodes}")
     if nodes > 1 and endpoint is None:
         _srun(arguments, nodes)

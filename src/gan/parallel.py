@@ -24,7 +24,9 @@ from torch.distributed.rendezvous import rendezvous
 from gan.errors import GanError
 
 JOIN = timedelta(minutes=10)  # until all ranks have started
-PATIENCE = timedelta(days=1)  # rank 0 scores snapshots alone; whoever started the ranks ends them when one has died
+PATIENCE = timedelta(
+    days=30
+)  # rank 0 scores alone and waits for locks; whoever started the ranks ends them if one dies
 
 _together = False
 

@@ -225,7 +225,7 @@ def main(argv: list[str] | None = None) -> int:
     given = _arguments(argv)
     # from here to the end: a signal that comes after the training must not make a failure of it
     with StopSignals() as stop, logged(given.log) if given.log else contextlib.nullcontext():
-        if given.gpus > 1 and not launch.launched():
+        if max(given.gpus, given.nodes) > 1 and not launch.launched():
             arguments = sys.argv[1:] if argv is None else argv
             return launch.launch(arguments, given.gpus, given.nodes, given.endpoint, given.device, stop)
         with parallel.joined(pick_device(given.device)) as device:

@@ -117,6 +117,9 @@ def load(config: dict[str, Any], schema: str | Path) -> Study:
         _check_dataset(name, row)
     for name, row in config["variants"].items():
         _check_variant(name, row, config["training"])
+    gpus, nodes = config["resources"]["train"]["gpu"], config["resources"]["train"]["nodes"]
+    if nodes > 1 and (gpus < nodes or gpus % nodes):
+        raise GanError(f"config: resources.train.gpu is {gpus}; give a multiple of resources.train.nodes, {nodes}")
     study = Study(config)
     _check_grid(study)
     _check_metrics(config["metrics"])
@@ -257,8 +260,8 @@ def _check_variant(name: str, row: dict[str, Any], training: dict[str, Any]) -> 
     given = training | row["training"]
     if given["precision"] not in FAMILIES[family].PRECISIONS:
         raise GanError(
-            f"config: training.precision is {given['precision']}, but variants.{name} of the family {family} computes in "
-            f"{', '.join(FAMILIES[family].PRECISIONS)}"
+            f"config: training.precision is {given['precision']}, but the family {family} of variants.{name} computes "
+            f"in {', '.join(FAMILIES[family].PRECISIONS)}"
         )
     batch = given["batch"]
     group = options.get("mbstd_group")

@@ -158,10 +158,12 @@ class _Publisher:
         """
         sent = {item.path for item in self.client.list_artifacts(run_id, "images")}
         steps = {int(match[1]) for path in sent if (match := re.search(r"\Wstep\W(\d+)\W", path))}
-        for path in sorted((cell.folder / "snapshots").glob("kimg*.png")):
-            match = re.fullmatch(r"kimg([\d.]+)", path.stem)
-            step = int(float(match[1])) if match else None
-            if step is None or step in steps:
+        kimgs = {
+            path: float(path.stem.removeprefix("kimg")) for path in (cell.folder / "snapshots").glob("kimg[0-9]*.png")
+        }
+        for path in sorted(kimgs, key=kimgs.__getitem__):
+            step = int(kimgs[path])
+            if step in steps:
                 continue
             steps.add(step)
             with Image.open(path) as image:

@@ -1,5 +1,7 @@
 """Which device a run uses, and which arithmetic it can."""
 
+import os
+
 import torch
 
 from gan.errors import GanError
@@ -10,7 +12,17 @@ DEVICES = ("auto", "cpu", "cuda")
 
 
 def pick_device(name: str) -> torch.device:
-    """The device for ``auto`` (a GPU if there is one), ``cpu`` or ``cuda``; `GanError` if there is no GPU to give."""
+    """The device for ``auto`` (a GPU if there is one), ``cpu`` or ``cuda``; `GanError` if there is no GPU to give.
+
+    A GPU that a Slurm job holds and torch does not see is an error under ``auto`` too: the job would compute for days
+    on the CPU of its GPU node.
+    """
+    given = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    if name == "auto" and "SLURM_JOB_ID" in os.environ and given[:1].isdigit() and not torch.cuda.is_available():
+        raise GanError(
+            f"this Slurm job holds GPU {given}, and torch sees none: a build of torch for CPUs, or a driver that is too "
+            f"old? Name the device cpu if the CPU is meant"
+        )
     if name == "cuda" and not torch.cuda.is_available():
         raise GanError("device cuda: torch sees no GPU here; take cpu, or a torch with CUDA on a machine with a GPU")
     return torch.device("cuda" if name == "cuda" or (name == "auto" and torch.cuda.is_available()) else "cpu")
