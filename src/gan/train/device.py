@@ -20,7 +20,7 @@ def pick_device(name: str) -> torch.device:
     given = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     if name == "auto" and "SLURM_JOB_ID" in os.environ and given[:1].isdigit() and not torch.cuda.is_available():
         raise GanError(
-            f"this Slurm job holds GPU {given}, and torch sees none: a build of torch for CPUs, or a driver that is too "
+            f"this Slurm job holds GPU {given}, and torch sees none: a build of torch for CPUs, a driver that is too "
             f"old? Name the device cpu if the CPU is meant"
         )
     if name == "cuda" and not torch.cuda.is_available():
