@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 
 from gan import ops
+from gan.augment import SYM6
 
 D = torch.float64
 
@@ -99,6 +100,10 @@ def test_upsampling_is_centred():
         torch.testing.assert_close(resample(x.flip(2, 3), taps), resample(x, taps).flip(2, 3))
 
 
+def zeros(images: int, taps: int) -> tuple[Tensor, ...]:
+    return torch.zeros(images, 2, 2), torch.zeros(images, 2), torch.zeros(taps)
+
+
 @pytest.mark.parametrize(
     ("call", "word"),
     [
@@ -109,6 +114,11 @@ def test_upsampling_is_centred():
         (lambda: ops.bias_act(torch.zeros(1, 1), act="gelu"), "gelu"),
         (lambda: ops.bias_act(torch.zeros(1, 1), gain=-1.0), "gain"),
         (lambda: ops.bias_act(torch.zeros(1, 1), clamp=0.0), "clamp"),
+        (lambda: ops.epilogue(torch.zeros(1, 1, 4, 4), noise=torch.zeros(1, 1, 4, 4)), "strength"),
+        (lambda: ops.epilogue(torch.zeros(1, 1, 4, 4), act="tanh"), "tanh"),
+        (lambda: ops.affine_resample(torch.zeros(1, 1, 3, 4), *zeros(1, 12)), "at least 4 x 4"),
+        (lambda: ops.affine_resample(torch.zeros(1, 1, 4, 4), *zeros(2, 12)), "linear"),
+        (lambda: ops.affine_resample(torch.zeros(1, 1, 4, 4), *zeros(1, 8)), "taps"),
         (lambda: ops.conv(torch.zeros(1, 1, 4, 4), torch.zeros(1, 1, 3, 3), up=2), "taps"),
         (lambda: ops.conv(torch.zeros(1, 1, 4, 4), torch.zeros(1, 1, 3, 3), up=2, down=2), "not both"),
         (lambda: ops.warp(torch.zeros(1, 1, 4, 4), torch.zeros(1, 2, 3), (4, 4), "wrap"), "wrap"),
@@ -207,6 +217,36 @@ def test_modulated_conv_in_3d_and_without_demodulation():
     assert y.shape == (2, 4, 8, 8, 12)
     plain = ops.modulated_conv(x, weight, styles, demodulate=False)
     torch.testing.assert_close(plain[1:], F.conv3d(x[1:], weight * styles[1].view(3, 1, 1, 1), padding=1))
+
+
+@pytest.mark.parametrize("act", ["linear", "relu", "lrelu"])
+@pytest.mark.parametrize("shape", [(2, 3, 4, 5), (2, 3, 2, 3, 2)])
+def test_epilogue_is_its_steps_one_by_one(act, shape):
+    x, bias, normaliser, strength = image(*shape), image(3), image(2, 3), torch.tensor(0.7, dtype=D, requires_grad=True)
+    noise, ones = torch.randn(2, 1, *shape[2:], dtype=D), [1] * (len(shape) - 2)
+
+    def op(x: Tensor, bias: Tensor, normaliser: Tensor, strength: Tensor) -> Tensor:
+        return ops.epilogue(x, bias, normaliser=normaliser, noise=noise, strength=strength, act=act, clamp=1.0)
+
+    steps = ops.bias_act(x * normaliser.view(2, 3, *ones) + noise * strength, bias, act, clamp=1.0)
+    assert torch.equal(op(x, bias, normaliser, strength), steps)
+    assert torch.equal(ops.epilogue(x, act=act), ops.bias_act(x, None, act))
+    assert gradcheck(op, (x, bias, normaliser, strength), fast_mode=True)
+    assert gradgradcheck(op, (x, bias, normaliser, strength), fast_mode=True)
+
+
+def test_affine_resample():
+    """A shift by whole pixels moves them as they are, but where the filter reaches beyond the border."""
+    taps = torch.tensor(SYM6, dtype=D) / sum(SYM6)
+    x, eye = image(2, 2, 20, 24), torch.eye(2, dtype=D).expand(2, 2, 2)
+    offset = torch.tensor([[2.0, -1], [0, 0]], dtype=D)
+    y = ops.affine_resample(x, eye, offset, taps)
+    torch.testing.assert_close(y[0, :, 7:14, 6:16], x[0, :, 6:13, 8:18])
+    assert torch.equal(y[1], x[1])
+    turn = torch.tensor([[0.6, -0.8], [0.8, 0.6]], dtype=D).expand(2, 2, 2)
+    x = image(2, 2, 4, 6)
+    assert gradcheck(lambda x: ops.affine_resample(x, turn, offset, taps), x, fast_mode=True)
+    assert gradgradcheck(lambda x: ops.affine_resample(x, turn, offset, taps), x, fast_mode=True)
 
 
 @pytest.mark.parametrize("mode", [("zeros", False), ("reflection", False), ("reflection", True)])

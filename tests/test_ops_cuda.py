@@ -14,6 +14,8 @@ from torch.autograd import gradcheck, gradgradcheck
 from gan import ops
 from gan.augment import SYM6, AugmentPipe
 from gan.ops import build, extension, fused
+from gan.variants import build as build_variant
+from gan.variants.base import Batch, ImageShape
 
 D = torch.float64
 # Relative to the largest value: rounding of the result, and of what is kept for a derivative.
@@ -305,6 +307,44 @@ def test_sums_do_not_lose_what_is_small():
     bias = torch.zeros(8, requires_grad=True)
     fused.bias_act(x, bias, "linear", 1.0, None, 1).backward(torch.ones_like(x))
     assert (bias.grad == 4 * 256 * 128).all()
+
+
+def gradients(device: str, dtype: torch.dtype) -> dict[str, Tensor]:
+    """Losses of all phases of a small StyleGAN2 with ADA, path length and R1 among them, and their gradients."""
+    torch.manual_seed(0)
+    options = {"z_dim": 8, "w_dim": 8, "channel_base": 128, "channel_max": 8, "augment": "bgc", "ada_p": 0.7}
+    variant = build_variant("stylegan2", options, ImageShape(3, (16, 16)), 4).to(device, dtype)
+    batch = Batch(torch.rand(4, 3, 16, 16).to(device, dtype) * 2 - 1, torch.zeros(4, 0, device=device))
+    found = {}
+    for phase in variant.phases():
+        for name, network in variant.networks().items():
+            network.requires_grad_(name == phase.trains)
+            network.zero_grad(set_to_none=True)
+        torch.manual_seed(1)
+        loss, _ = variant.loss(phase.name, batch)
+        loss.backward()
+        trained = variant.networks()[phase.trains].named_parameters()
+        found |= {f"{phase.name} {name}": p.grad.cpu() for name, p in trained if p.grad is not None}
+        found[f"{phase.name} loss"] = loss.detach().cpu()
+    return found
+
+
+def test_all_phases_of_stylegan2_have_the_same_losses_and_gradients(device, monkeypatch):
+    """On the CPU the kernels are put in the place of the reference."""
+    ops.use("reference")
+    expected = gradients(device, torch.float32)
+    ops.use("cuda")
+    calls = []
+    for name in ("bias_act", "upfirdn"):
+        kernel = getattr(fused, name)
+        monkeypatch.setattr(fused, name, lambda *a, kernel=kernel, name=name: (calls.append(name), kernel(*a))[1])
+    monkeypatch.setattr(extension, "takes", lambda x: x.dtype == torch.float32)
+    got = gradients(device, torch.float32)
+    assert set(calls) == {"bias_act", "upfirdn"} and {name.split()[0] for name in got} >= {"G", "Gpl", "D", "Dr1"}
+    assert got.keys() == expected.keys()
+    for name, right in expected.items():
+        error = (got[name] - right).norm() / right.norm().clamp(min=1e-6)
+        assert error < 1e-3, (name, float(error))
 
 
 def test_wrong_arguments_are_refused():
