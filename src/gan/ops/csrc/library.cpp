@@ -198,6 +198,7 @@ Tensor upfirdn_op(const Tensor& input, const Tensor& filter, int64_t up, int64_t
     const int axis = 3 - dims + i;
     u.in[axis] = x.size(2 + i), u.before[axis] = padding[2 * i];
     u.out[axis] = shape[2 + i] = (u.in[axis] * up + padding[2 * i] + padding[2 * i + 1] - u.taps) / down + 1;
+    TORCH_CHECK(std::max(u.in[axis], u.out[axis]) < (int64_t(1) << 30), "gan: upfirdn of an axis of 2^30 samples");
     TORCH_CHECK(u.in[axis] * up + padding[2 * i] + padding[2 * i + 1] >= u.taps, "gan: the filter fits nowhere");
     most *= std::max(u.in[axis], u.out[axis]);
   }

@@ -41,12 +41,15 @@ template <class T, class R, bool DEEP, int TZ, int TY, int TX, int V> struct Upf
     const auto tap = [&](int j) { return j < taps ? filter[flip ? taps - 1 - j : j] : A(0); };
     A weights[K];
     GAN_UNROLL for (int j = 0; j < K; ++j) weights[j] = tap(j);
-    const int64_t z0 = first[0] + (DEEP ? tz * TZ * R::down / R::up : tz), y0 = first[1] + ty * TY * R::down / R::up,
-                  x0 = first[2] + tx * TX * R::down / R::up;
+    // Axes are counted in 32 bits, memory in 64; from the first input on, offsets are multiples of what is known.
+    const int z0 = int(first[0] + (DEEP ? tz * TZ * R::down / R::up : tz)),
+              y0 = int(first[1] + ty * TY * R::down / R::up), x0 = int(first[2] + tx * TX * R::down / R::up);
+    const int64_t step_x = c * V, step_y = in[2] * step_x, step_z = in[1] * step_y;
+    const T* const corner = x + i * in[0] * step_z + z0 * step_z + y0 * step_y + x0 * step_x + channel * V;
+    const auto within = [](int at, int64_t size) { return static_cast<unsigned>(at) < static_cast<unsigned>(size); };
     const auto read = [&](int iz, int iy, int ix, A(&values)[V]) {
-      const int64_t a = z0 + iz, b = y0 + iy, d = x0 + ix;
-      if (a >= 0 && a < in[0] && b >= 0 && b < in[1] && d >= 0 && d < in[2]) {
-        load<V>(x + ((((i * in[0] + a) * in[1] + b) * in[2] + d) * c + channel) * V, values);
+      if (within(z0 + iz, in[0]) && within(y0 + iy, in[1]) && within(x0 + ix, in[2])) {
+        load<V>(corner + iz * step_z + iy * step_y + ix * step_x, values);
       } else {
         GAN_UNROLL for (int v = 0; v < V; ++v) values[v] = 0;
       }
@@ -54,11 +57,12 @@ template <class T, class R, bool DEEP, int TZ, int TY, int TX, int V> struct Upf
     A tile[TZ][TY][TX][V] = {};
     if constexpr (DEEP) filter_volume<R>(weights, tap, read, tile);
     else filter_plane<R>(weights, [&](int iy, int ix, A(&values)[V]) { read(0, iy, ix, values); }, tile[0]);
+    const int a0 = int(origin[0] + tz * TZ), b0 = int(origin[1] + ty * TY), d0 = int(origin[2] + tx * TX);
     GAN_UNROLL for (int t = 0; t < TZ; ++t)
       GAN_UNROLL for (int u = 0; u < TY; ++u)
         GAN_UNROLL for (int w = 0; w < TX; ++w) {
-          const int64_t a = origin[0] + tz * TZ + t, b = origin[1] + ty * TY + u, d = origin[2] + tx * TX + w;
-          if (a < 0 || a >= out[0] || b < 0 || b >= out[1] || d < 0 || d >= out[2]) continue;
+          const int a = a0 + t, b = b0 + u, d = d0 + w;
+          if (!within(a, out[0]) || !within(b, out[1]) || !within(d, out[2])) continue;
           GAN_UNROLL for (int v = 0; v < V; ++v) tile[t][u][w][v] *= gain;
           store<V>(y + ((((i * out[0] + a) * out[1] + b) * out[2] + d) * c + channel) * V, tile[t][u][w]);
         }
