@@ -5,6 +5,7 @@ reference is always the functions of PyTorch in float64, of inputs that the dtyp
 """
 
 import itertools
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -43,8 +44,11 @@ def _library(request) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _seed() -> None:
+def _kernels() -> Iterator[None]:
     torch.manual_seed(0)
+    ops.use("cuda")
+    yield
+    ops.use("reference")
 
 
 @pytest.fixture(params=DEVICES)
