@@ -19,7 +19,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from gan import launch, parallel, slurm
+from gan import launch, ops, parallel, slurm
 from gan.data.store import Store
 from gan.errors import GanError, command, logged
 from gan.files import read_json
@@ -210,6 +210,9 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         "--checkpoint-kimg", type=float, default=20.0, help="kimg between two checkpoints (%(default)g)"
     )
     parser.add_argument("--device", choices=DEVICES, default="auto", help="auto takes a GPU if there is one")
+    parser.add_argument(
+        "--ops", choices=ops.IMPLEMENTATIONS, default="reference", help="what computes gan.ops on a GPU"
+    )
     parser.add_argument("--gpus", type=int, default=1, help="processes that share each batch, one a GPU (%(default)d)")
     parser.add_argument("--nodes", type=int, default=1, help="nodes of the Slurm job that have them (%(default)d)")
     parser.add_argument("--endpoint", help=argparse.SUPPRESS)
@@ -233,6 +236,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _train(given: argparse.Namespace, device: torch.device, stop: StopSignals) -> int:
+    ops.use(given.ops)
     if given.threads:
         torch.set_num_threads(max(1, given.threads // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
     recipe, store, leads = read_recipe(given.recipe), Store.open(given.store), parallel.rank() == 0

@@ -13,6 +13,7 @@ rule train:
         store=rules.slices.output.store,
         # ancient: it scores snapshots on the way; another judge is no reason to train again
         judge=ancient(JUDGE),
+        kernels=KERNELS_FOR,
     output:
         generator=f"{CELL}/generator.pt",
         snapshots=directory(f"{CELL}/snapshots"),
@@ -38,6 +39,7 @@ rule train:
         gpu=ask("train", "gpu"),
         nodes=ask("train", "nodes"),
         device=ask("train", "device"),
+        ops=ask("train", "ops"),
         checkpoint_kimg=str(ask("train", "checkpoint_kimg")),
     params:
         recipe=recipe,
@@ -47,4 +49,4 @@ rule train:
         # exec: a signal of the scheduler must reach the training process itself, which then saves its state
         "exec python -m gan.run --recipe {params.recipe:q} --store {input.store} --folder {params.folder}"
         " --checkpoints {params.checkpoints} --checkpoint-kimg {resources.checkpoint_kimg} --device {resources.device}"
-        " --gpus {resources.gpu} --nodes {resources.nodes} --threads {threads} --judge {input.judge} --log {log}"
+        " --ops {resources.ops} --gpus {resources.gpu} --nodes {resources.nodes} --threads {threads} --judge {input.judge} --log {log}"

@@ -7,12 +7,13 @@ contiguous or channels_last, and synchronises nothing with the host.
 from gan.ops.activation import bias_act
 from gan.ops.affine import affine_resample
 from gan.ops.epilogue import epilogue
-from gan.ops.extension import use
+from gan.ops.extension import IMPLEMENTATIONS, use
 from gan.ops.modulation import conv, demodulation, modulated_conv
 from gan.ops.resample import binomial_taps, blur, downsample, upfirdn, upsample
 from gan.ops.warp import warp
 
 __all__ = [
+    "IMPLEMENTATIONS",
     "affine_resample",
     "bias_act",
     "binomial_taps",

@@ -33,10 +33,6 @@ COMMON = (80, 90)  # A100 and H100 or H200; newer ones compile the PTX of the la
 HOST: tuple[int, ...] = ()  # no architecture: the kernels as loops on the CPU alone
 
 
-class NoCompiler(GanError):
-    """Nothing here that could build the kernels."""
-
-
 @dataclass(frozen=True)
 class Toolkit:
     """A CUDA compiler and what goes with it."""
@@ -52,9 +48,7 @@ class Toolkit:
         for folder in folders:
             for found in sorted(folder.glob("libcudart.so*")):
                 return found
-        raise NoCompiler(
-            f"{self.root}: no libcudart.so; install the CUDA runtime, pip install 'gan-study[cuda]' has it"
-        )
+        raise GanError(f"{self.root}: no libcudart.so; install the CUDA runtime, pip install 'gan-study[cuda]' has it")
 
 
 def cache() -> Path:
@@ -87,7 +81,7 @@ def build(architectures: Sequence[int] | None = None) -> Path:
     """The library for ``architectures`` (80 for sm_80), compiled unless it lies in the cache.
 
     None: `default_architectures`; `HOST`: CPU only, without nvcc. Whoever comes while another process compiles the
-    same waits for it. `NoCompiler`, or `GanError` when the compiler fails, which names the log.
+    same waits for it. `GanError` without a compiler, and when it fails, which names the log.
     """
     chosen = sorted(set(default_architectures() if architectures is None else architectures))
     path = library(chosen)
@@ -104,14 +98,14 @@ def find_toolkit() -> Toolkit:
     """The compiler of torch's CUDA: of CUDA_HOME, from pip, on the PATH (behind wrappers), or in /usr/local."""
     wanted = torch.version.cuda
     if wanted is None:
-        raise NoCompiler("torch is built without CUDA: there is nothing to build; install a torch with CUDA")
+        raise GanError("torch is built without CUDA: there is nothing to build; install a torch with CUDA")
     others = []
     for nvcc in _compilers(wanted):
         found = _toolkit(nvcc)
         if found and found.version.split(".")[0] == wanted.split(".")[0]:
             return found
         others.append(f"{nvcc} is {'of CUDA ' + found.version if found else 'no working nvcc'}")
-    raise NoCompiler(
+    raise GanError(
         f"no CUDA compiler for torch's CUDA {wanted}{' (' + '; '.join(others) + ')' if others else ''}: "
         f"set CUDA_HOME to a toolkit of that version, or pip install 'gan-study[cuda]'"
     )
@@ -150,7 +144,7 @@ def _cxx() -> str:
     given = os.environ.get("CXX")
     found = shutil.which(given) if given else shutil.which("c++") or shutil.which("g++")
     if not found:
-        raise NoCompiler(f"no C++ compiler{f' {given} (CXX)' if given else ''}: install g++, or name one in CXX")
+        raise GanError(f"no C++ compiler{f' {given} (CXX)' if given else ''}: install g++, or name one in CXX")
     return found
 
 
@@ -228,19 +222,12 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m gan.ops.build", description="Build the CUDA kernels of gan.ops.")
     parser.add_argument("--arch", help="compute capabilities, as 80,90 (those of the visible GPUs, else 80,90)")
     parser.add_argument("--receipt", type=Path, help="JSON file that says what was built")
-    parser.add_argument("--optional", action="store_true", help="no compiler is no error: the receipt says it")
     given = parser.parse_args(argv)
     architectures = parse_architectures(given.arch) if given.arch else default_architectures()
     start, receipt = time.monotonic(), {"torch": torch.__version__, "cuda": torch.version.cuda}
-    try:
-        path = build(architectures)
-        receipt |= {"library": str(path), "architectures": list(architectures)}
-        print(f"{path} ({time.monotonic() - start:.0f} s)")
-    except NoCompiler as error:
-        if not given.optional:
-            raise
-        receipt |= {"library": None, "why": str(error)}
-        print(f"not built: {error}", file=sys.stderr)
+    path = build(architectures)
+    receipt |= {"library": str(path), "architectures": list(architectures)}
+    print(f"{path} ({time.monotonic() - start:.0f} s)")
     if given.receipt:
         write_json(given.receipt, receipt)
     return 0

@@ -1,7 +1,7 @@
 """Which implementation CUDA tensors get, and the library that holds the kernels (built by `gan.ops.build`).
 
-A CUDA tensor of float32, float16 or bfloat16 goes to the kernels, and it is an error if they have not been built; after
-``use("reference")`` it takes the functions of PyTorch that tensors of other devices and of float64 always take.
+CUDA tensors take the functions of PyTorch, as those of other devices do, until the kernels are asked for by
+``use("cuda")``: then float32, float16 and bfloat16 go to them, and it is an error if they have not been built.
 """
 
 from pathlib import Path
@@ -15,7 +15,7 @@ from gan.ops import fused
 IMPLEMENTATIONS = ("cuda", "reference")
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
-_chosen = "cuda"
+_chosen = "reference"
 _loaded: Path | None = None
 
 
