@@ -122,6 +122,12 @@ class StyleGAN2Options(Options):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.attention != "none" and not self.attention_at:
+            raise GanError("option attention_at is empty; name a resolution, or set attention to none")
+        if self.quantize != "none" and not self.quantize_at:
+            raise GanError("option quantize_at is empty; name a resolution, or set quantize to none")
+        if self.augment == "diffaugment" and not self.diffaugment:
+            raise GanError("option diffaugment is empty; name a policy, or set augment to none")
         starts = [kimg for kimg, _ in self.lr_phases]
         if any(later <= earlier for earlier, later in itertools.pairwise(starts)):
             raise GanError(f"option lr_phases is {self.lr_phases!r}; each pair must begin at more kimg than the last")
