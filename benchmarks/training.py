@@ -3,10 +3,13 @@
     python benchmarks/training.py --size 64 --batch 8 --augment bgc
     python benchmarks/training.py --size 64 --batch 8 --augment bgc --peer ~/stylegan2-ada-pytorch
 
-Cost = (G + Gpl / 4 + D + Dr1 / 16) * 1000 / batch, each phase with its backward pass and optimizer step, in float32;
+Cost = (G + Gpl / 4 + D + Dr1 / 16) * 1000 / batch, each phase with its backward pass and optimizer step;
 median of the repeats after one warm-up; process CPU time on a CPU, wall time between synchronisations on a GPU. The
 peer is a checkout of NVlabs/stylegan2-ada-pytorch, wherever it lies: its phases run in turn with ours, with networks
-of the same parameters, the same batch and the same augmentation at the same probability.
+of the same parameters, the same batch and the same augmentation at the same probability, in float32.
+
+Beside the times stand the operations of the plain convolutions and matrix products (`torch.utils.flop_counter`) and, of
+a GPU, the peak memory. ``--plain`` adds this program without minimal filtering (`gan.ops.winograd`).
 """
 
 import argparse
@@ -17,10 +20,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from gan.augment import BLIT, COLOUR, GEOMETRY
+from gan.ops import winograd
+from gan.ops.precision import PRECISIONS, computing, full_precision
 from gan.variants import build
 from gan.variants.base import Batch, ImageShape, Variant
 from gan.variants.options import FAMILIES
@@ -34,19 +42,21 @@ Step = Callable[[], None]
 
 
 def ours(
-    family: str, options: dict[str, Any], batch: Batch, device: torch.device, bf16: bool
+    family: str, options: dict[str, Any], batch: Batch, device: torch.device, precision: str, plain: bool = False
 ) -> tuple[Variant, dict[str, Step]]:
-    """The variant, and its phases as callables that do one optimizer step; bf16: by autocast."""
+    """The variant, and its phases as callables that do one optimizer step; plain: without minimal filtering."""
     shape = ImageShape(batch.real.shape[1], tuple(batch.real.shape[2:]))
     variant = build(family, options, shape, len(batch.real)).to(device)
     networks, optimizers = variant.networks(), variant.optimizers()
 
+    def never(*_: Any) -> bool:
+        return False
+
     def step(name: str, trains: str) -> None:
         for key, network in networks.items():
             network.requires_grad_(key == trains)
-        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            loss = variant.loss(name, batch)[0]
-        loss.backward()
+        with computing(precision), mock.patch.object(winograd, "suits", never if plain else winograd.suits):
+            variant.loss(name, batch)[0].backward()
         optimizers[trains].step()
         optimizers[trains].zero_grad(set_to_none=True)
 
@@ -150,6 +160,33 @@ def _timed(step: Step, device: torch.device) -> float:
     return time.perf_counter() - start
 
 
+class Operations(TorchDispatchMode):
+    """Counts as `FlopCounterMode` does, which does not know which module a derivative of a derivative belongs to."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        result = func(*args, **kwargs)
+        if func.overloadpacket in flop_registry:
+            self.count += flop_registry[func.overloadpacket](*args, **kwargs, out_val=result)
+        return result
+
+
+def work(steps: dict[str, Step], device: torch.device) -> dict[str, dict[str, float]]:
+    """TFLOP of each phase, and on a GPU its peak memory in GB: {phase: {what: number}}."""
+    found = {}
+    for name, step in steps.items():
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+        with Operations() as operations:
+            step()
+        found[name] = {"tflop": operations.count / 1e12}
+        if device.type == "cuda":
+            found[name]["peak_gb"] = torch.cuda.max_memory_allocated(device) / 2**30
+    return found
+
+
 def report(size: int, batch: int, every: dict[str, int], times: dict[str, dict[str, float]]) -> dict[str, Any]:
     """Print one table of seconds per kimg and give the same numbers."""
     cost = {
@@ -164,7 +201,9 @@ def report(size: int, batch: int, every: dict[str, int], times: dict[str, dict[s
         last = cost[names[-1]][phase]
         values = (cost[name][phase] for name in names)
         print(f"{phase:<8}" + "".join(f"{value:>12.1f}{value / last:>16.2f}" for value in values))
-    return {"size": size, "batch": batch, "s_per_kimg": cost}
+    images = {side: 1000 / by["total"] for side, by in cost.items()}
+    print(f"{'images/s':<8}" + "".join(f"{value:>12.3g}{'':>16}" for value in images.values()))
+    return {"size": size, "batch": batch, "seconds": times, "s_per_kimg": cost, "images_per_s": images}
 
 
 def main() -> None:
@@ -179,7 +218,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--bf16", action="store_true", help="also time this program in bfloat16")
+    parser.add_argument("--precision", nargs="+", default=["fp32"], choices=PRECISIONS, help="of this program")
+    parser.add_argument("--plain", action="store_true", help="also time this program without minimal filtering")
     parser.add_argument("--peer", type=Path, help="checkout of NVlabs/stylegan2-ada-pytorch")
     parser.add_argument("--json", type=Path, help="file for the numbers")
     arguments = parser.parse_args()
@@ -187,6 +227,7 @@ def main() -> None:
         parser.error("--peer goes with --family stylegan2")
     torch.set_num_threads(arguments.threads)
     device = torch.device(arguments.device)
+    full_precision()
     rows = []
     for size in arguments.size:
         torch.manual_seed(0)
@@ -195,14 +236,21 @@ def main() -> None:
         options = json.loads(arguments.options)
         if arguments.family == "stylegan2":
             options = {"augment": arguments.augment, "ada_p": arguments.p, **options}
-        variant, steps = ours(arguments.family, options, batch, device, False)
-        sides = {"this": steps}
-        if arguments.bf16:
-            sides["this, bf16"] = ours(arguments.family, options, batch, device, True)[1]
+        made = {name: ours(arguments.family, options, batch, device, name) for name in arguments.precision}
+        variant, _ = made[arguments.precision[0]]
+        sides = {name: steps for name, (_, steps) in made.items()}
+        plain = ours(arguments.family, options, batch, device, "fp32", plain=True)[1]
+        if arguments.plain:
+            sides["plain"] = plain
         if arguments.peer:
             sides["official"] = peer(arguments.peer, vars(variant.options), batch, device, arguments.p)
         every = {phase.name: phase.every for phase in variant.phases()}
-        rows.append(report(size, arguments.batch, every, measure(sides, arguments.repeats, device)))
+        row = report(size, arguments.batch, every, measure(sides, arguments.repeats, device))
+        row["work"] = {"plain": work(plain, device)} | {name: work(steps, device) for name, (_, steps) in made.items()}
+        rows.append(row)
+        for name, phase in row["work"]["plain"].items():
+            speeds = (f"{side} {phase['tflop'] / row['seconds'][side][name]:.3g}" for side in sides)
+            print(f"{name:<8}{phase['tflop']:>12.4g} TFLOP, TFLOP/s: {', '.join(speeds)}")
     if arguments.json:
         settings = {key: str(value) for key, value in vars(arguments).items()} | {"torch": torch.__version__}
         arguments.json.write_text(json.dumps({"settings": settings, "rows": rows}, indent=2) + "\n")
