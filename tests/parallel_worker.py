@@ -111,6 +111,15 @@ def courses(folder: Path, other: Path | None) -> dict[str, Any]:
         Tensor.float = before
 
 
+def reduced(case: str) -> dict[str, float]:
+    """Means of the first steps in bfloat16, whose rounding depends on nothing but the sample."""
+    trainer = Trainer(recipe(case, precision="bf16"), Data(), CPU)
+    for _ in range(3):
+        trainer.advance(measure=False)
+    trainer.require_equal()
+    return trainer.meter.read()
+
+
 def pieces() -> dict[str, Tensor]:
     """The parts that the variants do not show: all augmentations, and batch norm with its second derivative."""
     torch.manual_seed(0)
@@ -164,6 +173,7 @@ def refused(batch: int, **options: Any) -> str:
 def everything(folder: Path, other: Path) -> dict[str, Any]:
     return {
         "courses": courses(folder, other),
+        "reduced": {case: reduced(case) for case in CASES},
         "pieces": pieces(),
         "stopped": stopped(folder),
         "apart": apart(),

@@ -9,7 +9,7 @@ import time
 
 import pytest
 import torch
-from parallel_worker import CASES, STEPS, STOPPED, courses, everything, pieces, start
+from parallel_worker import CASES, STEPS, STOPPED, courses, everything, pieces, reduced, start
 from test_train import dcgan, make_store
 
 from gan import parallel
@@ -85,6 +85,14 @@ def test_a_checkpoint_of_two_ranks_goes_on_on_one(alone, pair, tmp_path, case):
 def test_ranks_hold_the_same_bits(pair, case):
     one, other = (rank["courses"][case]["whole"] for rank in pair[1])
     assert_same(one, other, exactly=True)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_bfloat16_on_two_ranks(pair, case):
+    """Within the rounding of gradients of 8 bits, which are added up in another order."""
+    expected = reduced(case)
+    for rank in pair[1]:
+        assert rank["reduced"][case] == pytest.approx(expected, rel=0.03, abs=0.01)
 
 
 def test_augmentation_and_batch_norm_are_those_of_the_whole_batch(pair):
