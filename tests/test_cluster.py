@@ -25,7 +25,6 @@ from gan.cells import last_stats
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 pytestmark = [
-    pytest.mark.xdist_group("cluster"),
     pytest.mark.skipif(bool(missing()), reason=missing()),
     pytest.mark.timeout(1800),
 ]

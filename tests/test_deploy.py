@@ -19,7 +19,6 @@ import pytest
 from test_workflow import copy_workflow, edit, planned, run_snakemake, snakemake
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-pytestmark = pytest.mark.xdist_group("deploy")
 
 CONDA = """#!/usr/bin/env bash
 case "$1 $2" in

@@ -153,7 +153,6 @@ def courses(folder=None):
         torch.Tensor.float = before
 
 
-@pytest.mark.xdist_group("parallel")
 def test_two_ranks_take_the_steps_of_one(tmp_path):
     expected = courses()
     for found in start(2, courses, tmp_path):

@@ -20,7 +20,6 @@ from gan.study import run_key
 from gan.train.checkpoint import load_checkpoint
 from gan.train.snapshot import load_generator
 
-pytestmark = pytest.mark.xdist_group("parallel")
 CLOSE = {"rtol": 1e-9, "atol": 1e-12}  # all in float64
 
 

@@ -13,7 +13,7 @@ import pytest
 from gan.data import Store
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-pytestmark = [pytest.mark.realdata, pytest.mark.xdist_group("realdata")]
+pytestmark = pytest.mark.realdata
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,6 @@ import pytest
 import yaml
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-pytestmark = pytest.mark.xdist_group("workflow")  # one process, one finished study
 
 
 def run_snakemake(
