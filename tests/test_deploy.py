@@ -118,7 +118,7 @@ def test_training_runs_in_the_image_and_sees_the_gpus(study, by_apptainer):
     inside = [call for call in by_apptainer if call.startswith(str(study.standins / "inside/python"))]
     assert sum("gan.run" in call for call in inside) == 1
     scripts = {found[1] for call in inside if (found := re.search(r"\.(\w+)\.py$", call))}
-    assert scripts >= {"real_features", "curve", "score"}
+    assert scripts >= {"curve", "score"}
 
 
 def test_missing_image_is_told_before_anything_runs(tmp_path):
