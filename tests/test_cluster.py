@@ -271,7 +271,7 @@ SCENARIOS = {  # what happens, and how its study differs from LONG
     cancelled: {},
     node_down: {},
     memory: {"resources": {"train": {"mem_mb": 500}}},
-    interrupted: {},
+    interrupted: {"training": {"kimg": 60, "snapshot_kimg": 30}},
     two_studies: {},
     two_gpus: {"resources": {"train": {"gpu": 2, "mem_mb": 4000}}},
     two_nodes: {
