@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from gan.errors import GanError
+from gan.pyramid import Pyramid
 from gan.variants.options import FAMILIES, defaults, unfit
 
 DATA_REVISION = 1  # raise when the store made from the same volumes changes
@@ -323,21 +324,29 @@ def _check_grid(study: Study) -> None:
                 f"config: variants.{variant}.options.conditional is true, but datasets.{dataset}.labels is null; "
                 f"name its labels or leave the pair out of the study"
             )
-        size = row["slices"]["size"]
-        height, width = size if isinstance(size, list) else (size, size)
-        if not _fits_doubling(height, width):
-            raise GanError(
-                f"config: datasets.{dataset}.slices.size is {size}, but variants.{variant} doubles its resolution "
-                f"from a small grid; allowed: powers of two from 16, or doublings of 3 to 7, such as [192, 256]"
-            )
+        _check_size(variant, dataset, options, row["slices"]["size"])
+        _check_phases(variant, options, config["training"] | chosen["training"])
 
 
-def _fits_doubling(height: int, width: int) -> bool:
-    """True if both are a number of 3 to 7 times the same power of two, with at least two doublings."""
-    return any(
-        height % scale == 0 and width % scale == 0 and 3 <= height // scale <= 7 and 3 <= width // scale <= 7
-        for scale in (2**power for power in range(2, 12))
-    )
+def _check_size(variant: str, dataset: str, options: dict[str, Any], size: int | list[int]) -> None:
+    """The networks of ``variant`` can make images of ``size``, and have the resolutions that its options name."""
+    try:
+        pyramid = Pyramid.of(tuple(size) if isinstance(size, list) else (size, size))
+        for kind in ("attention", "quantize"):
+            if options.get(kind, "none") != "none":
+                for resolution in options[f"{kind}_at"]:
+                    pyramid.level(resolution, f"{kind}_at")
+    except GanError as error:
+        raise GanError(f"config: variants.{variant} on datasets.{dataset}: {error}") from error
+
+
+def _check_phases(variant: str, options: dict[str, Any], training: dict[str, Any]) -> None:
+    late = [start for start, _ in options.get("lr_phases", ()) if start >= training["kimg"]]
+    if late:
+        raise GanError(
+            f"config: variants.{variant}.options.lr_phases has a phase from {late[0]:g} kimg, but its training ends at "
+            f"{training['kimg']:g}; let it begin earlier or train longer"
+        )
 
 
 def _check_metrics(metrics: dict[str, Any]) -> None:

@@ -5,8 +5,8 @@ from gan.nn.generator import Generator
 from gan.nn.layers import Conv, Linear, minibatch_stddev, pixel_norm
 from gan.nn.mapping import Mapping
 from gan.nn.norm import BatchNorm
-from gan.nn.pyramid import Pyramid
 from gan.nn.synthesis import Synthesis
+from gan.pyramid import Pyramid
 
 __all__ = [
     "BatchNorm",

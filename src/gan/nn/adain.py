@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 from gan import parallel
 from gan.nn.layers import Conv, Linear, reduced_clamp
-from gan.nn.pyramid import Pyramid
 from gan.nn.synthesis import Synthesis
 from gan.ops import bias_act, binomial_taps, conv
 from gan.ops.precision import widened
+from gan.pyramid import Pyramid
 
 
 class Style(nn.Module):

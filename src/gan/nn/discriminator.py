@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from gan.nn.attention import ATTENTION
 from gan.nn.layers import Conv, Linear, minibatch_stddev
 from gan.nn.mapping import Mapping
-from gan.nn.pyramid import Pyramid
 from gan.nn.quantize import Quantized, Quantizer
 from gan.ops.precision import reduced, widened
+from gan.pyramid import Pyramid
 
 
 class ResidualDown(nn.Module):

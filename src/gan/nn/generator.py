@@ -6,8 +6,8 @@ from torch import Tensor, nn
 from gan import parallel
 from gan.nn.adain import AdaINSynthesis
 from gan.nn.mapping import Mapping
-from gan.nn.pyramid import Pyramid
 from gan.nn.synthesis import Synthesis
+from gan.pyramid import Pyramid
 
 
 class Generator(nn.Module):

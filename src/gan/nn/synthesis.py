@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from gan import parallel
 from gan.nn.attention import ATTENTION
 from gan.nn.layers import Linear, pointwise, reduced_clamp
-from gan.nn.pyramid import Pyramid
 from gan.ops import bias_act, binomial_taps, modulated_conv, upsample
 from gan.ops.precision import reduced
+from gan.pyramid import Pyramid
 
 NOISE = ("random", "constant", "none")
 
