@@ -93,7 +93,7 @@ def test_every_snapshot_gets_a_row_of_the_curve(judge, cell):
     curve = read_json(cell / "curve.json")
     assert curve["run_key"] == "abc123"
     keys = {(row["kimg"], row["metric"], row["contrast"]) for row in curve["rows"]}
-    names = ("kd_indomain", "fd_indomain")
+    names = ("kd_indomain", "fd_indomain", "precision_indomain", "recall_indomain")
     assert keys == {(kimg, name, c) for kimg in (0, 1, 2) for name in names for c in (*CONTRASTS, "all")}
     row = curve["rows"][0]
     assert set(row) == {
@@ -144,12 +144,30 @@ def test_scores_of_the_best_snapshot(judge, cell):
     assert (cell / "fake.png").exists()
 
 
+def test_replicates_give_the_interval_and_are_shared_by_generators(judge, cell):
+    score_cell(cell, Judge(*files(judge), "cpu"), Protocol(n_fake=60, bootstrap=20, choose="final"))
+    scores, drawn = read_json(cell / "scores.json"), read_json(cell / "replicates.json")
+    assert drawn["run_key"] == "abc123" and len(drawn["rows"]) == len(scores["scores"])
+    of_fd = [row for row in drawn["rows"] if row["metric"] == "fd_indomain"]
+    parts = {row["contrast"]: np.array(row["values"]) for row in of_fd}
+    row = next(row for row in scores["scores"] if (row["metric"], row["contrast"]) == ("fd_indomain", "t1c"))
+    ends = np.quantile(parts["t1c"], [0.025, 0.975]) - parts["t1c"].mean() + row["value"]
+    assert [row["low"], row["high"]] == pytest.approx(
+        [min(ends[0], row["value"]), max(ends[1], row["value"])], rel=1e-4
+    )
+    assert parts["all"] == pytest.approx((parts["t1c"] + parts["t2w"]) / 2, rel=1e-4), "one draw for all contrasts"
+    make_generator(cell / "generator.pt", 2, seed=9)
+    score_cell(cell, Judge(*files(judge), "cpu"), Protocol(n_fake=60, bootstrap=20, choose="final"))
+    other = next(row for row in read_json(cell / "replicates.json")["rows"] if row["metric"] == "fd_indomain")
+    assert np.corrcoef(other["values"], parts["t1c"])[0, 1] > 0.5, "the same patients are drawn for every generator"
+
+
 def test_the_same_seed_gives_the_same_bytes(judge, cell):
     texts = []
     for _ in range(2):
         score_snapshots(cell, Judge(*files(judge), "cpu"), PROTOCOL)
         score_cell(cell, Judge(*files(judge), "cpu"), PROTOCOL)
-        texts.append((cell / "curve.json").read_bytes() + (cell / "scores.json").read_bytes())
+        texts.append(b"".join((cell / f"{name}.json").read_bytes() for name in ("curve", "scores", "replicates")))
     assert texts[0] == texts[1]
 
 

@@ -68,6 +68,7 @@ def test_gpus_that_do_not_share_out_over_nodes(config):
         ("resources.train.gpu", 4, set()),
         ("resources.train.checkpoint_kimg", 1, set()),
         ("metrics.n_fake", 500, set()),
+        ("variants.dcgan.baseline", "stylegan2", set()),
         ("tracking.uri", "http://127.0.0.1:5000", set()),
         ("datasets.ixi.source", {"path": "elsewhere.tar", "md5": "34901a0593b41dd19c1a1f746eac2d58"}, set()),
     ],
@@ -110,6 +111,12 @@ def test_recipes_name_no_place(config, source):
         ("datasets.images.intensity", {"map": "window"}, "needs the values low and high"),
         ("datasets.images.intensity", {"map": "window", "low": 5, "high": 5}, "must be below high"),
         ("variants.dcgan.family", "dcgn", "variants.dcgan.family is 'dcgn'; allowed: stylegan2, dcgan"),
+        (
+            "variants.dcgan.baseline",
+            "stylegan",
+            "variants.dcgan.baseline is 'stylegan'; allowed: null or another variant",
+        ),
+        ("variants.dcgan.baseline", "dcgan", "variants.dcgan.baseline is 'dcgan'; allowed: null or another variant"),
         ("variants.dcgan.options", {"lrate": 1}, "unknown key variants.dcgan.options.lrate; allowed here: z_dim"),
         (
             "variants.stylegan2.options",
@@ -152,6 +159,23 @@ def test_mistakes_are_told_in_one_line(config, path, value, words):
         load(edited(config, path, value))
     assert words in str(error.value)
     assert str(error.value).startswith("config: ") and "\n" not in str(error.value)
+
+
+def test_baselines_are_those_of_the_study(config):
+    config["study"]["variants"] = ["stylegan2_ada", "dcgan"]
+    config["variants"]["stylegan2_ada"]["baseline"] = "stylegan2"
+    config["variants"]["stylegan2"]["baseline"] = "dcgan"
+    assert load(config).baselines() == {"stylegan2_ada": "stylegan2"}
+
+
+def test_a_variant_says_in_what_it_differs_from_its_baseline(config):
+    config["variants"]["stylegan2_ada"]["training"] = {"kimg": 500}
+    loaded = load(config)
+    recipe = {name: loaded.recipe(study.Cell("ixi", name, seed)) for seed, name in enumerate(loaded.variants)}
+    found = study.differences(recipe["stylegan2_ada"], recipe["stylegan2"])
+    assert found == {"augment": ("none", "bgc"), "training.kimg": (1000, 500)}
+    assert study.differences(recipe["dcgan"], recipe["stylegan2"]) == {"family": ("stylegan2", "dcgan")}
+    assert study.differences(recipe["dcgan"], recipe["dcgan"]) == {}
 
 
 def test_driver_imports_neither_torch_nor_numpy():

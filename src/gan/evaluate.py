@@ -88,7 +88,8 @@ def score_snapshots(cell: str | os.PathLike, judge: Judge, protocol: Protocol) -
 def score_cell(
     cell: str | os.PathLike, judge: Judge, protocol: Protocol, checkpoints: str | os.PathLike | None = None
 ) -> None:
-    """Write ``scores.json``, all metrics of the chosen snapshot on the test split, and its grid ``fake.png``.
+    """Write ``scores.json``, all metrics of the chosen snapshot on the test split, with their bootstrap replicates in
+    ``replicates.json``, and its grid ``fake.png``.
 
     Reads ``recipe.json`` and ``curve.json`` of the cell, which is complete then: what its run has kept below
     ``checkpoints`` goes (`gan.train.outputs.release`).
@@ -101,6 +102,9 @@ def score_cell(
     full = functools.partial(score, bootstrap=protocol.bootstrap, seed=protocol.seed)
     rows = judge.rows(fakes, "test", protocol.seed, full)
     _write_grid(cell / "fake.png", generator, protocol)
+    named = ("metric", "contrast", "extractor", "n_real", "n_fake", "seed")
+    drawn = [{key: row[key] for key in named} | {"values": row.pop("replicates")} for row in rows]
+    write_json(cell / "replicates.json", {"run_key": generator.run_key, "rows": drawn})
     write_json(
         cell / "scores.json",
         {

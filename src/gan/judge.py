@@ -135,6 +135,7 @@ class Judge:
         generator = load_generator(path, self.device)
         asked = {"extractors": [extract.id for extract, _ in self.panel], "number": number, "seed": seed}
         asked |= {"truncation": protocol.truncation, "run_key": generator.run_key, "revision": METRICS_REVISION}
+        asked |= {"metrics": CURVE}
         said = path.with_suffix(".json")
         if said.exists() and canonical((known := read_json(said))["asked"]) == canonical(asked):
             return known["rows"]

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gan.cells import flatten
 from gan.errors import GanError
 from gan.pyramid import Pyramid
 from gan.variants.options import FAMILIES, defaults, unfit
@@ -98,6 +99,11 @@ class Study:
             "revisions": {"data": DATA_REVISION, "train": TRAIN_REVISION},
         }
 
+    def baselines(self) -> dict[str, str]:
+        """The variants of the study that modify another one, each with that baseline; it may not be in the study."""
+        named = {name: self.config["variants"][name]["baseline"] for name in self.variants}
+        return {name: baseline for name, baseline in named.items() if baseline is not None}
+
     def resources(self, kind: str) -> dict[str, Any]:
         """What the jobs of ``kind`` (data, train, evaluate) ask for."""
         return self.config["resources"][kind]
@@ -118,6 +124,7 @@ def load(config: dict[str, Any], schema: str | Path) -> Study:
         _check_dataset(name, row)
     for name, row in config["variants"].items():
         _check_variant(name, row, config["training"])
+    _check_baselines(config["variants"])
     gpus, nodes = config["resources"]["train"]["gpu"], config["resources"]["train"]["nodes"]
     if nodes > 1 and (gpus < nodes or gpus % nodes):
         raise GanError(f"config: resources.train.gpu is {gpus}; give a multiple of resources.train.nodes, {nodes}")
@@ -151,6 +158,21 @@ def canonical(value: Any) -> str:
 def run_key(recipe: dict[str, Any]) -> str:
     """The first 12 hex digits of the sha256 of a recipe."""
     return hashlib.sha256(canonical(recipe).encode()).hexdigest()[:12]
+
+
+def differences(recipe: dict[str, Any], baseline: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """The settings in which a variant differs from its baseline: ``{"augment": ("none", "mri")}``, baseline first.
+
+    Options go by their own names, other settings by their path in the recipe; name and seed are no settings. A setting
+    that one recipe lacks is None there. Of two families only the family is told, as their options mean unlike things.
+    """
+    old, new = flatten(baseline), flatten(recipe)
+    passed_over = ["variant.name", "seed"]
+    if old.get("variant.family") != new.get("variant.family"):
+        passed_over += ["variant.revision", "variant.options"]
+    keys = [key for key in dict.fromkeys([*old, *new]) if not key.startswith(tuple(passed_over))]
+    changed = {key: (old.get(key), new.get(key)) for key in keys if old.get(key) != new.get(key)}
+    return {key.removeprefix("variant.").removeprefix("options."): pair for key, pair in changed.items()}
 
 
 def identity(source: dict[str, Any]) -> dict[str, Any]:
@@ -275,6 +297,16 @@ def _check_variant(name: str, row: dict[str, Any], training: dict[str, Any]) -> 
         FAMILIES[family](**row["options"])
     except GanError as error:
         raise GanError(f"config: variants.{name}.options: {error}") from error
+
+
+def _check_baselines(variants: dict[str, Any]) -> None:
+    for name, row in variants.items():
+        baseline = row["baseline"]
+        if baseline is not None and (baseline == name or baseline not in variants):
+            known = ", ".join(other for other in variants if other != name) or "none, it is the only variant"
+            raise GanError(
+                f"config: variants.{name}.baseline is {baseline!r}; allowed: null or another variant ({known})"
+            )
 
 
 def _check_option(where: str, value: Any, kind: Any, limits: typing.Mapping[str, Any]) -> None:

@@ -118,6 +118,7 @@ rule score:
         judge=rules.judge.output.judge,
     output:
         scores=f"{CELL}/scores.json",
+        replicates=f"{CELL}/replicates.json",
         fake=report(
             f"{CELL}/fake.png",
             caption="../report/fake.rst",

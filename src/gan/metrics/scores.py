@@ -75,7 +75,7 @@ METRICS = {
         Metric("memorised", _memorised, 0, 1, MEMORISED),
     )
 }
-CURVE = ("kd", "fd")  # of each snapshot; the first one chooses the best
+CURVE = ("kd", "fd", "precision", "recall")  # of each snapshot; the first one chooses the best
 
 
 def metric_name(metric: str, extractor: str) -> str:
@@ -105,7 +105,8 @@ def score(sets: Sets, *, bootstrap: int, seed: int) -> list[dict[str, Any]]:
 
     ``low`` and ``high`` are a 95 % bootstrap interval over subjects, None if ``bootstrap`` is 0. ``floor`` is the value
     that real training images get in the place of the fake ones, under the same numbers; ``relative`` is value / floor,
-    None where the floor is not above 0. ``metric`` is a key of `METRICS`. Raises `GanError` for too few images.
+    None where the floor is not above 0. ``replicates``: the values of the resamples, which all generators scored under
+    the same seed share, so that their differences have intervals too. ``metric`` is a key of `METRICS`. Raises `GanError` for too few images.
     """
     _enough(sets, bootstrap)
     contrasts = list(sets.real)
@@ -136,14 +137,14 @@ def score(sets: Sets, *, bootstrap: int, seed: int) -> list[dict[str, Any]]:
 def score_curve(sets: Sets) -> list[dict[str, Any]]:
     """The metrics of `CURVE` without intervals: rows ``metric, contrast, value, floor``."""
     _enough(sets, 0)
+    once = np.ones((1, len(sets.subjects))), np.ones((1, len(next(iter(sets.fake.values())))))
+    pairs = [
+        [Comparison(real, others[contrast], real) for others in (sets.fake, sets.reference)]
+        for contrast, real in sets.real.items()
+    ]
     rows = []
     for name in CURVE:
-        found = []
-        for contrast, real in sets.real.items():
-            fake, reference = sets.fake[contrast], sets.reference[contrast]
-            once = np.ones((1, len(real))), np.ones((1, len(fake)))
-            compared = (Comparison(real, other, real) for other in (fake, reference))
-            found.append([float(METRICS[name].statistic(pair, *once)[0]) for pair in compared])
+        found = [[float(METRICS[name].statistic(compared, *once)[0]) for compared in pair] for pair in pairs]
         named = [*zip(sets.real, found, strict=True), (WHOLE, np.mean(found, 0).tolist())]
         rows += [{"metric": name, "contrast": contrast, "value": v, "floor": floor} for contrast, (v, floor) in named]
     return rows
@@ -160,6 +161,7 @@ def _rows(metric: Metric, contrasts: Sequence[str], found: Sequence[tuple]) -> l
             {
                 **{"metric": metric.name, "contrast": contrast, "value": float(value), "low": low, "high": high},
                 **{"floor": float(floor), "relative": float(value / floor) if floor > 0 else None},
+                "replicates": [] if draws is None else [float(f"{draw:.6g}") for draw in draws],
             }
         )
     return rows
