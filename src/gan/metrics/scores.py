@@ -106,7 +106,8 @@ def score(sets: Sets, *, bootstrap: int, seed: int) -> list[dict[str, Any]]:
     ``low`` and ``high`` are a 95 % bootstrap interval over subjects, None if ``bootstrap`` is 0. ``floor`` is the value
     that real training images get in the place of the fake ones, under the same numbers; ``relative`` is value / floor,
     None where the floor is not above 0. ``replicates``: the values of the resamples, which all generators scored under
-    the same seed share, so that their differences have intervals too. ``metric`` is a key of `METRICS`. Raises `GanError` for too few images.
+    the same seed share, so that their differences have intervals too. ``metric`` is a key of `METRICS`.
+    Raises `GanError` for too few images.
     """
     _enough(sets, bootstrap)
     contrasts = list(sets.real)
