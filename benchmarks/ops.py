@@ -102,7 +102,8 @@ def cases() -> list[tuple[str, Op, Op, tuple[Tensor, ...]]]:
         pipe, x = AugmentPipe(GEOMETRY), torch.randn(shape)
         linear = torch.eye(2).repeat(shape[0], 1, 1) * torch.rand(shape[0], 1, 1).add(0.5)
         maps = {"linear": linear, "offset": torch.rand(shape[0], 2)}
-        ours, plain = partial(pipe._resample, **maps), partial(margin_geometry, pipe, **maps)
+        ours = partial(ops.affine_resample, taps=pipe.sym6, **maps)
+        plain = partial(margin_geometry, pipe, **maps)
         listed.append((f"augment geometry {'x'.join(map(str, shape))}", ours, plain, (x,)))
     return listed
 

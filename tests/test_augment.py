@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 
 from gan.augment import BLIT, COLOUR, CORRUPTION, GEOMETRY, PRESETS, AdaController, AugmentPipe
+from gan.ops import affine_resample
 
 EVERYTHING = BLIT + GEOMETRY + COLOUR + CORRUPTION
 ONE = torch.ones(())
@@ -23,6 +24,10 @@ def pictures(n: int, channels: int = 1, size: tuple[int, int] = (48, 48)) -> Ten
     """Smooth images: what resampling must not change."""
     coarse = torch.rand(n, channels, size[0] // 6, size[1] // 6)
     return F.interpolate(coarse, size, mode="bicubic").clamp(0, 1) * 2 - 1
+
+
+def resampled(x: Tensor, linear: Tensor, offset: Tensor) -> Tensor:
+    return affine_resample(x, linear, offset, AugmentPipe(GEOMETRY).sym6)
 
 
 def same(x: Tensor, y: Tensor) -> Tensor:
@@ -95,7 +100,7 @@ def test_xint_shifts_by_whole_pixels_up_to_an_eighth_with_reflection():
 )
 def test_resampling_turns_about_the_centre_of_the_image(linear, expected):
     x = F.avg_pool2d(pictures(4), 3, 1, 1)
-    y = AugmentPipe(GEOMETRY)._resample(x, torch.tensor([linear] * 4), torch.zeros(4, 2))
+    y = resampled(x, torch.tensor([linear] * 4), torch.zeros(4, 2))
     assert (y - expected(x)).abs().mean() < 0.02
     shifted = expected(x).roll(1, 3)
     assert (y - shifted).abs().mean() > 4 * (y - expected(x)).abs().mean()
@@ -103,13 +108,13 @@ def test_resampling_turns_about_the_centre_of_the_image(linear, expected):
 
 def test_resampling_is_the_identity_next_to_the_identity():
     x = torch.randn(2, 3, 24, 32)
-    y = AugmentPipe(GEOMETRY)._resample(x, torch.eye(2).repeat(2, 1, 1), torch.full((2, 2), 1e-6))
+    y = resampled(x, torch.eye(2).repeat(2, 1, 1), torch.full((2, 2), 1e-6))
     torch.testing.assert_close(y[..., 4:-4, 4:-4], x[..., 4:-4, 4:-4], rtol=0, atol=1e-4)
 
 
 def test_resampling_continues_the_image_by_its_reflection():
     x = F.avg_pool2d(pictures(4), 3, 1, 1)
-    y = AugmentPipe(GEOMETRY)._resample(x, torch.eye(2).repeat(4, 1, 1), torch.tensor([[-10.0, 5.0]] * 4))
+    y = resampled(x, torch.eye(2).repeat(4, 1, 1), torch.tensor([[-10.0, 5.0]] * 4))
     expected = F.pad(x, (10, 0, 0, 5), mode="reflect")[:, :, 5:, :48]
     assert (y - expected).abs().mean() < 0.01
     assert (y - expected.roll(1, 3)).abs().mean() > 5 * (y - expected).abs().mean()
@@ -123,7 +128,7 @@ def test_resampling_scales_and_shifts_in_pixels():
         return torch.exp(-(((columns - x0) / sx) ** 2 + ((rows - y0) / sy) ** 2) / 2)[None, None]
 
     linear, offset = torch.tensor([[[2.0, 0.0], [0.0, 0.5]]]), torch.tensor([[6.0, -2.0]])
-    y = AugmentPipe(GEOMETRY)._resample(blob(0, 0, 6, 4), linear, offset)
+    y = resampled(blob(0, 0, 6, 4), linear, offset)
     inner = (..., slice(24, 72))  # beyond it, the reflection of the image that has become smaller
     torch.testing.assert_close(y[inner], blob(-3, 4, 3, 8)[inner], rtol=0, atol=0.03)
 

@@ -93,7 +93,7 @@ class AugmentPipe(nn.Module):
         dice = _Dice(self.operations, x, p)
         x = self._blit(x, dice)
         if not self.operations.isdisjoint(("xint", *GEOMETRY)):
-            x = self._resample(x, *_geometry(x, dice))
+            x = ops.affine_resample(x, *_geometry(x, dice), self.sym6)
         if not self.operations.isdisjoint(COLOUR):
             x = _colour(x, dice, self.cross)
         if "imgfilter" in self.operations:
@@ -114,24 +114,6 @@ class AugmentPipe(nn.Module):
             if square:
                 x = torch.where(_per_image(turns % 2 == 1), x.rot90(1, (2, 3)), x)
         return x
-
-    def _resample(self, x: Tensor, linear: Tensor, offset: Tensor) -> Tensor:
-        """Image of the map p -> linear p + offset [N, 2, 2], [N, 2] from pixels of the result to those of ``x``.
-
-        Upsampling by sym6, a bilinear warp and downsampling by sym6 is the identity where the map is, since the filter
-        is orthogonal to its even shifts. Its peak, tap 5, is taken for its centre: the upsampled signal then has its
-        sample 2i on pixel i, from the centre of the first pixel to that of the last.
-        """
-        size = _size(x)
-        fine = ops.upfirdn(F.pad(x, (3, 2, 3, 2), mode="reflect"), self.sym6, up=2, gain=4.0)
-        # Of the 2n + 10 samples for the filter, v in -1..1 is (n + 4.5) v / 2 + 1/4 pixels from the image's centre.
-        theta = torch.cat([linear * ((size + 4.5) / 2), (linear.sum(2) / 4 + offset)[:, :, None]], 2)
-        theta = theta * (2 / (size - 1))[:, None]
-        wide = (2 * x.shape[2] + 10, 2 * x.shape[3] + 10)
-        fine = ops.warp(fine, theta, wide, padding="reflection", align_corners=True)
-        moved = ops.upfirdn(fine, self.sym6.flip(0), down=2)
-        still = (linear == torch.eye(2, device=x.device)).all(2).all(1) & (offset == 0).all(1)
-        return torch.where(_per_image(still), x, moved)
 
     def _filter(self, x: Tensor, dice: "_Dice") -> Tensor:
         """Scale each octave of the spectrum by 2^normal, at a constant power for a natural spectrum."""

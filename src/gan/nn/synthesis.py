@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from gan import parallel
 from gan.nn.attention import ATTENTION
 from gan.nn.layers import Linear, pointwise, reduced_clamp
-from gan.ops import bias_act, binomial_taps, modulated_conv, upsample
+from gan.ops import bias_act, binomial_taps, demodulation, epilogue, modulated_conv, upsample
 from gan.ops.precision import reduced
 from gan.pyramid import Pyramid
 
@@ -38,13 +38,20 @@ class StyledConv(nn.Module):
         if x.dtype == torch.float16:  # without it sums overflow; demodulation takes it out again
             weight = weight / weight.flatten(1).norm(dim=1).view(-1, *[1] * (weight.ndim - 1))
             styles = styles / styles.abs().amax(dim=1, keepdim=True).clamp(min=1e-8)
-        x = modulated_conv(x, weight, styles, up=self.up, taps=taps)
+        return epilogue(
+            modulated_conv(x, weight, styles, demodulate=False, up=self.up, taps=taps),
+            self.bias,
+            normaliser=demodulation(weight, styles),
+            noise=self._noise(len(x), noise),
+            strength=None if noise == "none" else self.noise_strength,
+            clamp=reduced_clamp(x),
+        )
+
+    def _noise(self, count: int, noise: str) -> Tensor | None:
+        """[count or 1, 1, *size], or None for none."""
         if noise == "random":
-            drawn = parallel.randn(len(x), 1, *self.size, device=x.device)
-            x = x + (drawn * self.noise_strength).to(x.dtype)
-        elif noise == "constant":
-            x = x + (self.noise * self.noise_strength).to(x.dtype)
-        return bias_act(x, self.bias, "lrelu", clamp=reduced_clamp(x))
+            return parallel.randn(count, 1, *self.size, device=self.noise.device)
+        return self.noise[None, None] if noise == "constant" else None
 
 
 class ToImage(nn.Module):
