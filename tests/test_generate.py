@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from tiny import TinyData, recipe
 
-from gan import grids
+from gan import grids, ops
 from gan.data.planes import as_slices, upright
 from gan.errors import GanError
 from gan.generate import main, slerp, slice_to_ras
@@ -39,6 +39,15 @@ def made(path: Path, family="tiny", options=None, channels=1, size=8, labels=(),
 
 def generate(path: Path, out: Path, *more: str) -> int:
     return main(["--generator", str(path), "--out", str(out), "--device", "cpu", *more])
+
+
+def test_kernels_are_used_if_asked_for(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(ops, "use", asked.append)
+    path = made(tmp_path / "generator.pt")
+    for more in ([], ["--ops", "cuda"]):
+        assert generate(path, tmp_path / "out", "--n", "1", *more) == 0
+    assert asked == ["reference", "cuda"]
 
 
 # ---------------------------------------------------------------- the file

@@ -275,3 +275,13 @@ def test_large_study_is_planned_without_torch(tmp_path):
     blocked.write_text("raise ImportError('the driver must not import torch')")
     jobs = planned(folder, "all")
     assert sum(count for job, count in jobs.items() if job[0] == "train") == 4 * 15 * 3
+
+
+@pytest.mark.parametrize(("kind", "waits"), [("train", {"train"}), ("evaluate", {"curve", "score"})])
+def test_kernels_are_built_before_the_jobs_that_ask_for_them(tmp_path, kind, waits):
+    folder = copy_workflow(tmp_path)
+    edit(folder, {"resources": {kind: {"ops": "cuda"}}})
+    output = snakemake(folder, "--dry-run", "all")
+    blocks = [block for block in re.split(r"\n(?=(?:local)?rule \w+:)", output) if "ops/kernels.json" in block]
+    names = {re.match(r"(?:local)?rule (\w+):", block)[1] for block in blocks}
+    assert names == {"kernels", *waits}

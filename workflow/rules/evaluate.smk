@@ -89,6 +89,7 @@ rule curve:
     input:
         snapshots=rules.train.output.snapshots,
         judge=rules.judge.output.judge,
+        kernels=kernels_for("evaluate"),
     output:
         curve=f"{CELL}/curve.json",
     log:
@@ -103,6 +104,7 @@ rule curve:
         runtime=ask("evaluate", "runtime"),
         gpu=ask("evaluate", "gpu"),
         device=ask("evaluate", "device"),
+        ops=ask("evaluate", "ops"),
     params:
         revision=METRICS_REVISION,
     script:
@@ -116,6 +118,7 @@ rule score:
         recipe=rules.train.output.recipe,
         curve=rules.curve.output.curve,
         judge=rules.judge.output.judge,
+        kernels=kernels_for("evaluate"),
     output:
         scores=f"{CELL}/scores.json",
         replicates=f"{CELL}/replicates.json",
@@ -138,6 +141,7 @@ rule score:
         runtime=ask("evaluate", "runtime"),
         gpu=ask("evaluate", "gpu"),
         device=ask("evaluate", "device"),
+        ops=ask("evaluate", "ops"),
     params:
         protocol=protocol("n_fake", "bootstrap", "choose", "truncation", "seed"),
         revision=METRICS_REVISION,

@@ -10,8 +10,10 @@ KERNEL_SOURCES = [
 ]
 os.environ.setdefault("GAN_OPS_CACHE", str(Path(RESULTS, "ops").absolute()))
 
-# ancient: other kernels are no reason to train again
-KERNELS_FOR = ancient(KERNELS) if ask("train", "ops") == "cuda" else []
+
+def kernels_for(kind):
+    """Input of jobs of this kind; ancient: other kernels are no reason to do them again."""
+    return ancient(KERNELS) if ask(kind, "ops") == "cuda" else []
 
 
 rule kernels:

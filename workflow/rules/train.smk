@@ -13,7 +13,7 @@ rule train:
         store=rules.slices.output.store,
         # ancient: it scores snapshots on the way; another judge is no reason to train again
         judge=ancient(JUDGE),
-        kernels=KERNELS_FOR,
+        kernels=kernels_for("train"),
     output:
         generator=f"{CELL}/generator.pt",
         snapshots=directory(f"{CELL}/snapshots"),
