@@ -53,6 +53,23 @@ def test_shape_dtype_and_seed(operations, channels):
     assert pipe(x.bfloat16(), ONE).dtype == torch.bfloat16
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_mask_moves_with_its_contrasts_and_keeps_its_labels(channels):
+    contrasts = pictures(6, channels)
+    mask = (contrasts[:, :1] > 0).float() * 2 - 1
+    changes = [*COLOUR, "imgfilter", "noise"]
+    torch.manual_seed(1)
+    found = AugmentPipe(changes, masks=1)(torch.cat([contrasts, mask], 1), ONE)
+    torch.manual_seed(1)
+    expected = AugmentPipe(changes)(contrasts, ONE)
+    assert torch.equal(found[:, -1:], mask)
+    torch.testing.assert_close(found[:, :-1], expected)
+    assert not same(expected, contrasts).any()
+    found = AugmentPipe([*PRESETS["blit_geom"], "cutout"], masks=1)(torch.cat([contrasts, contrasts[:, :1]], 1), ONE)
+    torch.testing.assert_close(found[:, -1], found[:, 0])
+    assert not same(found[:, -1:], contrasts[:, :1]).any()
+
+
 def test_presets_suit_their_use():
     assert not {"lumaflip", "hue", "saturation"} & set(PRESETS["mri"])
     assert set(PRESETS["bgc"]) == {*BLIT, *GEOMETRY, *COLOUR}

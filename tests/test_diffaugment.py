@@ -106,3 +106,15 @@ def test_policies_are_applied_in_turn():
     torch.manual_seed(1)
     assert torch.equal(found, colour(cutout(images)))
     assert diffaugment(images, ()) is images
+
+
+def test_colour_leaves_a_mask_alone_that_moves_with_its_contrasts():
+    images = _images(16, 16, channels=3)
+    torch.manual_seed(1)
+    found = diffaugment(images, ("colour",), masks=1)
+    torch.manual_seed(1)
+    assert torch.equal(found[:, :2], colour(images[:, :2]))
+    assert torch.equal(found[:, 2], images[:, 2])
+    twice = diffaugment(images[:, [0, 0]], ("translation", "cutout"), masks=1)
+    assert torch.equal(twice[:, 0], twice[:, 1])
+    assert not torch.equal(twice[:, 1], images[:, 0])

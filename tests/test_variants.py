@@ -41,7 +41,7 @@ CASES = {
     "dcgan": ("dcgan", DCGAN | {"xflip": True, "ema_kimg": 1.0}),
     "dcgan_labels": ("dcgan", DCGAN | {"conditional": True}),
 }
-SHAPES = [ImageShape(1, (16, 16)), ImageShape(3, (32, 32), 2), ImageShape(4, (24, 32), 3)]
+SHAPES = [ImageShape(1, (16, 16)), ImageShape(3, (32, 32), 2), ImageShape(4, (24, 32), 3, masks=1)]
 
 
 def _fits(case, shape):
@@ -477,3 +477,14 @@ def test_results_belong_to_their_revision(case):
         variant.end_step(step)
     assert FAMILIES[CASES[case][0]].REVISION == 1
     assert losses == pytest.approx(GOLDEN[case], rel=2e-3)
+
+
+@pytest.mark.parametrize("options", [{"augment": "bgc", "ada_p": 1.0}, {"augment": "diffaugment"}])
+def test_no_augmentation_brightens_a_mask(options):
+    shape = ImageShape(3, (16, 16), masks=1)
+    variant, seen = _make("stylegan2", shape, **options, diffaugment=["colour"]), []
+    variant.discriminator.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach()))
+    real = torch.full((BATCH, 3, 16, 16), -1 / 3)  # of a constant image, geometry changes nothing
+    variant._judge(real, real.new_zeros(BATCH, 0))
+    torch.testing.assert_close(seen[0][:, 2], real[:, 2])
+    assert (seen[0][:, :2] - real[:, :2]).abs().flatten(1).amax(1).gt(0.001).all()

@@ -12,6 +12,8 @@ Choices where the paper leaves room or thinks of RGB:
 - Luma is the mean over channels, whatever they are, chroma the rest: saturation scales the differences between MRI
   contrasts and does nothing to one channel. Hue turns the chroma plane and so needs exactly three channels; with any
   other number it does nothing.
+- A mask moves with its contrasts, and a cutout hides it with them; colour, filter and noise leave it alone: its values
+  are labels, not intensities, and count for no luma.
 """
 
 import math
@@ -62,10 +64,11 @@ class AugmentPipe(nn.Module):
     band_power: Tensor
     cross: Tensor
 
-    def __init__(self, operations: Iterable[str]):
-        """operations: names out of BLIT, GEOMETRY, COLOUR and CORRUPTION, or a value of `PRESETS`."""
+    def __init__(self, operations: Iterable[str], masks: int = 0):
+        """operations: names out of BLIT, GEOMETRY, COLOUR and CORRUPTION, or a value of `PRESETS`; masks: how many of
+        the channels, the last ones, hold labels."""
         super().__init__()
-        self.operations = frozenset(operations)
+        self.operations, self.masks = frozenset(operations), masks
         unknown = self.operations.difference(BLIT, GEOMETRY, COLOUR, CORRUPTION)
         if unknown:
             raise ValueError(f"AugmentPipe: no operation {sorted(unknown)[0]!r}")
@@ -94,12 +97,10 @@ class AugmentPipe(nn.Module):
         x = self._blit(x, dice)
         if not self.operations.isdisjoint(("xint", *GEOMETRY)):
             x = ops.affine_resample(x, *_geometry(x, dice), self.sym6)
-        if not self.operations.isdisjoint(COLOUR):
-            x = _colour(x, dice, self.cross)
-        if "imgfilter" in self.operations:
-            x = self._filter(x, dice)
-        if "noise" in self.operations:
-            x = x + parallel.randn_like(x) * _per_image(dice.normal("noise", NOISE_STD)[0].abs())
+        if not self.operations.isdisjoint((*COLOUR, "imgfilter", "noise")):
+            contrasts, masks = x.tensor_split((x.shape[1] - self.masks,), 1)
+            changed = self._intensities(contrasts, dice)
+            x = torch.cat([changed, masks], 1) if self.masks else changed
         if "cutout" in self.operations:
             x = _cutout(x, dice)
         return x
@@ -113,6 +114,15 @@ class AugmentPipe(nn.Module):
             x = torch.where(_per_image(turns >= 2), x.flip(2, 3), x)
             if square:
                 x = torch.where(_per_image(turns % 2 == 1), x.rot90(1, (2, 3)), x)
+        return x
+
+    def _intensities(self, x: Tensor, dice: "_Dice") -> Tensor:
+        if not self.operations.isdisjoint(COLOUR):
+            x = _colour(x, dice, self.cross)
+        if "imgfilter" in self.operations:
+            x = self._filter(x, dice)
+        if "noise" in self.operations:
+            x = x + parallel.randn_like(x) * _per_image(dice.normal("noise", NOISE_STD)[0].abs())
         return x
 
     def _filter(self, x: Tensor, dice: "_Dice") -> Tensor:

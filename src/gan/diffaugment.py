@@ -2,7 +2,8 @@
 
 Every image that the discriminator sees, real or generated, is changed by every policy; nothing adapts. Images are
 [N, C, *size] in about [-1, 1] with any number of channels, in 2D or 3D. No policy inverts intensities, which would make
-images that no scanner makes. As published, what moves in and what is cut out is 0, the middle of the range.
+images that no scanner makes. As published, what moves in and what is cut out is 0, the middle of the range. A mask
+moves and is cut with its contrasts; its labels are no colours.
 """
 
 from collections.abc import Callable, Iterable
@@ -15,10 +16,16 @@ from gan import parallel
 SHIFT, CUTOUT = 0.125, 0.5  # of each side: the most that an image moves, what is cut out
 
 
-def diffaugment(images: Tensor, policies: Iterable[str]) -> Tensor:
-    """``images`` changed by each of ``policies``, keys of `POLICIES`, in turn; amounts are drawn for each image."""
+def diffaugment(images: Tensor, policies: Iterable[str], masks: int = 0) -> Tensor:
+    """``images`` changed by each of ``policies``, keys of `POLICIES`, in turn; amounts are drawn for each image.
+
+    masks: how many of the channels, the last ones, hold labels, which ``colour`` leaves alone.
+    """
     for policy in policies:
-        images = POLICIES[policy](images)
+        if masks and policy == "colour":
+            images = torch.cat([colour(images[:, :-masks]), images[:, -masks:]], 1)
+        else:
+            images = POLICIES[policy](images)
     return images
 
 

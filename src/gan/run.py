@@ -55,7 +55,7 @@ class StoreDataset:
                 f"{store.folder}: {(classes < 0).sum()} training images have no label, conditional needs all"
             )
         _, channels, *size = store.images.shape
-        self.shape = ImageShape(channels, tuple(size), len(names))
+        self.shape = ImageShape(channels, tuple(size), len(names), masks=int(store.meta["mask"] is not None))
         self._classes = torch.from_numpy(classes).to(device)
         full = [
             self._full_scale(place, name == store.meta["mask"]) for place, name in enumerate(store.meta["channels"])

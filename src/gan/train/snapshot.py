@@ -142,7 +142,7 @@ def load_generator(path: str | os.PathLike, device: str | torch.device = "cpu") 
         raise GanError(
             f"{path}: format is {found!r}, expected {FORMAT!r}; name a generator.pt or a snapshot of this program"
         )
-    shape = ImageShape(content["shape"]["channels"], tuple(content["shape"]["size"]), content["shape"]["labels"])
+    shape = ImageShape(**content["shape"] | {"size": tuple(content["shape"]["size"])})
     with torch.random.fork_rng(devices=[]):
         network = build(content["family"], content["options"], shape, content["batch"]).generator
     try:

@@ -21,12 +21,13 @@ class ImageShape:
     """What the data asks of a variant.
 
     channels: contrasts (and a mask, if it is generated too); size: (H, W) or (D, H, W) in pixels; labels: number of
-    classes, 0 without labels.
+    classes, 0 without labels; masks: how many of the channels, the last ones, hold labels in the place of intensities.
     """
 
     channels: int
     size: tuple[int, ...]
     labels: int = 0
+    masks: int = 0
 
 
 class Batch(NamedTuple):

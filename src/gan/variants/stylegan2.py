@@ -75,7 +75,7 @@ class StyleGAN2(Variant):
         if options.topk:
             self.register_buffer("seen", torch.zeros([], dtype=torch.int64))
         adaptive = options.augment not in ("none", "diffaugment")
-        self.augment = AugmentPipe(PRESETS[options.augment]) if adaptive else None
+        self.augment = AugmentPipe(PRESETS[options.augment], shape.masks) if adaptive else None
         self.controller = self._controller()
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -237,7 +237,7 @@ class StyleGAN2(Variant):
         if self.augment is not None:
             images = self.augment(images, self.controller.p)
         elif self.options.augment == "diffaugment":
-            images = diffaugment(images, self.options.diffaugment)
+            images = diffaugment(images, self.options.diffaugment, self.shape.masks)
         return self.discriminator(images, labels, notes)
 
     def _controller(self) -> AdaController:
