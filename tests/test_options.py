@@ -16,7 +16,7 @@ from gan.variants.options import StyleGAN2Options, defaults
 CPU = torch.device("cpu")
 FIXED = {
     **{"z_dim": 8, "w_dim": 8, "channel_base": 64, "channel_max": 8, "mbstd_group": 2, "attention_at": [8]},
-    **{"pl_every": 1, "r1_every": 2},
+    **{"attention_heads": 2, "attention_width": 4, "pl_every": 1, "r1_every": 2},
 }
 FACTORS = {
     "channels": (1, 3, 4),

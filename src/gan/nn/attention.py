@@ -3,10 +3,14 @@
 A network with it starts as the one without (Zhang et al. 2019; Bachlechner et al. 2020) and takes from it what helps.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
 from gan.nn.layers import Conv
+
+Attention = Callable[[int, int], nn.Module]  # makes one for channels and spatial_dims
 
 
 class SelfAttention(nn.Module):
@@ -65,6 +69,3 @@ class LinearAttention(nn.Module):
 def _softmax(x: Tensor, dim: int) -> Tensor:
     """In float32 at least."""
     return x.softmax(dim, dtype=torch.promote_types(x.dtype, torch.float32)).to(x.dtype)
-
-
-ATTENTION: dict[str, type[nn.Module]] = {"linear": LinearAttention, "sagan": SelfAttention}

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from gan.nn.attention import ATTENTION
+from gan.nn.attention import Attention
 from gan.nn.layers import Conv, Linear, minibatch_stddev
 from gan.nn.mapping import Mapping
 from gan.nn.quantize import Quantized, Quantizer
@@ -45,11 +45,11 @@ class Discriminator(nn.Module):
         channel_max: int = 512,
         mbstd_group: int = 4,
         mapping_layers: int = 8,
-        attention: dict[int, str] | None = None,
+        attention: dict[int, Attention] | None = None,
         quantize_at: Sequence[int] = (),
         quantize: dict[str, Any] | None = None,
     ):
-        """attention: its kind (`ATTENTION`) by resolution; quantize: options of the `Quantizer` at each resolution of
+        """attention: what makes it, by resolution; quantize: options of the `Quantizer` at each resolution of
         ``quantize_at``. Both come before the block that halves the resolution."""
         super().__init__()
         pyramid, dims = Pyramid.of(size), len(size)
@@ -65,9 +65,9 @@ class Discriminator(nn.Module):
         self.logits = Linear(last, last if labels else 1)
         self.mapping = Mapping(0, labels, last, mapping_layers) if labels else None
         self.attention = nn.ModuleDict()
-        for resolution, kind in (attention or {}).items():
+        for resolution, make in (attention or {}).items():
             level = pyramid.level(resolution, "attention_at")
-            self.attention[str(level)] = ATTENTION[kind](widths[-1 - level], dims)
+            self.attention[str(level)] = make(widths[-1 - level], dims)
         self.quantizers = nn.ModuleDict()
         for resolution in quantize_at:
             level = pyramid.level(resolution, "quantize_at")

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from gan import parallel
 from gan.nn.adain import AdaINSynthesis
+from gan.nn.attention import Attention
 from gan.nn.mapping import Mapping
 from gan.nn.synthesis import Synthesis
 from gan.pyramid import Pyramid
@@ -24,10 +25,10 @@ class Generator(nn.Module):
         mapping_layers: int = 8,
         channel_base: int = 16384,
         channel_max: int = 512,
-        attention: dict[int, str] | None = None,
+        attention: dict[int, Attention] | None = None,
         modulation: str = "demod",
     ):
-        """attention: its kind by resolution, see `Synthesis`; modulation: demod or adain."""
+        """attention: what makes it, by resolution, see `Synthesis`; modulation: demod or adain."""
         super().__init__()
         self.z_dim = z_dim
         self.mapping = Mapping(z_dim, labels, w_dim, mapping_layers)

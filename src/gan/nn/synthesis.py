@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from gan import parallel
-from gan.nn.attention import ATTENTION
+from gan.nn.attention import Attention
 from gan.nn.layers import Linear, pointwise, reduced_clamp
 from gan.ops import bias_act, binomial_taps, demodulation, epilogue, modulated_conv, upsample
 from gan.ops.precision import reduced
@@ -84,8 +84,10 @@ class Synthesis(nn.Module):
     layer: type[nn.Module] = StyledConv
     to_image: type[nn.Module] = ToImage
 
-    def __init__(self, pyramid: Pyramid, channels: int, w_dim: int, *, base: int, most: int, attention: dict[int, str]):
-        """base, most: `Pyramid.width`; attention: its kind (`ATTENTION`) by resolution."""
+    def __init__(
+        self, pyramid: Pyramid, channels: int, w_dim: int, *, base: int, most: int, attention: dict[int, Attention]
+    ):
+        """base, most: `Pyramid.width`; attention: what makes it, by resolution."""
         super().__init__()
         dims = len(pyramid.grid)
         widths = [pyramid.width(level, base, most) for level in range(pyramid.doublings + 1)]
@@ -99,9 +101,9 @@ class Synthesis(nn.Module):
             self.convs.append(self.layer(widths[level], widths[level], w_dim, size))
             self.images.append(self.to_image(widths[level], channels, w_dim, dims))
         self.attention = nn.ModuleDict()
-        for resolution, kind in attention.items():
+        for resolution, make in attention.items():
             level = pyramid.level(resolution, "attention_at")
-            self.attention[str(level)] = ATTENTION[kind](widths[level], dims)
+            self.attention[str(level)] = make(widths[level], dims)
         self.register_buffer("taps", binomial_taps((1, 3, 3, 1)), persistent=False)
 
     def forward(self, ws: Tensor, noise: str = "random") -> Tensor:

@@ -72,6 +72,8 @@ class StyleGAN2Options(Options):
     )
     attention: str = option("none", "kind of attention", choices=("none", "linear", "sagan"))
     attention_at: tuple[int, ...] = option((32,), "resolutions with attention", low=4)
+    attention_heads: int = option(8, "heads of linear attention", low=1)
+    attention_width: int = option(64, "channels of a head of linear attention", low=1)
     attention_in: str = option("both", "networks with attention", choices=("g", "d", "both"))
     quantize: str = option(
         "none", "feature quantization in the discriminator", choices=("none", "replace", "loss_only")

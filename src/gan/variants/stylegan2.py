@@ -4,6 +4,7 @@ Fake images are conditioned on the labels of the batch of real ones, so both hav
 Nothing here reads a value back from the device: a step is the same sequence of operations whatever the numbers are.
 """
 
+import functools
 import math
 
 import torch
@@ -14,6 +15,7 @@ from gan.augment import PRESETS, AdaController, AugmentPipe
 from gan.diffaugment import diffaugment
 from gan.errors import GanError
 from gan.nn import Discriminator, Generator
+from gan.nn.attention import Attention, LinearAttention, SelfAttention
 from gan.nn.quantize import Quantized, learn
 from gan.variants.base import Batch, ImageShape, Phase, Variant, half_life_beta, mirrored
 from gan.variants.options import StyleGAN2Options
@@ -247,11 +249,12 @@ class StyleGAN2(Variant):
         p = options.ada_p or 0.0 if self.augment is not None else 0.0
         return AdaController(self.batch, options.ada_target, options.ada_kimg if adaptive else math.inf, p=p)
 
-    def _attention(self, network: str) -> dict[int, str]:
+    def _attention(self, network: str) -> dict[int, Attention]:
         options = self.options
         if options.attention == "none" or options.attention_in not in (network, "both"):
             return {}
-        return dict.fromkeys(options.attention_at, options.attention)
+        linear = functools.partial(LinearAttention, heads=options.attention_heads, width=options.attention_width)
+        return dict.fromkeys(options.attention_at, linear if options.attention == "linear" else SelfAttention)
 
     def _lazy(self) -> dict[str, float]:
         """k / (k + 1) of each network with a penalty every k of its steps, 1 of the others."""
