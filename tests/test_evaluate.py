@@ -94,7 +94,7 @@ def test_every_snapshot_gets_a_row_of_the_curve(judge, cell):
     assert curve["run_key"] == "abc123"
     keys = {(row["kimg"], row["metric"], row["contrast"]) for row in curve["rows"]}
     names = ("kd_indomain", "fd_indomain", "precision_indomain", "recall_indomain")
-    assert keys == {(kimg, name, c) for kimg in (0, 1, 2) for name in names for c in (*CONTRASTS, "all")}
+    assert keys == {(kimg, name, c) for kimg in (0, 1, 2) for name in names for c in (*CONTRASTS, "joint", "all")}
     row = curve["rows"][0]
     assert set(row) == {
         "kimg",
@@ -141,6 +141,7 @@ def test_scores_of_the_best_snapshot(judge, cell):
     assert (fd["split"], fd["n_real"], fd["n_fake"], fd["seed"]) == ("test", 40, 60, 0)
     mean = np.mean([rows["fd_indomain", contrast]["value"] for contrast in CONTRASTS])
     assert rows["fd_indomain", "all"]["value"] == pytest.approx(mean)
+    assert rows["fd_indomain", "joint"]["value"] > max(rows["fd_indomain", contrast]["value"] for contrast in CONTRASTS)
     assert (cell / "fake.png").exists()
 
 

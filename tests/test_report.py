@@ -439,3 +439,11 @@ def test_a_running_study_is_compared_by_a_command(tmp_path, capsys):
     assert not (tmp_path / "comparison.html").exists()
     assert main(["--study", str(tmp_path / "nowhere")]) == 1
     assert "no cell has begun" in capsys.readouterr().err
+
+
+def test_joint_scores_stand_between_the_mean_and_the_contrasts(tmp_path):
+    rows = [kid(value, contrast=name) for name, value in (("t1c", 0.1), ("t2f", 0.3), ("joint", 0.4), ("all", 0.2))]
+    text = view.markdown("Demo", table.comparison(cells_with(tmp_path, plain=[rows])), "kid")
+    headings = re.findall(r"^### (.*)", text, re.MULTILINE)
+    assert headings[:4] == ["Mean over contrasts", "The contrasts of a sample together", "Contrast t1c", "Contrast t2f"]
+    assert "0.4" in text.split("together")[1].split("###")[0]

@@ -14,6 +14,7 @@ from gan.errors import GanError
 from gan.files import read_json
 
 WHOLE = "all"  # the contrast of a score that is the mean over all contrasts
+JOINT = "joint"  # the contrast of a score that sees the contrasts of each sample together
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,12 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from gan.cells import JOINT
 from gan.errors import GanError
 from gan.files import read_json, write_json
 from gan.metrics import features
 from gan.metrics.real import RealFeatures
-from gan.metrics.scores import CURVE, Sets, metric_name, score_curve
+from gan.metrics.scores import CURVE, Sets, join, metric_name, score_curve
 from gan.study import METRICS_REVISION, canonical
 from gan.train.device import pick_device
 from gan.train.snapshot import Snapshot, load_generator
@@ -94,9 +95,9 @@ class Judge:
         rows = []
         for (extract, known), fake in zip(self.panel, fakes, strict=True):
             number = len(next(iter(fake.values())))
-            sets = Sets(
-                known.features[split], fake, known.subjects[split], known.features["train"], known.draw(number, seed)
-            )
+            real = (known.features[split], known.features["train"], known.draw(number, seed))
+            held_out, train, reference = map(join, real) if JOINT in fake else real
+            sets = Sets(held_out, fake, known.subjects[split], train, reference)
             conditions = {"split": split, "n_real": len(known.subjects[split]), "n_fake": number}
             conditions |= {"extractor": extract.id, "seed": seed}
             rows += [row | {"metric": metric_name(row["metric"], extract.name)} | conditions for row in scoring(sets)]
@@ -105,7 +106,10 @@ class Judge:
     def extract(
         self, path: Path, generator: Snapshot, number: int, seed: int, truncation: float
     ) -> list[dict[str, NDArray[np.float32]]]:
-        """Features of ``number`` generated images for each extractor and contrast; the images are not kept."""
+        """Features of ``number`` generated images for each extractor and contrast, and joint ones of several contrasts.
+
+        The images are not kept.
+        """
         contrasts = channels_to_score(generator.data)
         names = [name for name, _ in contrasts]
         for _, known in self.panel:
@@ -126,7 +130,8 @@ class Judge:
                     for (extract, _), part in zip(self.panel, parts, strict=True):
                         part[name].append(extract(grey))
                 bar.update(len(images))
-        return [{name: np.concatenate(blocks) for name, blocks in part.items()} for part in parts]
+        fakes = [{name: np.concatenate(blocks) for name, blocks in part.items()} for part in parts]
+        return [join(fake) for fake in fakes] if len(names) > 1 else fakes
 
     def curve(self, path: Path, protocol: Protocol) -> list[dict[str, Any]]:
         """The metrics of `CURVE` of the snapshot ``path`` on the validation split, kept in a JSON file beside it."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gan.cells import flatten
+from gan.cells import JOINT, WHOLE, flatten
 from gan.errors import GanError
 from gan.pyramid import Pyramid
 from gan.variants.options import FAMILIES, defaults, unfit
@@ -254,6 +254,8 @@ def _check_dataset(name: str, row: dict[str, Any]) -> None:
         raise GanError(
             f"config: datasets.{name}.mask is {row['mask']!r}, which is among its contrasts; name a label volume"
         )
+    if taken := {WHOLE, JOINT} & {*row["contrasts"], row["mask"]}:
+        raise GanError(f"config: datasets.{name} has a contrast called {min(taken)!r}, as some scores are; rename it")
     parts = sum(row["split"][part] for part in ("train", "val", "test"))
     if abs(parts - 1) > 1e-6:
         raise GanError(f"config: datasets.{name}.split adds up to {parts:g}; train + val + test must be 1")

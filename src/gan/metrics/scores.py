@@ -5,7 +5,7 @@ gives the value (every image once) and its bootstrap replicates, so a new metric
 """
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -13,13 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from gan.cells import WHOLE
+from gan.cells import JOINT, WHOLE
 from gan.errors import GanError
 from gan.metrics.distances import frechet_distances, kernel_distances
 from gan.metrics.intervals import centred_interval, image_weights, subject_weights
 from gan.metrics.neighbours import Balls, memorised, nearest
 
 PRECISION_K, DENSITY_K = 3, 5  # as published by Kynkäänniemi et al. 2019 and Naeem et al. 2020
+JOINT_FRECHET = 2048  # most joint features whose Fréchet distance is taken: those of one image by Inception
 MEMORISED = 0.05  # of held-out images count as being as near to the training set as a copy
 
 
@@ -100,6 +101,14 @@ class Sets:
     reference: dict[str, NDArray]
 
 
+def join(features: dict[str, NDArray]) -> dict[str, NDArray]:
+    """``features`` [n, d] of several contrasts, whose rows are the same samples, and as `JOINT` all side by side.
+
+    Distances between joint features [n, C * d] depend on which images of the contrasts belong to one sample.
+    """
+    return features | {JOINT: np.concatenate(list(features.values()), 1)}
+
+
 def score(sets: Sets, *, bootstrap: int, seed: int) -> list[dict[str, Any]]:
     """Every metric for every contrast and for their mean: ``metric, contrast, value, low, high, floor, relative``.
 
@@ -107,7 +116,8 @@ def score(sets: Sets, *, bootstrap: int, seed: int) -> list[dict[str, Any]]:
     that real training images get in the place of the fake ones, under the same numbers; ``relative`` is value / floor,
     None where the floor is not above 0. ``replicates``: the values of the resamples, which all generators scored under
     the same seed share, so that their differences have intervals too. ``metric`` is a key of `METRICS`.
-    Raises `GanError` for too few images.
+    `JOINT` is no part of the mean, and has no Fréchet distance beyond `JOINT_FRECHET` features: from as few images as
+    there are it would be bias for the most part, and cost more than all else. Raises `GanError` for too few images.
     """
     _enough(sets, bootstrap)
     contrasts = list(sets.real)
@@ -124,14 +134,15 @@ def score(sets: Sets, *, bootstrap: int, seed: int) -> list[dict[str, Any]]:
             for c in contrasts
         }
         for metric in METRICS.values():
-            found = []
-            for contrast in contrasts:
-                generated, real = pairs[contrast]
+            found = {}
+            for contrast, (generated, real) in pairs.items():
+                bar.update()
+                if not _affordable(metric.name, contrast, generated):
+                    continue
                 value = float(metric.statistic(generated, *once)[0])
                 floor = metric.floor if metric.floor is not None else float(metric.statistic(real, *once)[0])
-                found.append((value, floor, metric.statistic(generated, *drawn) if drawn else None))
-                bar.update()
-            rows += _rows(metric, contrasts, found)
+                found[contrast] = value, floor, metric.statistic(generated, *drawn) if drawn else None
+            rows += _rows(metric, found)
     return rows
 
 
@@ -139,24 +150,33 @@ def score_curve(sets: Sets) -> list[dict[str, Any]]:
     """The metrics of `CURVE` without intervals: rows ``metric, contrast, value, floor``."""
     _enough(sets, 0)
     once = np.ones((1, len(sets.subjects))), np.ones((1, len(next(iter(sets.fake.values())))))
-    pairs = [
-        [Comparison(real, others[contrast], real) for others in (sets.fake, sets.reference)]
+    pairs = {
+        contrast: [Comparison(real, others[contrast], real) for others in (sets.fake, sets.reference)]
         for contrast, real in sets.real.items()
-    ]
+    }
     rows = []
     for name in CURVE:
-        found = [[float(METRICS[name].statistic(compared, *once)[0]) for compared in pair] for pair in pairs]
-        named = [*zip(sets.real, found, strict=True), (WHOLE, np.mean(found, 0).tolist())]
-        rows += [{"metric": name, "contrast": contrast, "value": v, "floor": floor} for contrast, (v, floor) in named]
+        found = {
+            contrast: [float(METRICS[name].statistic(compared, *once)[0]) for compared in pair]
+            for contrast, pair in pairs.items()
+            if _affordable(name, contrast, pair[0])
+        }
+        found[WHOLE] = np.mean([pair for contrast, pair in found.items() if contrast != JOINT], 0).tolist()
+        rows += [{"metric": name, "contrast": contrast, "value": v, "floor": f} for contrast, (v, f) in found.items()]
     return rows
 
 
-def _rows(metric: Metric, contrasts: Sequence[str], found: Sequence[tuple]) -> list[dict[str, Any]]:
+def _affordable(metric: str, contrast: str, compared: Comparison) -> bool:
+    return (metric, contrast) != ("fd", JOINT) or compared.fake.shape[1] <= JOINT_FRECHET
+
+
+def _rows(metric: Metric, found: dict[str, tuple]) -> list[dict[str, Any]]:
     """A row per contrast, and their mean. All contrasts share their resamples, so replicates may be averaged."""
-    values, floors, replicates = zip(*found, strict=True)
+    single = [measured for contrast, measured in found.items() if contrast != JOINT]
+    values, floors, replicates = zip(*single, strict=True)
     whole = np.mean(values), np.mean(floors), None if replicates[0] is None else np.mean(replicates, 0)
     rows = []
-    for contrast, (value, floor, draws) in zip([*contrasts, WHOLE], [*found, whole], strict=True):
+    for contrast, (value, floor, draws) in (found | {WHOLE: whole}).items():
         low, high = (None, None) if draws is None else centred_interval(float(value), draws, metric.low, metric.high)
         rows.append(
             {

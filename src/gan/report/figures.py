@@ -21,7 +21,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from gan.cells import CellFiles, stats
+from gan.cells import JOINT, CellFiles, stats
 from gan.report.table import WHOLE, direction, metric_label
 
 matplotlib.use("svg")
@@ -78,7 +78,7 @@ def curves(rows: pd.DataFrame, looks: dict) -> str:
     """
     if rows.empty:
         return ""
-    names = sorted(rows.contrast.unique(), key=lambda name: name != WHOLE)[:4]
+    names = sorted(rows.contrast.unique(), key=lambda name: (name != WHOLE, name != JOINT))[:4]
     if len(names) == 2 and WHOLE in names:  # the mean over one contrast is that contrast
         names = [WHOLE]
     with matplotlib.rc_context(STYLE):
@@ -91,7 +91,8 @@ def curves(rows: pd.DataFrame, looks: dict) -> str:
             axes.set_visible(False)
         for axes, name in zip(grid, names, strict=False):
             _curve_panel(axes, rows[rows.contrast == name], looks)
-            axes.set_title("" if len(names) == 1 else ("all contrasts" if name == WHOLE else name))
+            titles = {WHOLE: "all contrasts", JOINT: "contrasts of a sample together"}
+            axes.set_title("" if len(names) == 1 else titles.get(name, name))
             axes.set_ylabel(metric_label(str(rows.metric.iloc[0])))
         return _svg(figure, "curves", f"{metric_label(str(rows.metric.iloc[0]))} of every snapshot over kimg")
 

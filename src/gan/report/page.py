@@ -98,7 +98,10 @@ def _dataset(
     return {
         "name": name,
         "verdict": view.verdict(rows, name, lead) if lead else ["No variant is scored yet."],
-        "scores": [(contrast, view.wide(rows, name, contrast, lead)) for contrast in view.contrasts(rows, name)],
+        "scores": [
+            (view.HEADINGS.get(contrast, contrast), view.wide(rows, name, contrast, lead))
+            for contrast in view.contrasts(rows, name)
+        ],
         "intervals": Markup(_intervals(rows, seeds[seeds.dataset == name], lead, looks)),
         "curves": Markup(figures.curves(curves, looks)),
         "curve": _curve_caption(curves),

@@ -10,9 +10,12 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from gan.cells import JOINT
 from gan.report import cost
 from gan.report import table as tables
 from gan.report.table import MEASURE, WHOLE, measure_label, metric_label, number
+
+HEADINGS = {WHOLE: "Mean over contrasts", JOINT: "The contrasts of a sample together"}
 
 
 @dataclass(frozen=True)
@@ -61,9 +64,12 @@ class Wide:
 
 
 def contrasts(table: pd.DataFrame, dataset: str) -> list[str]:
-    """The contrasts scored for ``dataset``, their mean (``all``) first; with a single contrast the mean alone."""
+    """The contrasts scored for ``dataset``: their mean (``all``) first, then what sees them together (``joint``).
+
+    With a single contrast the mean alone.
+    """
     found = list(table[(table.dataset == dataset) & (table.status == "finished")].contrast.unique())
-    single = [name for name in found if name != WHOLE]
+    single = sorted((name for name in found if name != WHOLE), key=lambda name: name != JOINT)
     return [WHOLE] * (WHOLE in found) + (single if len(single) > 1 or WHOLE not in found else [])
 
 
@@ -198,7 +204,7 @@ def markdown(title: str, table: pd.DataFrame, lead: str | None) -> str:
             parts.append(_escape(" ".join(verdict(table, dataset, lead))) + "\n")
         names = contrasts(table, dataset)
         for contrast in names:
-            heading = "Mean over contrasts" if contrast == WHOLE else f"Contrast {_escape(contrast)}"
+            heading = HEADINGS.get(contrast) or f"Contrast {_escape(contrast)}"
             grids = "\n".join(_markdown_table(grid) for grid in wide(table, dataset, contrast, lead))
             parts.append(f"### {heading}\n\n{grids}")
         missing = table[(table.dataset == dataset) & (table.status != "finished")]
