@@ -50,7 +50,7 @@ def make_generator(path: Path, kimg: float, seed: int, channels=(*CONTRASTS, "se
     network = build("dcgan", options, shape, 8).generator
     if bad:
         next(network.parameters()).data.fill_(float("nan"))
-    data = {"channels": list(channels), "mask": "seg", "labels": []}
+    data = {"channels": list(channels), "mask": "seg", "labels": [], "full_scale": [65535, 65535, 3]}
     path.parent.mkdir(parents=True, exist_ok=True)
     save_generator(path, Snapshot(network, "dcgan", options, shape, 8, kimg, "abc123", data))
 

@@ -207,7 +207,14 @@ def test_grids_of_real_and_generated_images_have_one_layout(tmp_path):
     run(tmp_path, data=TinyData(channels=2))
     sizes = {Image.open(tmp_path / "cell" / name).size for name in ("real.png", "snapshots/kimg00.32.png")}
     rows, columns = grids.layout(2, (8, 8))
-    assert sizes == {(columns * 2 * 8, rows * 8)}
+    assert sizes == {(columns * (2 * 8 + grids.GAP) - grids.GAP, rows * 8)}
+
+
+def test_grids_show_a_mask_in_colours(tmp_path):
+    data = TinyData(channels=2)
+    data.meta |= {"mask": "seg", "full_scale": [65535, 3]}
+    run(tmp_path, data=data)
+    assert {Image.open(tmp_path / "cell" / name).mode for name in ("real.png", "snapshots/kimg00.32.png")} == {"RGB"}
 
 
 def test_stats_reader_leaves_out_a_torn_line(tmp_path):

@@ -137,7 +137,7 @@ def _chosen(cell: Path, headline: str) -> Path:
 def _write_grid(path: Path, generator: Snapshot, protocol: Protocol) -> None:
     rows, columns = layout(generator.shape.channels, generator.shape.size)
     images = generator.sample(rows * columns, protocol.seed, truncation=protocol.truncation)
-    write_grid(path, images.numpy(), columns)
+    write_grid(path, images.numpy(), columns, generator.mask_labels)
 
 
 def _open(store: str | os.PathLike) -> Store:

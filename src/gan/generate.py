@@ -42,7 +42,7 @@ def write_images(snapshot: Snapshot, images: Iterator[Tensor], n: int, out: Path
     elif form == "grid":
         chunks = torch.cat(list(_counted(images, shown))).numpy()
         columns = min(n, grids.layout(snapshot.shape.channels, snapshot.shape.size)[1])
-        grids.write_grid(out / "grid.png", chunks, columns)
+        grids.write_grid(out / "grid.png", chunks, columns, snapshot.mask_labels)
     else:
         write = _write_png if form == "png" else _write_nifti
         place = 0
@@ -130,14 +130,15 @@ def slice_to_ras(pixels: np.ndarray, axis: str, spacing: Sequence[float]) -> tup
 def _write_png(path: Path, pixels: np.ndarray, snapshot: Snapshot, channel: int) -> None:
     path = path.with_name(f"{path.name}.png")
     if _is_mask(snapshot, channel):
-        grids.write_png(path, _labels(pixels, snapshot, channel), "label numbers")
+        grids.write_png(path, grids.to_labels(pixels, snapshot.mask_labels), "label numbers")
     else:
         grids.write_png(path, grids.to_uint8(pixels))
 
 
 def _write_nifti(path: Path, pixels: np.ndarray, snapshot: Snapshot, channel: int) -> None:
     data = snapshot.data
-    values = _labels(pixels, snapshot, channel) if _is_mask(snapshot, channel) else (pixels + 1) * np.float32(SCALE)
+    mask = _is_mask(snapshot, channel)
+    values = grids.to_labels(pixels, snapshot.mask_labels) if mask else (pixels + 1) * np.float32(SCALE)
     volume, affine = slice_to_ras(values, data.get("axis") or "axial", data.get("spacing") or (1.0, 1.0))
     image = nib.Nifti1Image(np.ascontiguousarray(volume), affine)  # type: ignore[attr-defined]
     image.header.set_xyzt_units("mm")
@@ -160,12 +161,6 @@ def _counted(images: Iterator[Tensor], shown: tqdm) -> Iterator[Tensor]:
     for chunk in images:
         yield chunk
         shown.update(len(chunk))
-
-
-def _labels(pixels: np.ndarray, snapshot: Snapshot, channel: int) -> np.ndarray:
-    """Label numbers of a mask in [-1, 1]: the nearest."""
-    full = snapshot.data["full_scale"][channel]
-    return np.clip(np.rint((pixels + 1) / 2 * full), 0, full).astype(np.uint8 if full < 256 else np.uint16)
 
 
 def _is_mask(snapshot: Snapshot, channel: int) -> bool:
@@ -224,10 +219,12 @@ def main(argv: list[str] | None = None) -> None:
         classes[:] = label
     if given.mix:
         grid = mixing_grid(snapshot, given.n, given.seed, classes, given.truncation, given.crossover)
-        grids.write_grid(given.out / "mix.png", grid.numpy(), given.n - given.n // 2 + 1)
+        columns = given.n - given.n // 2 + 1
+        grids.write_grid(given.out / "mix.png", grid.numpy(), columns, snapshot.mask_labels)
     elif given.interpolate is not None:
         grid = interpolation_grid(snapshot, given.n, given.seed, classes, given.truncation, given.interpolate)
-        grids.write_grid(given.out / "interpolation.png", grid.numpy(), given.interpolate + 2)
+        columns = given.interpolate + 2
+        grids.write_grid(given.out / "interpolation.png", grid.numpy(), columns, snapshot.mask_labels)
     else:
         chunks = snapshot.chunks(given.n, given.seed, label, given.truncation)
         write_images(snapshot, chunks, given.n, given.out, given.format)

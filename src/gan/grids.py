@@ -1,7 +1,8 @@
 """Images as PNG: grids of samples and single images, 8 bit, lossless, without windowing.
 
 Every image is mapped linearly from [-1, 1] to 0..255 and clipped; nothing is stretched to its own minimum and maximum,
-so brightness can be compared across a grid and between grids. The PNG says so in its ``Description``.
+so brightness can be compared across a grid and between grids. The PNG says so in its ``Description``. A mask stands
+beside its contrasts in colours, one for each label, as the nearest label that a value in [-1, 1] stands for.
 """
 
 import os
@@ -15,28 +16,42 @@ from gan.files import atomic_path
 NORMALISATION = "linear from [-1, 1] to 0..255, clipped"
 GRID_WIDTH, GRID_HEIGHT = 1024, 768  # px, at most, of a sample grid
 MOST_COLUMNS, MOST_ROWS = 12, 8  # samples; more tell the eye no more
+GAP, GAP_GREY = 2, 128  # px between samples of several channels, and their grey
+# Of labels 0, 1, 2, ...; after the last the second follows again (Okabe and Ito 2008: told apart by the colour-blind).
+COLOURS = np.array(
+    [(0, 0, 0), (213, 94, 0), (86, 180, 233), (240, 228, 66), (0, 158, 115), (204, 121, 167), (0, 114, 178)], np.uint8
+)
 
 
 def layout(channels: int, size: tuple[int, ...]) -> tuple[int, int]:
     """(rows, columns) of samples in a grid of at most 1024 x 768 px; a column holds all contrasts of a sample."""
     height, width = size[-2:]
-    rows, columns = GRID_HEIGHT // height, GRID_WIDTH // (width * channels)
+    gap = GAP if channels > 1 else 0
+    rows, columns = GRID_HEIGHT // height, (GRID_WIDTH + gap) // (width * channels + gap)
     return min(MOST_ROWS, max(1, rows)), min(MOST_COLUMNS, max(1, columns))
 
 
-def tile(images: np.ndarray, columns: int) -> np.ndarray:
+def tile(images: np.ndarray, columns: int, labels: int = 0) -> np.ndarray:
     """One picture uint8 [H', W'] of ``images`` [N, C, H, W] in [-1, 1], row by row, ``columns`` samples in a row.
 
-    The contrasts of a sample stand side by side; the last row is filled up with black. Of a volume [N, C, D, H, W] the
-    middle slice is shown.
+    The contrasts of a sample stand side by side, with a gap to the next sample; the last row is filled up with black.
+    Of a volume [N, C, D, H, W] the middle slice is shown. labels: the largest label of the mask that the last channel
+    is, 0 without a mask; with one the picture has colours, [H', W', 3].
     """
-    pixels = to_uint8(images[:, :, images.shape[2] // 2] if images.ndim == 5 else images)
-    number, channels, height, width = pixels.shape
-    rows = -(-number // columns)
-    picture = np.zeros((rows * columns, channels, height, width), dtype=np.uint8)
-    picture[:number] = pixels
-    picture = picture.reshape(rows, columns, channels, height, width)
-    return picture.transpose(0, 3, 1, 2, 4).reshape(rows * height, columns * channels * width)
+    images = images[:, :, images.shape[2] // 2] if images.ndim == 5 else images
+    pixels = to_uint8(images)[..., None]
+    if labels:
+        pixels = pixels.repeat(3, -1)
+        found = to_labels(images[:, -1], labels).astype(np.int64)
+        pixels[:, -1] = COLOURS[np.where(found > 0, 1 + (found - 1) % (len(COLOURS) - 1), 0)]
+    number, channels, height, width, colours = pixels.shape
+    gap, rows = GAP if channels > 1 else 0, -(-number // columns)
+    strips = pixels.transpose(0, 2, 1, 3, 4).reshape(number, height, channels * width, colours)
+    picture = np.zeros((rows * columns, height, channels * width + gap, colours), dtype=np.uint8)
+    picture[:number, :, : channels * width] = strips
+    picture[:, :, channels * width :] = GAP_GREY
+    picture = picture.reshape(rows, columns, height, -1, colours).swapaxes(1, 2).reshape(rows * height, -1, colours)
+    return picture[:, : picture.shape[1] - gap, slice(None) if labels else 0]
 
 
 def to_uint8(images: np.ndarray) -> np.ndarray:
@@ -44,14 +59,19 @@ def to_uint8(images: np.ndarray) -> np.ndarray:
     return np.clip(np.rint((np.asarray(images, dtype=np.float32) + 1) * 127.5), 0, 255).astype(np.uint8)
 
 
+def to_labels(values: np.ndarray, largest: int) -> np.ndarray:
+    """Label numbers of a mask whose labels 0 to ``largest`` are spread over [-1, 1]: the nearest, of 8 or 16 bits."""
+    return np.clip(np.rint((values + 1) / 2 * largest), 0, largest).astype(np.uint8 if largest < 256 else np.uint16)
+
+
 def write_png(path: str | os.PathLike, pixels: np.ndarray, description: str = f"grey values: {NORMALISATION}") -> None:
-    """Write ``pixels`` [H, W], uint8 or uint16, as a greyscale PNG, atomically. Equal pixels give equal bytes."""
+    """Write ``pixels``, [H, W] of 8 or 16 bits or colours [H, W, 3], as PNG, atomically. Equal pixels, equal bytes."""
     info = PngInfo()
     info.add_text("Description", description)
     with atomic_path(path) as temporary:
         Image.fromarray(pixels).save(temporary, format="PNG", pnginfo=info)
 
 
-def write_grid(path: str | os.PathLike, images: np.ndarray, columns: int) -> None:
+def write_grid(path: str | os.PathLike, images: np.ndarray, columns: int, labels: int = 0) -> None:
     """Write `tile` of ``images`` as a PNG."""
-    write_png(path, tile(images, columns))
+    write_png(path, tile(images, columns, labels))

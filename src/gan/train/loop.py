@@ -162,7 +162,7 @@ class _Run:
 
     def _show(self) -> None:
         write_json(self.checkpoints / "recipe.json", self.recipe)
-        write_grid(self.checkpoints / "real.png", self.real.numpy(), self._columns())
+        write_grid(self.checkpoints / "real.png", self.real.numpy(), self._columns(), self._snapshot().mask_labels)
         for step, kimg in self.schedule.snapshots.items():
             for suffix in (".pt", ".png"):
                 path = self.checkpoints / f"snapshots/{stem(kimg)}{suffix}"
@@ -199,7 +199,7 @@ class _Run:
         snapshot = self._snapshot()
         name = f"snapshots/{stem(self.schedule.snapshots[step])}"
         fake = snapshot.sample(len(self.real), self.recipe["seed"], self.labels)
-        write_grid(self.checkpoints / f"{name}.png", fake.numpy(), self._columns())
+        write_grid(self.checkpoints / f"{name}.png", fake.numpy(), self._columns(), snapshot.mask_labels)
         save_generator(self.checkpoints / f"{name}.pt", snapshot)
         outputs.show(self.checkpoints, self.folder)
         if step > 0:

@@ -45,6 +45,11 @@ class Snapshot:
         return list(self.data.get("labels") or map(str, range(self.shape.labels))) if self.shape.labels else []
 
     @property
+    def mask_labels(self) -> int:
+        """The largest label of the mask, which is the last channel; 0 without a mask."""
+        return self.data["full_scale"][-1] if self.data.get("mask") else 0
+
+    @property
     def device(self) -> torch.device:
         """Where the network lies."""
         return next(self.network.parameters()).device

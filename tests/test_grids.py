@@ -1,0 +1,57 @@
+"""Grids: what stands where, and that the eye sees labels as labels."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gan import grids
+from gan.grids import COLOURS, GAP, GAP_GREY
+
+
+def noise(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
+
+
+def test_single_channels_stand_side_by_side_and_the_rest_is_black():
+    images = noise(5, 1, 4, 6)
+    picture = grids.tile(images, 3)
+    assert picture.shape == (8, 18) and picture.dtype == np.uint8
+    assert (picture[4:, 6:12] == grids.to_uint8(images[4, 0])).all()
+    assert (picture[4:, 12:] == 0).all()
+
+
+def test_contrasts_of_a_sample_stand_in_a_row_with_a_gap_to_the_next():
+    images = noise(4, 3, 4, 6)
+    picture = grids.tile(images, 2)
+    assert picture.shape == (8, 2 * 18 + GAP)
+    assert (picture[:, 18 : 18 + GAP] == GAP_GREY).all()
+    for sample, (top, left) in enumerate([(0, 0), (0, 18 + GAP), (4, 0), (4, 18 + GAP)]):
+        for channel in range(3):
+            cell = picture[top : top + 4, left + 6 * channel : left + 6 * channel + 6]
+            assert (cell == grids.to_uint8(images[sample, channel])).all()
+
+
+def test_a_mask_has_a_colour_for_each_label(tmp_path):
+    labels = np.array([[0, 1, 2], [3, 7, 6]])
+    images = np.stack([np.zeros((2, 3)), labels / 7 * 2 - 1])[None]
+    images[0, 1, 0, 0] = -1.2  # what a generator makes goes beyond
+    grids.write_grid(tmp_path / "grid.png", images, 1, labels=7)
+    with Image.open(tmp_path / "grid.png") as image:
+        picture = np.asarray(image)
+    assert (picture[:, :3] == 128).all()
+    assert (picture[:, 3:] == COLOURS[[[0, 1, 2], [3, 1, 6]]]).all()
+    assert len(np.unique(COLOURS, axis=0)) == len(COLOURS)
+
+
+@pytest.mark.parametrize(("channels", "width"), [(1, 32), (5, 32), (4, 128), (4, 512)])
+def test_the_layout_fits_its_bounds(channels, width):
+    rows, columns = grids.layout(channels, (32, width))
+    shape = grids.tile(np.zeros((rows * columns, channels, 32, width)), columns).shape
+    assert shape[0] <= grids.GRID_HEIGHT and (shape[1] <= grids.GRID_WIDTH or columns == 1)
+
+
+@pytest.mark.parametrize(("largest", "dtype"), [(3, np.uint8), (300, np.uint16)])
+def test_labels_come_back_from_their_place_in_the_range(largest, dtype):
+    labels = np.arange(largest + 1)
+    found = grids.to_labels((labels / largest * 2 - 1).astype(np.float32) + 0.4 / largest, largest)
+    assert found.dtype == dtype and (found == labels).all()
