@@ -36,7 +36,9 @@ def make_cell(cell: CellFiles, kid: float, rng: np.random.Generator) -> None:
     kimgs = [0, 10, 20, 30, 40]
     decay = [kid + (0.5 - kid) * 0.12 ** (kimg / 12) + rng.normal(0, kid / 20) for kimg in kimgs]
     write(cell, "curve.json", {"run_key": key, "rows": curve_of(kimgs, decay)})
-    write(cell, "scores.json", {**identity(cell, key), "scores": scores_of(decay[-1])})
+    scores = scores_of(decay[-1])
+    write(cell, "scores.json", {**identity(cell, key), "scores": scores})
+    write(cell, "replicates.json", {"run_key": key, "rows": [replicates_of(row, rng) for row in scores]})
     used = {"wall_s": 410.0, "cpu_s": 800.0 + 90 * kid, "gpu_s": 0.0, "peak_mem_mb": 1450.0, "peak_gpu_mem_mb": 0.0}
     write(cell, "cost.json", {**used, "device": "cpu", "threads": 2, "resumed": cell.seed})
     write_stats(cell, rng, ada="ada" in cell.variant)
@@ -84,13 +86,42 @@ def scores_of(kid: float) -> list[dict]:
     ]
 
 
+def replicates_of(row: dict, rng: np.random.Generator, resamples: int = 50) -> dict:
+    """Replicates of a score: half of what moves them are patients, whom all cells share."""
+    patients = np.random.default_rng(7).normal(0, 0.05, resamples)
+    values = row["value"] * (1 + patients + rng.normal(0, 0.02, resamples))
+    named = {key: row[key] for key in ("metric", "contrast", "extractor", "n_real", "n_fake", "seed")}
+    return named | {"values": values.tolist()}
+
+
 def curve_of(kimgs: list[int], values: list[float]) -> list[dict]:
     common = {"n_real": 180, "n_fake": 500, "extractor": "indomain-7f3a", "seed": 0, "split": "val", "contrast": "all"}
     return [
-        {"kimg": kimg, "metric": metric, "value": value * factor, **common}
+        {"kimg": kimg, "metric": metric, "value": number, **common}
         for kimg, value in zip(kimgs, values, strict=True)
-        for metric, factor in (("kd_indomain", 1.0), ("fd_indomain", 900.0))
+        for metric, number in (
+            ("kd_indomain", value),
+            ("fd_indomain", 900 * value),
+            ("precision_indomain", 0.8 - 1.4 * value),
+            ("recall_indomain", 0.6 - 1.1 * value + 0.04 * np.sin(kimg)),
+        )
     ]
+
+
+def cells_with(tmp_path, **rows):
+    """One cell a variant (or several, if lists of rows are given) with the scores that are named."""
+    cells = []
+    for variant, seeds in rows.items():
+        for seed, scores in enumerate(seeds):
+            cell = CellFiles("set", variant, seed, tmp_path / "set" / variant / f"seed{seed}")
+            cell.folder.mkdir(parents=True)
+            write(cell, "scores.json", {"run_key": "k", "snapshot": {"kimg": 10, "metric": "kid"}, "scores": scores})
+            cells.append(cell)
+    return cells
+
+
+def kid(value, width=0.001, **own):
+    return score("kid", value, **{"low": value - width, "high": value + width, "extractor": "inception"} | own)
 
 
 def write_stats(cell: CellFiles, rng: np.random.Generator, *, ada: bool, lines: int = 160) -> None:

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 
 import pandas as pd
 import pytest
-from fake_study import START, VARIANTS, make_study, score, write
+from fake_study import START, VARIANTS, cells_with, kid, make_study, score, write
 from PIL import Image
 
 from gan.cells import CellFiles, stats, stats_lines
@@ -38,22 +38,6 @@ def make_index(folder):
     pd.DataFrame(rows).to_parquet(folder / "index.parquet")
     (folder / "store.json").write_text(json.dumps({"channels": ["t1c", "t2f"], "size": [64, 64], "mask": None}))
     return folder
-
-
-def cells_with(tmp_path, **rows):
-    """One cell a variant (or several, if lists of rows are given) with the scores that are named."""
-    cells = []
-    for variant, seeds in rows.items():
-        for seed, scores in enumerate(seeds):
-            cell = CellFiles("set", variant, seed, tmp_path / "set" / variant / f"seed{seed}")
-            cell.folder.mkdir(parents=True)
-            write(cell, "scores.json", {"run_key": "k", "snapshot": {"kimg": 10, "metric": "kid"}, "scores": scores})
-            cells.append(cell)
-    return cells
-
-
-def kid(value, width=0.001, **own):
-    return score("kid", value, **{"low": value - width, "high": value + width, "extractor": "inception"} | own)
 
 
 # what is averaged

@@ -145,6 +145,11 @@ def test_edits_that_decide_nothing_here_run_nothing(study, change):
     assert planned(study, "all") == Counter()
 
 
+def test_baseline_of_a_variant_makes_the_tables_again_alone(study):
+    edit(study, {"variants": {"stylegan2_ada": {"baseline": "dcgan"}}})
+    assert {job[0] for job in planned(study, "all")} == {"baselines"} | TABLES
+
+
 def test_one_cell_again_by_its_target(study):
     target = "results/tiny/phantom/dcgan/seed0/scores.json"
     jobs = planned(study, target, "--forcerun", "train")

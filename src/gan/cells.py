@@ -66,6 +66,12 @@ class CellFiles:
         return f"training stopped or running at {last['kimg']:g} kimg" if "kimg" in last else "not started"
 
 
+def baselines(study: Path) -> dict[str, str]:
+    """The baseline of each variant that modifies another one, from ``baselines.json`` of ``results/<study>``."""
+    path = study / "baselines.json"
+    return read_json(path) if path.exists() else {}
+
+
 def stats_lines(path: Path, start: int = 0) -> Iterator[tuple[dict[str, Any], int]]:
     """The objects in a ``stats.jsonl`` from byte ``start`` on, each with the byte after its line.
 

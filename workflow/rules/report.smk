@@ -6,16 +6,32 @@ report: "../report/study.rst"
 
 
 VARIANTS = {"category": "Comparison", "caption": "../report/variants.rst"}
+PAIRS = {"category": "Comparison", "caption": "../report/pairs.rst"}
 RUNS = {"category": "Comparison", "caption": "../report/runs.rst"}
 
 
 localrules:
+    baselines,
     compare,
     publish,
 
 
+# Which variant modifies which: for the reports, also of a study that still runs, so it is written first.
+rule baselines:
+    output:
+        baselines=f"{ROOT}/baselines.json",
+    log:
+        f"{LOGS}/baselines.log",
+    params:
+        baselines=canonical(STUDY.baselines()),
+    priority: 1
+    script:
+        "../scripts/baselines.py"
+
+
 rule compare:
     input:
+        baselines=rules.baselines.output.baselines,
         scores=[f"{ROOT}/{cell.folder}/scores.json" for cell in STUDY.cells()],
         curves=[f"{ROOT}/{cell.folder}/curve.json" for cell in STUDY.cells()],
     output:
@@ -34,6 +50,11 @@ rule compare:
             **VARIANTS,
             labels={"part": "table of variants", "format": "CSV"},
         ),
+        differences=report(
+            f"{ROOT}/differences.csv",
+            **PAIRS,
+            labels={"part": "table of pairs", "format": "CSV"},
+        ),
         seeds=report(
             f"{ROOT}/scores.csv",
             **RUNS,
@@ -51,6 +72,7 @@ rule compare:
 rule publish:
     input:
         page=rules.compare.output.page,
+        baselines=rules.baselines.output.baselines,
     output:
         tracking=f"{ROOT}/tracking.json",
     log:

@@ -1,7 +1,7 @@
 import json
 from pathlib import Path
 
-from gan.cells import CellFiles
+from gan.cells import CellFiles, baselines
 from gan.errors import logged
 from gan.report import write_report
 from gan.study import Cell
@@ -15,4 +15,5 @@ with logged(snakemake.log[0]):
         cells,
         root,
         stores={cell.dataset: root / "data" / cell.dataset / "store" for cell in cells},
+        baselines=baselines(root),
     )

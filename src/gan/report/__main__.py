@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from gan.cells import CellFiles
+from gan.cells import CellFiles, baselines
 from gan.errors import GanError, command
 from gan.report import write_report
 
@@ -22,7 +22,7 @@ def main(argv: list[str] | None = None) -> int:
     # not where the workflow writes its own: what it finds there it takes for finished
     out = given.out or given.study / "so_far"
     stores = {cell.dataset: given.study / "data" / cell.dataset / "store" for cell in cells}
-    write_report(given.study.resolve().name, cells, out, stores=stores)
+    write_report(given.study.resolve().name, cells, out, stores=stores, baselines=baselines(given.study))
     print(out / "comparison.html")
     return 0
 

@@ -120,7 +120,7 @@ def settings(cells: Sequence[CellFiles]) -> Settings | None:
     keys = list(dict.fromkeys(key for values in flat.values() for key in values))
     differing, shared = [], []
     for key in keys:
-        values = [_shown(flat[variant].get(key, "–")) for variant in flat]
+        values = [shown(flat[variant].get(key, "–")) for variant in flat]
         if len(set(values)) > 1:
             differing.append((key, values))
         else:
@@ -129,7 +129,8 @@ def settings(cells: Sequence[CellFiles]) -> Settings | None:
     return Settings(list(flat), differing, shared, whole)
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A setting as text."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
@@ -150,7 +151,7 @@ def data_summary(store: Path | None) -> dict[str, Any] | None:
         meta = read_json(store / "store.json")
     except GanError:
         meta = {}
-    facts = [(key, _shown(value)) for key, value in flatten(meta).items() if value not in (None, "", [])]
+    facts = [(key, shown(value)) for key, value in flatten(meta).items() if value not in (None, "", [])]
     channels = meta.get("channels") or []
     return {"splits": splits, "facts": facts, "channels": channels, "candidates": len(index), "kept": len(kept)}
 

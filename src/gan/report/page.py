@@ -1,9 +1,10 @@
-"""The report of a study: comparison.csv, scores.csv, comparison.md and one self-contained page, comparison.html."""
+"""The report of a study: comparison, scores and differences as csv, comparison.md and one page, comparison.html."""
 
 # pandas types a selection from a frame as a union of all that it could be.
 # pyright: reportAttributeAccessIssue=false, reportArgumentType=false
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from markupsafe import Markup
 
 from gan.cells import CellFiles
 from gan.files import atomic_path
-from gan.report import context, cost, figures, table, view
+from gan.report import context, cost, figures, pairs, pairs_view, table, view
 from gan.report.table import MEASURE, WHOLE
 
 
@@ -23,37 +24,51 @@ def write_report(
     folder: Path,
     *,
     stores: dict[str, Path] | None = None,
+    baselines: Mapping[str, str] | None = None,
     settings: dict[str, Any] | None = None,
 ) -> None:
-    """Write the four files of the report into ``folder``, each whole or not at all.
+    """Write the five files of the report into ``folder``, each whole or not at all.
 
     cells: every cell that the study plans, in the order of the tables; one that is not finished is shown as such.
-    stores: the store of each data set, for the counts of subjects and slices. settings: ``{"headline": metric}`` sets
+    stores: the store of each data set, for the counts of subjects and slices. baselines: of each variant that has one,
+    the variant that it modifies (`gan.study.Study.baselines`). settings: ``{"headline": metric}`` sets
     the metric that leads; without it, the one by which snapshots were chosen.
     """
     rows = table.comparison(cells)
-    seeds = table.scores(cells)
     lead = table.headline(rows, (settings or {}).get("headline") or _chosen_by(cells))
-    table.write_csv(rows, folder / "comparison.csv")
-    table.write_csv(seeds, folder / "scores.csv")
-    _write_text(folder / "comparison.md", view.markdown(title, rows, lead))
-    _write_text(folder / "comparison.html", render(title, cells, rows, seeds, lead, stores or {}))
+    found = Tables(rows, table.scores(cells), pairs.compare(cells, baselines or {}), lead)
+    table.write_csv(found.rows, folder / "comparison.csv")
+    table.write_csv(found.seeds, folder / "scores.csv")
+    table.write_csv(found.pairs, folder / "differences.csv")
+    sections = {name: _sections(found, name) for name in rows.dataset.unique()}
+    _write_text(folder / "comparison.md", view.markdown(title, rows, lead, sections))
+    _write_text(folder / "comparison.html", render(title, cells, found, stores or {}))
 
 
-def render(
-    title: str,
-    cells: Sequence[CellFiles],
-    rows: pd.DataFrame,
-    seeds: pd.DataFrame,
-    lead: str | None,
-    stores: dict[str, Path],
-) -> str:
+@dataclass(frozen=True)
+class Tables:
+    """Of all datasets: `gan.report.table.comparison`, its single ``seeds``, `gan.report.pairs.compare`, the metric that
+    leads."""
+
+    rows: pd.DataFrame
+    seeds: pd.DataFrame
+    pairs: pd.DataFrame
+    lead: str | None
+
+
+def _sections(found: Tables, dataset: str) -> list[str]:
+    """What the Markdown says of a data set besides its scores."""
+    contrast = next(iter(view.contrasts(found.rows, dataset)), WHOLE)
+    return [pairs_view.markdown(found.pairs, dataset, contrast, found.lead)]
+
+
+def render(title: str, cells: Sequence[CellFiles], found: Tables, stores: dict[str, Path]) -> str:
     """The page as text: no address outside itself, no script."""
     looks = figures.look(list(dict.fromkeys(cell.variant for cell in cells)))
     datasets = []
     for name in dict.fromkeys(cell.dataset for cell in cells):
         mine = [cell for cell in cells if cell.dataset == name]
-        datasets.append(_dataset(name, mine, rows[rows.dataset == name], seeds, lead, looks, stores.get(name)))
+        datasets.append(_dataset(name, mine, found, looks, stores.get(name)))
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("gan.report"),
         autoescape=True,
@@ -68,9 +83,9 @@ def render(
         datasets=datasets,
         variants=list(looks),
         seeds=sorted({cell.seed for cell in cells}),
-        lead=table.metric_label(lead) if lead else None,
+        lead=table.metric_label(found.lead) if found.lead else None,
         finished_on=context.finished_on(cells),
-        protocol=context.protocol(rows, cells),
+        protocol=context.protocol(found.rows, cells),
         runs=runs,
         total=cost.total(runs),
         jobs=jobs.to_dict("records"),
@@ -80,16 +95,9 @@ def render(
     )
 
 
-def _dataset(
-    name: str,
-    cells: list[CellFiles],
-    rows: pd.DataFrame,
-    seeds: pd.DataFrame,
-    lead: str | None,
-    looks: dict,
-    store: Path | None,
-) -> dict[str, Any]:
+def _dataset(name: str, cells: list[CellFiles], found: Tables, looks: dict, store: Path | None) -> dict[str, Any]:
     """Everything the page shows of one data set."""
+    rows, lead = found.rows[found.rows.dataset == name], found.lead
     real, fakes = context.pictures(cells)
     curves = figures.curve_rows(cells)
     curve_metric = lead if lead in set(curves.metric) else next(iter(curves.metric), None)
@@ -98,11 +106,18 @@ def _dataset(
     return {
         "name": name,
         "verdict": view.verdict(rows, name, lead) if lead else ["No variant is scored yet."],
+        "against": pairs_view.sentence(found.pairs, name, lead),
         "scores": [
-            (view.HEADINGS.get(contrast, contrast), view.wide(rows, name, contrast, lead))
+            (
+                view.HEADINGS.get(contrast, contrast),
+                view.wide(rows, name, contrast, lead),
+                pairs_view.tables(found.pairs, name, contrast, lead),
+            )
             for contrast in view.contrasts(rows, name)
         ],
-        "intervals": Markup(_intervals(rows, seeds[seeds.dataset == name], lead, looks)),
+        "pairs_caption": pairs_view.caption(found.pairs, name),
+        "unpaired": pairs_view.left_out(found.pairs, name),
+        "intervals": Markup(_intervals(rows, found.seeds[found.seeds.dataset == name], lead, looks)),
         "curves": Markup(figures.curves(curves, looks)),
         "curve": _curve_caption(curves),
         "losses": Markup(figures.losses(cells, looks)),

@@ -196,6 +196,11 @@ def number(value: float, digits: int = 3) -> str:
     return f"{value:.{decimals}f}"
 
 
+def signed(value: float) -> str:
+    """A difference as `number` with its sign."""
+    return number(value) if pd.isna(value) or value == 0 else f"{'+' if value > 0 else '−'}{number(abs(value))}"
+
+
 def _count(value: Any) -> str:
     return "?" if pd.isna(value) else f"{value}"
 

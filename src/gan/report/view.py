@@ -6,6 +6,7 @@ HTML and Markdown are made from the same `Wide` tables, so that they cannot say 
 # pandas types a selection from a frame as a union of all that it could be.
 # pyright: reportAttributeAccessIssue=false, reportArgumentType=false
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pandas as pd
@@ -77,9 +78,13 @@ def wide(table: pd.DataFrame, dataset: str, contrast: str, lead: str | None) -> 
     """The tables of one dataset and contrast, one for each set of conditions; those of the metric ``lead`` first."""
     rows = table[table.dataset == dataset]
     done = rows[(rows.status == "finished") & (rows.contrast == contrast)]
-    groups = [group for _, group in done.groupby(MEASURE[1:], dropna=False, sort=False)]
-    groups.sort(key=lambda group: lead not in set(group.metric))
-    return [_wide(rows, group, dataset, contrast, lead) for group in groups]
+    return [_wide(rows, group, dataset, contrast, lead) for group in by_conditions(done, lead)]
+
+
+def by_conditions(rows: pd.DataFrame, lead: str | None) -> list[pd.DataFrame]:
+    """``rows`` apart by extractor, split and numbers of images; those of the metric ``lead`` first."""
+    groups = [group for _, group in rows.groupby(MEASURE[1:], dropna=False, sort=False)]
+    return sorted(groups, key=lambda group: lead not in set(group.metric))
 
 
 def _wide(rows: pd.DataFrame, done: pd.DataFrame, dataset: str, contrast: str, lead: str | None) -> Wide:
@@ -87,7 +92,7 @@ def _wide(rows: pd.DataFrame, done: pd.DataFrame, dataset: str, contrast: str, l
     metrics = sorted(done.metric.unique(), key=lambda name: name != lead)
     groups = [done[done.metric == name] for name in metrics]
     winners = [tables.best(group) for group in groups]
-    columns = [_column(group.iloc[0]) for group in groups]
+    columns = [column(group.iloc[0]) for group in groups]
     lines = []
     for variant in _ranked(rows, groups[0]):
         mine = done[done.variant == variant]
@@ -117,7 +122,8 @@ def same(frame: pd.DataFrame, measure: tuple) -> pd.Series:
     return mask
 
 
-def _column(row: pd.Series) -> Column:
+def column(row: pd.Series) -> Column:
+    """The column of the measurement of ``row``."""
     title, _, details = measure_label(row).partition(" (")
     return Column(title.replace(" ", "\u00a0"), details.removesuffix(")").split("; "))
 
@@ -152,7 +158,7 @@ def verdict(table: pd.DataFrame, dataset: str, lead: str) -> list[str]:
         )
     unfinished = table[(table.dataset == dataset) & (table.status != "finished")]
     if len(unfinished):
-        sentences.append(f"{len(unfinished)} of the planned runs {_are(len(unfinished))} not finished (listed below).")
+        sentences.append(f"{len(unfinished)} of the planned runs {are(len(unfinished))} not finished (listed below).")
     return sentences
 
 
@@ -180,36 +186,43 @@ def _answer(rows: pd.DataFrame, lead: str) -> str:
         )
     if overlap.empty:
         return f"{first.variant} has the {extreme} {name} ({span}); the intervals of all others lie clear of it."
-    alike = _list([first.variant, *overlap.variant])
+    alike = enumerated([first.variant, *overlap.variant])
     text = f"No evidence of a difference between {alike}: their {name} intervals overlap."
     if len(apart) and not single:
-        text += f" {_list(list(apart.variant))} {_are(len(apart))} worse than {first.variant}."
+        text += f" {enumerated(list(apart.variant))} {are(len(apart))} worse than {first.variant}."
     return f"{text} {first.variant} has the {extreme} mean ({span})."
 
 
-def _list(names: list[str]) -> str:
+def enumerated(names: list[str]) -> str:
+    """``a, b and c``."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def _are(count: int) -> str:
+def are(count: int) -> str:
     return "is" if count == 1 else "are"
 
 
-def markdown(title: str, table: pd.DataFrame, lead: str | None) -> str:
-    """The comparison as Markdown: per dataset the verdict, a table per contrast, what is missing, what it cost."""
-    parts = [f"# {_escape(title)}\n"]
+def markdown(
+    title: str, table: pd.DataFrame, lead: str | None, sections: Mapping[str, Sequence[str]] | None = None
+) -> str:
+    """The comparison as Markdown: per dataset the verdict, a table per contrast, what is missing, what it cost.
+
+    sections: further parts of each dataset, which stand under its first table.
+    """
+    parts = [f"# {escape(title)}\n"]
     for dataset in table.dataset.unique():
-        parts.append(f"## {_escape(dataset)}\n")
+        parts.append(f"## {escape(dataset)}\n")
         if lead:
-            parts.append(_escape(" ".join(verdict(table, dataset, lead))) + "\n")
+            parts.append(escape(" ".join(verdict(table, dataset, lead))) + "\n")
         names = contrasts(table, dataset)
         for contrast in names:
-            heading = HEADINGS.get(contrast) or f"Contrast {_escape(contrast)}"
+            heading = HEADINGS.get(contrast) or f"Contrast {escape(contrast)}"
             grids = "\n".join(_markdown_table(grid) for grid in wide(table, dataset, contrast, lead))
             parts.append(f"### {heading}\n\n{grids}")
+            parts += (sections or {}).get(dataset, []) if contrast == names[0] else []
         missing = table[(table.dataset == dataset) & (table.status != "finished")]
         if len(missing):
-            listed = "\n".join(f"- {_escape(row.variant)}: {_escape(row.status)}" for row in missing.itertuples())
+            listed = "\n".join(f"- {escape(row.variant)}: {escape(row.status)}" for row in missing.itertuples())
             parts.append(f"### Not finished\n\n{listed}\n")
         parts.append(_markdown_cost(table[(table.dataset == dataset) & (table.status == "finished")]))
     parts.append(
@@ -225,11 +238,11 @@ def _markdown_cost(done: pd.DataFrame) -> str:
         return ""
     header = ["variant", *(name.replace("_", " ") for name in cost.COLUMNS)]
     rows = [
-        [_escape(row.variant), *(number(row[name]) for name in cost.COLUMNS)]
+        [escape(row.variant), *(number(row[name]) for name in cost.COLUMNS)]
         for _, row in done.drop_duplicates("variant").iterrows()
     ]
     note = "Means over seeds, of peaks (GiB) the largest; scoring is not in them.\n"
-    return f"### Cost per training run\n\n{_markdown_rows(header, rows)}\n{note}"
+    return f"### Cost per training run\n\n{markdown_rows(header, rows)}\n{note}"
 
 
 def _markdown_table(grid: Wide) -> str:
@@ -243,12 +256,13 @@ def _markdown_table(grid: Wide) -> str:
     rows = []
     for line in grid.lines:
         cells = [_markdown_entry(entry) for entry in line.entries]
-        rows.append([_escape(line.variant), *cells, line.seeds or "not finished", line.kimg, line.cost])
+        rows.append([escape(line.variant), *cells, line.seeds or "not finished", line.kimg, line.cost])
     rows.append(["*floor: real against held-out real*", *grid.floor, "", "", ""])
-    return _markdown_rows(header, rows)
+    return markdown_rows(header, rows)
 
 
-def _markdown_rows(header: list[str], rows: list[list[str]]) -> str:
+def markdown_rows(header: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table, numbers to the right; cells are escaped already."""
     lines = [header, [":--", *["--:"] * (len(header) - 1)], *rows]
     return "\n".join("| " + " | ".join(row) + " |" for row in lines) + "\n"
 
@@ -260,7 +274,7 @@ def _markdown_entry(entry: Entry | None) -> str:
     return f"{value} ({entry.interval})" if entry.interval else value
 
 
-def _escape(text: str) -> str:
+def escape(text: str) -> str:
     """Names as text: Markdown and HTML of their own do not work."""
     text = str(text).replace("&", "&amp;").replace("<", "&lt;")
     return "".join(f"\\{char}" if char in "\\`*[]|" else char for char in text).replace("\n", " ")
