@@ -37,6 +37,10 @@ CASES = {
         STYLEGAN2 | {"objective": "wgan_gp", "drift": 0.001, "lecam": 0.1, "topk": True, "topk_decay": 0.6},
     ),
     "dcgan": ("dcgan", {"z_dim": 8, "channels": 4, "xflip": True, "conditional": True, "ema_kimg": 0.01}),
+    "progan": (  # saved while level 1 fades in
+        "progan",
+        {"z_dim": 8, "channel_base": 64, "channel_max": 8, "mbstd_group": 2, "phase_kimg": 0.014, "conditional": True},
+    ),
 }
 
 

@@ -15,7 +15,11 @@ from gan.study import TRAIN_REVISION
 from gan.variants.options import FAMILIES
 
 FOLDER = Path(__file__).parent / "golden"
-CASES = {"stylegan2": "stylegan2_ada", "dcgan": "dcgan_labels"}  # by family: options with as much in them as can be
+CASES = {
+    "stylegan2": "stylegan2_ada",
+    "dcgan": "dcgan_labels",
+    "progan": "progan",
+}  # by family: options with as much in them as can be
 STEPS = 20
 # Other instruction sets (ATEN_CPU_CAPABILITY, ONEDNN_MAX_CPU_ISA) and four threads changed these by less than 1e-5 on
 # an AMD EPYC; a CPU that rounds a value to the other side of a kink may change them more.

@@ -58,6 +58,7 @@ def test_two_ranks_take_the_steps_of_one(alone, pair, case):
     first, last = expected[0], expected[-1]
     assert any(not torch.equal(first[name], last[name]) for name in first if name.startswith("ema/"))
     names = {
+        "progan": {"variant/generator.level", "loss/gp", "loss/drift"},
         "stylegan2_wgan": {"topk/share", "variant/anchors", "loss/gp"},
         "stylegan2": {"ada/p", "variant/path_length_mean", "loss/r1", "loss/pl", "ema/mapping.w_avg"},
     }

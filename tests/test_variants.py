@@ -19,10 +19,11 @@ from gan.variants import options as options_module
 from gan.variants.base import Batch, ImageShape, half_life_beta, mirrored
 from gan.variants.options import FAMILIES, defaults
 
-BATCH = 4
+BATCH, BUDGET = 4, 80
 DOCS = Path(__file__).parent.parent / "docs" / "variants.md"
 STYLEGAN2 = {"z_dim": 8, "w_dim": 8, "channel_base": 64, "channel_max": 8, "mbstd_group": 2}
 DCGAN = {"z_dim": 8, "channels": 4}
+PROGAN = {"z_dim": 8, "channel_base": 64, "channel_max": 8, "mbstd_group": 2}
 CASES = {
     "stylegan2": ("stylegan2", STYLEGAN2),
     "stylegan2_ada": ("stylegan2", STYLEGAN2 | {"augment": "bgc", "ada_p": 0.5, "xflip": True}),
@@ -40,6 +41,8 @@ CASES = {
     "stylegan2_diffaugment": ("stylegan2", STYLEGAN2 | {"augment": "diffaugment"}),
     "dcgan": ("dcgan", DCGAN | {"xflip": True, "ema_kimg": 1.0}),
     "dcgan_labels": ("dcgan", DCGAN | {"conditional": True}),
+    "progan": ("progan", PROGAN | {"phase_kimg": 0.008, "xflip": True, "lr_d": 0.002}),
+    "progan_labels": ("progan", PROGAN | {"conditional": True, "ema_rampup": None}),
 }
 SHAPES = [ImageShape(1, (16, 16)), ImageShape(3, (32, 32), 2), ImageShape(4, (24, 32), 3, masks=1)]
 
@@ -55,7 +58,7 @@ def _make(case, shape=SHAPES[1], seed=0, **options):
     torch.manual_seed(seed)
     family, base = CASES[case]
     variant = build(family, base | options, shape, BATCH)
-    variant.epoch = 2 * BATCH
+    variant.epoch, variant.budget = 2 * BATCH, BUDGET
     return variant
 
 
@@ -87,6 +90,7 @@ def test_each_phase_trains_its_network_and_no_other(case, shape):
     variant = _make(case, shape)
     optimizers, batch = variant.optimizers(), _batch(shape)
     assert set(optimizers) == set(variant.networks())
+    variant.begin_step(BATCH * 3, optimizers)
     assert {phase.trains for phase in variant.phases()} == set(variant.networks())
     for phase in variant.phases():
         before = copy.deepcopy({name: list(network.parameters()) for name, network in variant.networks().items()})
@@ -124,10 +128,13 @@ def test_state_dict_is_the_whole_state(case):
     one, other, batch = _make(case), _make(case, seed=9), _batch(SHAPES[1])
     mine = one.optimizers()
     for step in range(8):
+        one.begin_step(step * BATCH, mine)
         for phase in one.phases():
             _step(one, mine, phase, batch)
         one.end_step(step)
     other.load_state_dict(one.state_dict())
+    for variant in (one, other):
+        variant.begin_step(8 * BATCH, variant.optimizers())
     for phase in one.phases():
         losses = []
         for variant in (one, other):
@@ -144,7 +151,7 @@ def test_equal_seeds_give_equal_variants(case):
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-@pytest.mark.parametrize("case", ["stylegan2_labels", "dcgan_labels"])
+@pytest.mark.parametrize("case", ["stylegan2_labels", "dcgan_labels", "progan_labels"])
 def test_the_label_changes_the_image(case):
     variant = _make(case).eval()
     z = torch.randn(1, 8).expand(2, -1)
@@ -153,7 +160,7 @@ def test_the_label_changes_the_image(case):
     assert not torch.allclose(images[0], images[1])
 
 
-@pytest.mark.parametrize("case", ["stylegan2", "dcgan"])
+@pytest.mark.parametrize("case", ["stylegan2", "dcgan", "progan"])
 def test_labels_of_the_data_are_ignored_unless_asked_for(case):
     variant = _make(case, SHAPES[1]).eval()
     z = torch.randn(1, 8).expand(2, -1)
@@ -201,7 +208,7 @@ def test_options_are_frozen_described_and_within_their_own_bounds(family):
         ("stylegan2", {"quantize": "loss_only", "quantize_at": [32]}, "quantize_at has 32; images of size .16, 16."),
         ("stylegan2", {"depth": 3}, "family stylegan2 has no option 'depth'; it has: z_dim"),
         ("dcgan", {"beta1": -0.1}, "option beta1 is -0.1; it must be at least 0"),
-        ("pix2pix", {}, "unknown family 'pix2pix'; known: stylegan2, dcgan"),
+        ("pix2pix", {}, "unknown family 'pix2pix'; known: stylegan2, dcgan, progan"),
     ],
 )
 def test_bad_options_are_named(family, options, message):
@@ -464,6 +471,8 @@ GOLDEN = {  # losses of the fourth step, of REVISION 1
     "stylegan2_diffaugment": {"G": 0.660368, "Gpl": 4.3313, "D": 1.23334, "Dr1": 0.00336807},
     "dcgan": {"G": 0.669143, "D": 1.282},
     "dcgan_labels": {"G": 0.900375, "D": 1.21599},
+    "progan": {"G": 0.453269, "D": 2.7428},
+    "progan_labels": {"G": 0.294244, "D": 2.17601},
 }
 
 
@@ -473,6 +482,7 @@ def test_results_belong_to_their_revision(case):
     variant = _make(case)
     optimizers, batch = variant.optimizers(), _batch(SHAPES[1])
     for step in range(4):
+        variant.begin_step(step * BATCH, optimizers)
         losses = {phase.name: _step(variant, optimizers, phase, batch)[0].item() for phase in variant.phases()}
         variant.end_step(step)
     assert FAMILIES[CASES[case][0]].REVISION == 1

@@ -50,7 +50,7 @@ class Trainer:
         self.dataset, self.device, self.batch = dataset, device, training["batch"]
         self.sampler = Sampler(len(dataset), self.batch, recipe["seed"], parallel.rank(), parallel.world())
         self.variant = build(variant["family"], variant["options"], dataset.shape, self.batch).to(device)
-        self.variant.epoch = len(dataset)
+        self.variant.epoch, self.variant.budget = len(dataset), training["kimg"] * 1000
         self.ema = copy.deepcopy(self.variant.generator).eval().requires_grad_(False)
         self.networks = self.variant.networks()
         self.optimizers = self.variant.optimizers()
@@ -66,9 +66,7 @@ class Trainer:
         measure: also take the gradient norms of the phases of every step, as ``grad/<network>``.
         """
         batch = self.dataset.batch(self.sampler.indices(self.step))
-        for name, rate in self.variant.learning_rates(self.step * self.batch).items():
-            for group in self.optimizers[name].param_groups:
-                group["lr"] = rate
+        self.variant.begin_step(self.step * self.batch, self.optimizers)
         with parallel.together(), computing(self.precision):
             for phase in self.phases:
                 if self.step % phase.every == 0:

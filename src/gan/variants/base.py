@@ -53,6 +53,13 @@ def half_life_beta(batch: int, images: float) -> float:
     return 0.5 ** (batch / images) if images > 0 else 0.0
 
 
+def require_groups(batch: int, group: int) -> None:
+    """`GanError` if a batch, or a rank's part of it, is no multiple of the ``group`` of option mbstd_group."""
+    if batch % group:
+        raise GanError(f"option mbstd_group is {group}, which does not divide the batch of {batch}")
+    parallel.share(batch, "training.batch", group, "option mbstd_group")
+
+
 def mirrored(images: Tensor) -> Tensor:
     """Images [N, C, *size], each mirrored left to right with probability 1/2."""
     chosen = parallel.rand(len(images), *[1] * (images.ndim - 1), device=images.device) < 0.5
@@ -70,6 +77,7 @@ class Variant(nn.Module, abc.ABC):
     generator: nn.Module
     OPTIONS: ClassVar[type]
     epoch = 0  # real images that make an epoch: whoever trains the variant sets it
+    budget = 0.0  # real images that the training will have seen at its end: likewise
 
     def __init__(self, options: Any, shape: ImageShape, batch: int):
         """options: an instance of ``OPTIONS``; batch: images per step, over all devices."""
@@ -99,9 +107,12 @@ class Variant(nn.Module, abc.ABC):
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """A new optimizer for each entry of `networks`."""
 
-    def learning_rates(self, seen: int) -> dict[str, float]:
-        """For this step, after ``seen`` real images: rates by the names of `networks`; the others stay as they are."""
-        return {}
+    def begin_step(self, seen: int, optimizers: dict[str, torch.optim.Optimizer]) -> None:
+        """Called before the phases of a step, after ``seen`` real images: what a schedule decides is set here.
+
+        A function of ``seen`` alone, or of the state, so that a resumed run repeats it; ``optimizers`` are those of
+        `optimizers`, whose learning rates or state it may change.
+        """
 
     @abc.abstractmethod
     def loss(self, phase: str, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:

@@ -47,8 +47,11 @@ class DCGAN(Variant):
         return {"G": self.generator, "D": self.discriminator}
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        settings = {"lr": self.options.lr, "betas": (self.options.beta1, 0.999)}
-        return {name: torch.optim.Adam(network.parameters(), **settings) for name, network in self.networks().items()}
+        rates = {"G": self.options.lr, "D": self.options.lr if self.options.lr_d is None else self.options.lr_d}
+        return {
+            name: torch.optim.Adam(network.parameters(), lr=rates[name], betas=(self.options.beta1, 0.999))
+            for name, network in self.networks().items()
+        }
 
     def loss(self, phase: str, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         if phase == "G":

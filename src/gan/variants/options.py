@@ -51,6 +51,9 @@ class Options:
             if problem := unfit(value, item.metadata):
                 raise GanError(f"option {item.name} is {value!r}; {problem}")
 
+    def check_budget(self, doublings: int, kimg: float, batch: int) -> None:
+        """`GanError` if ``kimg`` of images are too few for these options, the grid doubled ``doublings`` times."""
+
 
 @dataclass(frozen=True)
 class StyleGAN2Options(Options):
@@ -148,13 +151,63 @@ class DCGANOptions(Options):
     z_dim: int = option(100, "dimensions of the latent z", low=1)
     channels: int = option(64, "feature maps of the layer next to the image", low=1)
     lr: float = option(2e-4, "learning rate of Adam", low=0.0)
+    lr_d: float | None = option(None, "learning rate of the discriminator; null: lr", low=0.0)
     beta1: float = option(0.5, "beta1 of Adam", low=0.0, high=1.0)
     ema_kimg: float = option(0.0, "half-life of the generator's moving average; 0: the weights themselves", low=0.0)
     xflip: bool = option(False, "mirror real images left to right at random")
     conditional: bool = option(False, "condition on the data set's labels")
 
 
-FAMILIES: dict[str, type] = {options.FAMILY: options for options in (StyleGAN2Options, DCGANOptions)}
+@dataclass(frozen=True)
+class ProGANOptions(Options):
+    """Progressive growing of GANs (Karras et al. 2018)."""
+
+    FAMILY: ClassVar[str] = "progan"
+    MODULE: ClassVar[str] = "gan.variants.progan"
+    CLASS: ClassVar[str] = "ProGAN"
+    REVISION: ClassVar[int] = 1
+    PRECISIONS: ClassVar[tuple[str, ...]] = ("fp32", "tf32", "bf16")
+    PUBLISHED_PHASE: ClassVar[float] = 600.0  # kimg
+
+    z_dim: int = option(512, "dimensions of the latent z", low=1)
+    channel_base: int = option(16384, "feature maps at resolution r: min(channel_max, channel_base / r)", low=16)
+    channel_max: int = option(512, "most feature maps of a layer", low=1)
+    phase_kimg: float | None = option(
+        None, "kimg of a fade and of a stable phase; null: equal parts of training.kimg, at most 600", low=0.001
+    )
+    mbstd_group: int = option(4, "images per group of the minibatch standard deviation; divides the batch", low=1)
+    lr: float = option(0.001, "learning rate of Adam", low=0.0)
+    lr_d: float | None = option(None, "learning rate of the discriminator; null: lr", low=0.0)
+    gp_weight: float = option(10.0, "weight of the gradient penalty", low=0.0)
+    drift: float = option(0.001, "weight of the drift term, mean D(real)^2", low=0.0)
+    ema_kimg: float = option(11.1, "half-life of the generator's moving average", low=0.0)
+    ema_rampup: float | None = option(0.05, "the half-life is at most this part of the kimg seen; null: no ramp-up")
+    xflip: bool = option(False, "mirror real images left to right at random")
+    conditional: bool = option(False, "condition on the data set's labels")
+
+    def phase_images(self, doublings: int, images: float) -> float:
+        """Images of each phase but the last, of a training on ``images``: 1 + 2 ``doublings`` phases."""
+        if self.phase_kimg is not None:
+            return self.phase_kimg * 1000
+        return min(self.PUBLISHED_PHASE * 1000, images / (1 + 2 * doublings))
+
+    def check_budget(self, doublings: int, kimg: float, batch: int) -> None:
+        """The last step must find the full size grown: it begins ``batch`` images before the end."""
+        before, images = 2 * doublings, kimg * 1000
+        if before * self.phase_images(doublings, images) <= images - batch:
+            return
+        if self.phase_kimg is None:
+            raise GanError(
+                f"training.kimg is {kimg:g}, but growing takes {before + 1} phases of at least a batch of {batch}; "
+                f"train for {(before + 1) * batch / 1000:g} kimg or more"
+            )
+        raise GanError(
+            f"option phase_kimg is {self.phase_kimg:g}: {before} phases come before the full size, "
+            f"too many for a training.kimg of {kimg:g}; set it to null, or train longer"
+        )
+
+
+FAMILIES: dict[str, type] = {options.FAMILY: options for options in (StyleGAN2Options, DCGANOptions, ProGANOptions)}
 
 
 def defaults(family: str) -> dict[str, Any]:

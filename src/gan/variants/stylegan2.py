@@ -13,11 +13,10 @@ from torch import Tensor, nn
 from gan import objectives, parallel
 from gan.augment import PRESETS, AdaController, AugmentPipe
 from gan.diffaugment import diffaugment
-from gan.errors import GanError
 from gan.nn import Discriminator, Generator
 from gan.nn.attention import Attention, LinearAttention, SelfAttention
 from gan.nn.quantize import Quantized, learn
-from gan.variants.base import Batch, ImageShape, Phase, Variant, half_life_beta, mirrored
+from gan.variants.base import Batch, ImageShape, Phase, Variant, half_life_beta, mirrored, require_groups
 from gan.variants.options import StyleGAN2Options
 
 
@@ -39,9 +38,7 @@ class StyleGAN2(Variant):
 
     def __init__(self, options: StyleGAN2Options, shape: ImageShape, batch: int):
         super().__init__(options, shape, batch)
-        if batch % options.mbstd_group:
-            raise GanError(f"option mbstd_group is {options.mbstd_group}, which does not divide the batch of {batch}")
-        parallel.share(batch, "training.batch", options.mbstd_group, "option mbstd_group")
+        require_groups(batch, options.mbstd_group)
         if options.pl_weight:
             parallel.share(max(1, batch // 2), "half of training.batch, as the path length term takes it")
         width = {"channel_base": options.channel_base, "channel_max": options.channel_max}
@@ -94,7 +91,13 @@ class StyleGAN2(Variant):
         lazy = self._lazy()
         return {name: self._adam(network, lazy[name]) for name, network in self.networks().items()}
 
+    def begin_step(self, seen: int, optimizers: dict[str, torch.optim.Optimizer]) -> None:
+        for name, rate in self.learning_rates(seen).items():
+            for group in optimizers[name].param_groups:
+                group["lr"] = rate
+
     def learning_rates(self, seen: int) -> dict[str, float]:
+        """The rate of each network after ``seen`` images, made less by lazy regularisation; empty: it never changes."""
         options, kimg = self.options, seen / 1000
         if not options.lr_phases and not options.lr_warmup_kimg:
             return {}
