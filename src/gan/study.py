@@ -19,7 +19,7 @@ from typing import Any
 from gan.cells import JOINT, WHOLE, flatten
 from gan.errors import GanError
 from gan.pyramid import Pyramid
-from gan.variants.options import FAMILIES, Options, defaults, unfit
+from gan.variants.options import FAMILIES, defaults, unfit
 
 DATA_REVISION = 1  # raise when the store made from the same volumes changes
 TRAIN_REVISION = 1  # raise when the loop gives other results for the same variant
@@ -358,35 +358,21 @@ def _check_grid(study: Study) -> None:
                 f"config: variants.{variant}.options.conditional is true, but datasets.{dataset}.labels is null; "
                 f"name its labels or leave the pair out of the study"
             )
-        training = config["training"] | chosen["training"]
-        _check_size(variant, dataset, options, row["slices"]["size"])
-        _check_budget(variant, dataset, FAMILIES[chosen["family"]](**options), row["slices"]["size"], training)
+        training, size = config["training"] | chosen["training"], row["slices"]["size"]
+        try:
+            pyramid = Pyramid.of(tuple(size) if isinstance(size, list) else (size, size))
+            _check_resolutions(options, pyramid)
+            FAMILIES[chosen["family"]](**options).check_budget(pyramid.doublings, training["kimg"], training["batch"])
+        except GanError as error:
+            raise GanError(f"config: variants.{variant} on datasets.{dataset}: {error}") from error
         _check_phases(variant, options, training)
 
 
-def _check_size(variant: str, dataset: str, options: dict[str, Any], size: int | list[int]) -> None:
-    """The networks of ``variant`` can make images of ``size``, and have the resolutions that its options name."""
-    try:
-        pyramid = _pyramid(size)
-        for kind in ("attention", "quantize"):
-            if options.get(kind, "none") != "none":
-                for resolution in options[f"{kind}_at"]:
-                    pyramid.level(resolution, f"{kind}_at")
-    except GanError as error:
-        raise GanError(f"config: variants.{variant} on datasets.{dataset}: {error}") from error
-
-
-def _check_budget(
-    variant: str, dataset: str, options: Options, size: int | list[int], training: dict[str, Any]
-) -> None:
-    try:
-        options.check_budget(_pyramid(size).doublings, training["kimg"], training["batch"])
-    except GanError as error:
-        raise GanError(f"config: variants.{variant} on datasets.{dataset}: {error}") from error
-
-
-def _pyramid(size: int | list[int]) -> Pyramid:
-    return Pyramid.of(tuple(size) if isinstance(size, list) else (size, size))
+def _check_resolutions(options: dict[str, Any], pyramid: Pyramid) -> None:
+    for kind in ("attention", "quantize"):
+        if options.get(kind, "none") != "none":
+            for resolution in options[f"{kind}_at"]:
+                pyramid.level(resolution, f"{kind}_at")
 
 
 def _check_phases(variant: str, options: dict[str, Any], training: dict[str, Any]) -> None:
