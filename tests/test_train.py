@@ -16,7 +16,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from tiny import TinyData, recipe
+from tiny import Tiny, TinyData, recipe
 
 from gan import grids
 from gan.cells import stats as read_stats
@@ -33,6 +33,7 @@ from gan.train.schedule import Schedule, stem
 from gan.train.stats import Meter, StatsFile
 from gan.train.trainer import Trainer
 from gan.train.watch import WINDOW, Watch
+from gan.variants.base import Phase
 
 CPU = torch.device("cpu")
 
@@ -147,6 +148,25 @@ def test_measured_gradient_norm():
     means = trainer.meter.read()
     grads = [p.grad for p in trainer.variant.generator.parameters()]
     assert means["grad/G"] == pytest.approx(math.sqrt(sum(float(g.square().sum()) for g in grads)))
+
+
+def test_every_row_has_the_gradient_of_a_network_that_is_trained_now_and_then(tmp_path, monkeypatch):
+    """A generator step to three of the discriminator, rows of four steps."""
+    phases = (Phase("Gmain", "G", 3), Phase("Dmain", "D"), Phase("Dr1", "D", 4))
+    monkeypatch.setattr(Tiny, "phases", lambda variant: phases)
+    measured, rows = [], []
+    descend = Trainer._descend
+
+    def spy(trainer, phase, batch, measure):
+        measured.extend([(trainer.step, phase.name)] if measure else [])
+        descend(trainer, phase, batch, measure)
+
+    monkeypatch.setattr(Trainer, "_descend", spy)
+    run(tmp_path, recipe(kimg=0.096), emit=rows.append)
+    assert [row["step"] for row in rows] == [4, 8, 12] and all(row["grad/G"] > 0 for row in rows)
+    assert [step for step, name in measured if name == "Gmain"] == [3, 6, 9]
+    assert [step for step, name in measured if name == "Dmain"] == [1, 2, 3, 5, 6, 7, 9, 10, 11]
+    assert {name for _, name in measured} == {"Gmain", "Dmain"}, "no penalty"
 
 
 def test_unknown_precision():

@@ -177,9 +177,8 @@ class _Run:
     def advance(self) -> None:
         """One step, and what is due after it. The checkpoint comes last: what it holds has been checked and written."""
         step = self.trainer.step + 1
-        tick = self.schedule.is_tick(step)
-        self.trainer.advance(measure=tick)
-        if tick:
+        self.trainer.advance(measure=self.schedule.before_tick(step) < self.trainer.pace)
+        if self.schedule.is_tick(step):
             self._row()
         began = time.perf_counter()
         if step in self.schedule.snapshots:

@@ -35,7 +35,11 @@ class Schedule:
 
     def is_tick(self, step: int) -> bool:
         """True if a row of statistics ends with this step."""
-        return step % self.tick == 0 or step == self.steps
+        return self.before_tick(step) == 0
+
+    def before_tick(self, step: int) -> int:
+        """Steps from this one to the end of its row of statistics."""
+        return min(-step % self.tick, self.steps - step)
 
     def is_checkpoint(self, step: int) -> bool:
         """True if the whole state is saved after this step."""

@@ -55,22 +55,28 @@ class Trainer:
         self.networks = self.variant.networks()
         self.optimizers = self.variant.optimizers()
         self.phases = self.variant.phases()
+        self._first = {phase.trains: phase for phase in reversed(self.phases)}  # a network's loss, before its penalties
         for name in self.optimizers:
             self._trainable(name, False)
         self.meter, self.watch, self.step = Meter(), Watch(), 0
         self._seed = recipe["seed"]
 
+    @property
+    def pace(self) -> int:
+        """In how many steps every network is trained at least once."""
+        return max(phase.every for phase in self._first.values())
+
     def advance(self, measure: bool) -> None:
         """One step: every phase that is due, the moving average, the variant's own controllers.
 
-        measure: also take the gradient norms of the phases of every step, as ``grad/<network>``.
+        measure: also take the gradient norm of the first phase of each network, as ``grad/<network>``, if it is due.
         """
         batch = self.dataset.batch(self.sampler.indices(self.step))
         self.variant.begin_step(self.step * self.batch, self.optimizers)
         with parallel.together(), computing(self.precision):
             for phase in self.phases:
                 if self.step % phase.every == 0:
-                    self._descend(phase, batch, measure and phase.every == 1)
+                    self._descend(phase, batch, measure and phase is self._first[phase.trains])
             self._average(self.variant.ema_beta(self.step * self.batch))
             self.meter.add(self.variant.end_step(self.step))
         self.step += 1
