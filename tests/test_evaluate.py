@@ -8,13 +8,15 @@ import pandas as pd
 import pytest
 import torch
 
-from gan.data.store import writing
+from gan.data.store import Store, writing
 from gan.errors import GanError
 from gan.evaluate import main, prepare_extractor, real_features, score_cell, score_snapshots
 from gan.files import read_json
 from gan.judge import Judge, Protocol
+from gan.metrics import features
 from gan.metrics.real import RealFeatures
-from gan.train.snapshot import Snapshot, save_generator
+from gan.metrics.ssim import ms_ssim
+from gan.train.snapshot import Snapshot, load_generator, save_generator
 from gan.variants import build
 from gan.variants.base import ImageShape
 from gan.variants.options import defaults
@@ -94,7 +96,8 @@ def test_every_snapshot_gets_a_row_of_the_curve(judge, cell):
     assert curve["run_key"] == "abc123"
     keys = {(row["kimg"], row["metric"], row["contrast"]) for row in curve["rows"]}
     names = ("kd_indomain", "fd_indomain", "precision_indomain", "recall_indomain")
-    assert keys == {(kimg, name, c) for kimg in (0, 1, 2) for name in names for c in (*CONTRASTS, "joint", "all")}
+    scored = {(kimg, name, c) for kimg in (0, 1, 2) for name in names for c in (*CONTRASTS, "joint", "all")}
+    assert keys == scored | {(kimg, "ms_ssim", c) for kimg in (0, 1, 2) for c in (*CONTRASTS, "all")}
     row = curve["rows"][0]
     assert set(row) == {
         "kimg",
@@ -132,7 +135,8 @@ def test_scores_of_the_best_snapshot(judge, cell):
     assert (result["dataset"], result["variant"], result["seed"], result["run_key"]) == ("noise", "dcgan", 5, "abc123")
     rows = {(row["metric"], row["contrast"]): row for row in result["scores"]}
     assert {name for name, _ in rows} == {
-        f"{name}_indomain" for name in ("kd", "fd", "precision", "recall", "density", "coverage", "memorised")
+        "ms_ssim",
+        *(f"{name}_indomain" for name in ("kd", "fd", "precision", "recall", "density", "coverage", "memorised")),
     }
     fd = rows["fd_indomain", "t1c"]
     assert fd["low"] < fd["value"] < fd["high"]
@@ -161,6 +165,25 @@ def test_replicates_give_the_interval_and_are_shared_by_generators(judge, cell):
     score_cell(cell, Judge(*files(judge), "cpu"), Protocol(n_fake=60, bootstrap=20, choose="final"))
     other = next(row for row in read_json(cell / "replicates.json")["rows"] if row["metric"] == "fd_indomain")
     assert np.corrcoef(other["values"], parts["t1c"])[0, 1] > 0.5, "the same patients are drawn for every generator"
+
+
+def test_how_alike_generated_images_are_stands_beside_real_ones(judge, cell):
+    """The value and the floor from the pictures themselves, pair by pair."""
+    score_cell(cell, Judge(*files(judge), "cpu"), Protocol(n_fake=60, bootstrap=200, choose="final"))
+    row = next(
+        row
+        for row in read_json(cell / "scores.json")["scores"]
+        if (row["metric"], row["contrast"]) == ("ms_ssim", "t2w")
+    )
+    drawn = features.generated_to_uint8(load_generator(cell / "generator.pt").sample(60, 0)[:, 1].numpy())
+    values = np.array([ms_ssim(drawn[[i]], drawn[[i + 1]]).item() for i in range(0, 60, 2)])
+    assert row["value"] == pytest.approx(values.mean(), rel=1e-6)
+    assert row["high"] - row["low"] == pytest.approx(2 * 1.96 * values.std() / 30**0.5, rel=0.3)
+    store = Store.open(judge / "store")
+    real = features.stored_to_uint8(store.images[store.rows("train"), 1])
+    apart = [ms_ssim(real[[i]], real[[j]]).item() for i in range(80) for j in range(i) if i // 10 != j // 10]
+    assert row["floor"] == pytest.approx(np.mean(apart), abs=4 * np.std(apart) / 500**0.5)
+    assert (row["split"], row["n_real"], row["n_fake"], row["extractor"]) == ("train", 1000, 60, "pixels")
 
 
 def test_the_same_seed_gives_the_same_bytes(judge, cell):
@@ -251,6 +274,4 @@ def test_the_command_line_shows_one_line(judge, tmp_path, capsys):
 
 
 def _id(judge: Path) -> str:
-    from gan.metrics import features
-
     return features.load(judge / "extractor.pt").id

@@ -26,6 +26,7 @@ from gan.judge import Judge, Protocol, channels_to_score
 from gan.metrics import features
 from gan.metrics.real import SPLITS, RealFeatures
 from gan.metrics.scores import WHOLE, score
+from gan.metrics.ssim import pairs_of_subjects, similarity_of_pairs
 from gan.train.device import DEVICES, pick_device
 from gan.train.outputs import release
 from gan.train.snapshot import Snapshot, load_generator
@@ -74,7 +75,14 @@ def real_features(
                     bar.update(len(images))
                 found[split][contrast] = np.concatenate(parts)
     subjects = {split: np.unique(kept.loc[rows[split]], return_inverse=True)[1] for split in SPLITS}
-    RealFeatures(extract.id, found, subjects).save(out)
+    RealFeatures(extract.id, found, subjects, _similarity(opened, subjects["train"], contrasts)).save(out)
+
+
+def _similarity(store: Store, subjects: NDArray, contrasts: list[tuple[str, int]]) -> dict[str, NDArray]:
+    """MS-SSIM of pairs of training images of different ``subjects``, by contrast."""
+    rows = store.rows("train")[pairs_of_subjects(subjects).ravel()]
+    read = {name: features.stored_to_uint8(store.images[rows, place]) for name, place in contrasts}
+    return {name: similarity_of_pairs(images) for name, images in read.items()}
 
 
 def score_snapshots(cell: str | os.PathLike, judge: Judge, protocol: Protocol) -> None:
@@ -99,9 +107,10 @@ def score_cell(
     path = _chosen(cell, judge.headline) if protocol.choose == "best" else cell / "generator.pt"
     generator = load_generator(path, judge.device)
     recipe = read_json(cell / "recipe.json")
-    fakes = judge.extract(path, generator, judge.number(protocol.n_fake), protocol.seed, protocol.truncation)
+    number = judge.number(protocol.n_fake)
+    fakes, pairs = judge.extract(path, generator, number, protocol.seed, protocol.truncation)
     full = functools.partial(score, bootstrap=protocol.bootstrap, seed=protocol.seed)
-    rows = judge.rows(fakes, "test", protocol.seed, full)
+    rows = judge.rows(fakes, "test", protocol.seed, full) + judge.similarity(pairs, protocol.seed, protocol.bootstrap)
     _write_grid(cell / "fake.png", generator, protocol)
     named = ("metric", "contrast", "extractor", "n_real", "n_fake", "seed")
     drawn = [{key: row[key] for key in named} | {"values": row.pop("replicates")} for row in rows]

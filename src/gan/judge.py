@@ -20,7 +20,18 @@ from gan.errors import GanError
 from gan.files import read_json, write_json
 from gan.metrics import features
 from gan.metrics.real import RealFeatures
-from gan.metrics.scores import CURVE, Sets, join, metric_name, score_curve
+from gan.metrics.scores import (
+    CURVE,
+    PIXELS,
+    SIMILARITY,
+    Sets,
+    join,
+    metric_name,
+    score_curve,
+    score_similarity,
+    without_interval,
+)
+from gan.metrics.ssim import PAIRS, similarity_of_pairs
 from gan.study import METRICS_REVISION, canonical
 from gan.train.device import pick_device
 from gan.train.snapshot import Snapshot, load_generator
@@ -103,12 +114,19 @@ class Judge:
             rows += [row | {"metric": metric_name(row["metric"], extract.name)} | conditions for row in scoring(sets)]
         return rows
 
+    def similarity(self, pairs: dict[str, NDArray], seed: int, bootstrap: int = 0) -> list[dict[str, Any]]:
+        """Rows of how alike generated images are (``pairs`` of `extract`), beside training images."""
+        real = self.panel[0][1].similarity
+        numbers = {name: 2 * len(next(iter(of.values()))) for name, of in (("n_real", real), ("n_fake", pairs))}
+        conditions = {"split": "train", **numbers, "extractor": PIXELS, "seed": seed}
+        return [row | conditions for row in score_similarity(pairs, real, bootstrap=bootstrap, seed=seed)]
+
     def extract(
         self, path: Path, generator: Snapshot, number: int, seed: int, truncation: float
-    ) -> list[dict[str, NDArray[np.float32]]]:
+    ) -> tuple[list[dict[str, NDArray[np.float32]]], dict[str, NDArray[np.float64]]]:
         """Features of ``number`` generated images for each extractor and contrast, and joint ones of several contrasts.
 
-        The images are not kept.
+        The images are not kept. Beside them, by contrast, the MS-SSIM of pairs of these images, of `PAIRS` at most.
         """
         contrasts = channels_to_score(generator.data)
         names = [name for name, _ in contrasts]
@@ -119,6 +137,7 @@ class Judge:
                     f"{', '.join(known.contrasts)}; score it with the features of its own data set"
                 )
         parts: list[dict[str, list[NDArray]]] = [{name: [] for name in names} for _ in self.panel]
+        pairs: dict[str, list[NDArray]] = {name: [] for name in names}
         with tqdm(
             total=number, desc=f"generate and extract, {generator.kimg:g} kimg", unit="image", leave=False
         ) as bar:
@@ -129,9 +148,13 @@ class Judge:
                     grey = features.generated_to_uint8(images[:, place].numpy())
                     for (extract, _), part in zip(self.panel, parts, strict=True):
                         part[name].append(extract(grey))
+                    room = PAIRS - sum(map(len, pairs[name]))
+                    pairs[name].append(similarity_of_pairs(grey[: 2 * room]))
                 bar.update(len(images))
-        fakes = [{name: np.concatenate(blocks) for name, blocks in part.items()} for part in parts]
-        return [join(fake) for fake in fakes] if len(names) > 1 else fakes
+        *found, similarity = [
+            {name: np.concatenate(blocks) for name, blocks in part.items()} for part in (*parts, pairs)
+        ]
+        return [join(fake) for fake in found] if len(names) > 1 else found, similarity
 
     def curve(self, path: Path, protocol: Protocol) -> list[dict[str, Any]]:
         """The metrics of `CURVE` of the snapshot ``path`` on the validation split, kept in a JSON file beside it."""
@@ -140,12 +163,14 @@ class Judge:
         generator = load_generator(path, self.device)
         asked = {"extractors": [extract.id for extract, _ in self.panel], "number": number, "seed": seed}
         asked |= {"truncation": protocol.truncation, "run_key": generator.run_key, "revision": METRICS_REVISION}
-        asked |= {"metrics": CURVE}
+        asked |= {"metrics": [*CURVE, SIMILARITY]}
         said = path.with_suffix(".json")
         if said.exists() and canonical((known := read_json(said))["asked"]) == canonical(asked):
             return known["rows"]
-        fakes = self.extract(path, generator, number, seed, protocol.truncation)
-        rows = [{"kimg": generator.kimg, **row} for row in self.rows(fakes, "val", seed, score_curve)]
+        fakes, pairs = self.extract(path, generator, number, seed, protocol.truncation)
+        found = self.rows(fakes, "val", seed, score_curve)
+        found += [without_interval(row) for row in self.similarity(pairs, seed)]
+        rows = [{"kimg": generator.kimg, **row} for row in found]
         write_json(said, {"asked": asked, "rows": rows})
         return rows
 

@@ -16,11 +16,15 @@ SPLITS = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class RealFeatures:
-    """extractor: its id; features[split][contrast]: float32 [n, d]; subjects[split]: codes [n] without meaning."""
+    """extractor: its id; features[split][contrast]: float32 [n, d]; subjects[split]: codes [n] without meaning.
+
+    similarity[contrast]: MS-SSIM of pairs of training images of different subjects, [pairs].
+    """
 
     extractor: str
     features: dict[str, dict[str, NDArray[np.float32]]]
     subjects: dict[str, NDArray[np.int64]]
+    similarity: dict[str, NDArray[np.float64]]
 
     @property
     def contrasts(self) -> list[str]:
@@ -34,6 +38,7 @@ class RealFeatures:
     def save(self, path: str | os.PathLike) -> None:
         """Write an uncompressed .npz, atomically."""
         arrays = {f"subjects/{split}": codes for split, codes in self.subjects.items()}
+        arrays |= {f"similarity/{contrast}": values for contrast, values in self.similarity.items()}
         for split, by_contrast in self.features.items():
             arrays |= {f"features/{split}/{contrast}": features for contrast, features in by_contrast.items()}
         with atomic_path(path) as temporary, open(temporary, "wb") as file:
@@ -58,4 +63,7 @@ class RealFeatures:
             if name.startswith("features/"):
                 _, split, contrast = name.split("/", 2)
                 features[split][contrast] = array
-        return cls(found, features, {split: arrays[f"subjects/{split}"] for split in SPLITS})
+        subjects = {split: arrays[f"subjects/{split}"] for split in SPLITS}
+        return cls(
+            found, features, subjects, {contrast: arrays[f"similarity/{contrast}"] for contrast in features["train"]}
+        )

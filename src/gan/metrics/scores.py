@@ -77,6 +77,7 @@ METRICS = {
     )
 }
 CURVE = ("kd", "fd", "precision", "recall")  # of each snapshot; the first one chooses the best
+SIMILARITY, PIXELS = "ms_ssim", "pixels"  # a metric of the images themselves, and what it has for an extractor
 
 
 def metric_name(metric: str, extractor: str) -> str:
@@ -142,7 +143,7 @@ def score(sets: Sets, *, bootstrap: int, seed: int) -> list[dict[str, Any]]:
                 value = float(metric.statistic(generated, *once)[0])
                 floor = metric.floor if metric.floor is not None else float(metric.statistic(real, *once)[0])
                 found[contrast] = value, floor, metric.statistic(generated, *drawn) if drawn else None
-            rows += _rows(metric, found)
+            rows += _rows(metric.name, (metric.low, metric.high), found)
     return rows
 
 
@@ -170,17 +171,39 @@ def _affordable(metric: str, contrast: str, compared: Comparison) -> bool:
     return (metric, contrast) != ("fd", JOINT) or compared.fake.shape[1] <= JOINT_FRECHET
 
 
-def _rows(metric: Metric, found: dict[str, tuple]) -> list[dict[str, Any]]:
+def score_similarity(
+    fake: dict[str, NDArray], real: dict[str, NDArray], *, bootstrap: int, seed: int
+) -> list[dict[str, Any]]:
+    """Mean MS-SSIM of independent pairs of generated images: rows as of `score`, by contrast, and the mean of all.
+
+    fake, real: MS-SSIM of pairs [pairs] by contrast (`gan.metrics.ssim`). The floor is the mean over real pairs, the
+    interval is of a bootstrap over the generated ones.
+    """
+    count = len(next(iter(fake.values())))
+    drawn = image_weights(count, bootstrap, seed) / count if bootstrap else None
+    found = {
+        contrast: (pairs.mean(), real[contrast].mean(), None if drawn is None else drawn @ pairs)
+        for contrast, pairs in fake.items()
+    }
+    return _rows(SIMILARITY, (0, 1), found)
+
+
+def without_interval(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of `score` as `score_curve` makes them."""
+    return {key: value for key, value in row.items() if key not in ("low", "high", "relative", "replicates")}
+
+
+def _rows(name: str, limits: tuple[float, float], found: dict[str, tuple]) -> list[dict[str, Any]]:
     """A row per contrast, and their mean. All contrasts share their resamples, so replicates may be averaged."""
     single = [measured for contrast, measured in found.items() if contrast != JOINT]
     values, floors, replicates = zip(*single, strict=True)
     whole = np.mean(values), np.mean(floors), None if replicates[0] is None else np.mean(replicates, 0)
     rows = []
     for contrast, (value, floor, draws) in (found | {WHOLE: whole}).items():
-        low, high = (None, None) if draws is None else centred_interval(float(value), draws, metric.low, metric.high)
+        low, high = (None, None) if draws is None else centred_interval(float(value), draws, *limits)
         rows.append(
             {
-                **{"metric": metric.name, "contrast": contrast, "value": float(value), "low": low, "high": high},
+                **{"metric": name, "contrast": contrast, "value": float(value), "low": low, "high": high},
                 **{"floor": float(floor), "relative": float(value / floor) if floor > 0 else None},
                 "replicates": [] if draws is None else [float(f"{draw:.6g}") for draw in draws],
             }

@@ -20,6 +20,7 @@ from PIL import Image
 from gan.cells import CellFiles, flatten, last_stats, stats
 from gan.errors import GanError
 from gan.files import read_json
+from gan.report.table import metric_label
 
 LARGEST = 1400
 PACKAGES = (
@@ -37,6 +38,7 @@ PACKAGES = (
 EXTRACTORS = {
     "inception": "Inception-v3 trained on ImageNet, with the weights and the resizing of clean-fid",
     "indomain": "an encoder trained on the real training slices of this data set",
+    "pixels": "none: the images themselves",
     "random": "the Inception-v3 architecture with fixed random weights (Naeem et al. 2020)",
 }
 METRICS = {
@@ -51,6 +53,8 @@ METRICS = {
     "density": "how densely real neighbourhoods are hit by generated images (Naeem et al. 2020)",
     "memorised": "part of the generated images that lie nearer to a training image than all but 5 % of held-out real "
     "images do; clearly more than 5 % speaks of copied patients",
+    "ms_ssim": "how alike two generated images are in the mean (Odena et al. 2017); the floor is that of training "
+    "images of two patients: clearly above it the generator makes few different images, below it is no merit",
     "coverage": "part of the real neighbourhoods that hold a generated image (Naeem et al. 2020)",
 }
 
@@ -173,9 +177,9 @@ def protocol(table: pd.DataFrame, cells: Sequence[CellFiles]) -> dict[str, Any]:
     """What the metrics and extractors in ``table`` are, in a sentence each, and how snapshots were chosen."""
     metrics, extractors = {}, {}
     for metric in table.metric.dropna().unique():
-        kind = str(metric).split("_")[0]
+        kind = metric if metric in METRICS else str(metric).split("_")[0]
         if kind in METRICS:
-            metrics[kind.upper() if len(kind) < 4 else kind.capitalize()] = METRICS[kind]
+            metrics[metric_label(kind)] = METRICS[kind]
     for extractor in table.extractor.dropna().unique():
         known = [text for name, text in EXTRACTORS.items() if str(extractor).startswith(name)]
         extractors[str(extractor)] = known[0] if known else "as named"

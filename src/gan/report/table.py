@@ -174,6 +174,8 @@ def headline(table: pd.DataFrame, wanted: str | None = None) -> str | None:
 
 def metric_label(metric: str) -> str:
     """A metric's name for people, which keeps its extractor: ``fd_indomain`` -> ``FD-indomain``."""
+    if metric == "ms_ssim":
+        return "MS-SSIM"
     words = metric.split("_")
     words[0] = words[0].upper() if words[0] in {"fid", "kid", "fd", "kd", "auc"} else words[0].capitalize()
     return "-".join(words)

@@ -1,0 +1,105 @@
+"""MS-SSIM, how alike two images are (Wang et al. 2003), and what it says of a set: are its images all the same?
+
+The mean over pairs of generated images is high when a generator makes few different ones (Odena et al. 2017; Karras et
+al. 2018). It says nothing without that of real images, which are alike themselves: heads more so than rooms.
+"""
+
+import itertools
+import math
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from gan.errors import GanError
+
+WINDOW, SIGMA = 11, 1.5  # pixels, of the Gaussian
+C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2  # keep flat regions from a division by 0
+PAIRS = 500  # of real and of generated images in a score: a mean to 0.005 where values spread by 0.1
+BLOCK = 16  # images at a time, for the memory
+WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # of the scales, from fine to coarse
+
+
+def ms_ssim(x: ArrayLike, y: ArrayLike) -> Tensor:
+    """Multi-scale structural similarity of grey images ``x`` and ``y`` [N, H, W] on the scale 0..255: float64 [N].
+
+    From 0 to 1, which equal images have: the product over scales of cs^weight, the coarsest with luminance (Wang et al.
+    2003, equation 7). cs = (2 s_xy + C2) / (s_x^2 + s_y^2 + C2) in Gaussian windows is averaged over those that lie
+    within the image; a scale halves the image by means of 2 x 2 pixels. Five scales need 176 pixels. Smaller images
+    have as many as hold a window (128: 4, 64: 3, 32: 2, 16: 1), with the weights divided by their sum, so values of
+    different sizes do not compare; below 11 pixels the window shrinks to the image, as in the program of Karras et al.
+    2018. A negative mean counts as 0, since its power would be no number.
+    """
+    x, y = (torch.as_tensor(images).double()[:, None] for images in (x, y))
+    weights = WEIGHTS[: _scales(min(x.shape[2:]))]
+    found = torch.ones(len(x), dtype=torch.float64)
+    for scale, weight in enumerate(weights, start=1):
+        structure, luminance = _similarity(x, y)
+        both = structure * luminance if scale == len(weights) else structure
+        found *= both.mean(dim=(1, 2, 3)).clamp(min=0) ** (weight / sum(weights))
+        x, y = functional.avg_pool2d(x, 2), functional.avg_pool2d(y, 2)
+    return found
+
+
+def similarity_of_pairs(images: NDArray) -> NDArray[np.float64]:
+    """`ms_ssim` of the first of ``images`` [n, H, W] with the second, the third with the fourth and so on: [n // 2]."""
+    count = len(images) // 2 * 2
+    found = [np.empty(0)]
+    for start in range(0, count, BLOCK):
+        block = images[start : min(start + BLOCK, count)]
+        found.append(ms_ssim(block[0::2], block[1::2]).numpy())
+    return np.concatenate(found)
+
+
+def similarity_of_set(images: NDArray, most: int) -> float:
+    """Mean `ms_ssim` of all pairs of ``images`` [N, C, *size], 0..255, or of about ``most``, evenly chosen among them.
+
+    Channels are compared each with its like, and so are the slices of volumes. NaN with fewer than two images.
+    """
+    pairs = list(itertools.combinations(range(len(images)), 2))
+    if not pairs:
+        return math.nan
+    chosen = images[np.ravel(pairs[:: -(-len(pairs) // most)])]
+    planes = chosen.reshape(len(chosen), -1, *images.shape[-2:]).swapaxes(0, 1)
+    return float(np.mean([similarity_of_pairs(plane) for plane in planes]))
+
+
+def pairs_of_subjects(subjects: NDArray, number: int = PAIRS, seed: int = 0) -> NDArray[np.int64]:
+    """``number`` random pairs of images of different subjects: [number, 2]. subjects: a code for each image [n].
+
+    `GanError` if all images are of one subject.
+    """
+    if len(np.unique(subjects)) < 2:
+        raise GanError("the split train has one subject, two are needed to say how alike images are; raise split.train")
+    rng = np.random.default_rng(seed)
+    first = rng.integers(len(subjects), size=number)
+    return np.array([(one, rng.choice(np.flatnonzero(subjects != subjects[one]))) for one in first])
+
+
+def _scales(side: int) -> int:
+    """Scales of an image of ``side`` pixels that hold a window, 1 to 5."""
+    return max([1, *(scale + 1 for scale in range(len(WEIGHTS)) if side >> scale >= WINDOW)])
+
+
+def _similarity(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Contrast with structure, and luminance, in each window of images [N, 1, H, W] (equations 1 to 3)."""
+    mean_x, mean_y, xx, yy, xy = _blur(torch.cat([x, y, x * x, y * y, x * y], dim=1)).split(1, dim=1)
+    covariance, variances = xy - mean_x * mean_y, xx - mean_x**2 + yy - mean_y**2
+    return (2 * covariance + C2) / (variances + C2), (2 * mean_x * mean_y + C1) / (mean_x**2 + mean_y**2 + C1)
+
+
+def _blur(planes: Tensor) -> Tensor:
+    """Gaussian means of planes [N, C, H, W] where the window lies within them, one axis after the other."""
+    count, (rows, columns) = planes.shape[1], (_gaussian(side) for side in planes.shape[2:])
+    planes = functional.conv2d(planes, rows[:, None].expand(count, 1, -1, -1), groups=count)
+    return functional.conv2d(planes, columns[None].expand(count, 1, -1, -1), groups=count)
+
+
+def _gaussian(side: int) -> Tensor:
+    """The window along an axis of ``side`` pixels, [window], with the sum 1."""
+    window = min(WINDOW, side)
+    place = torch.arange(window, dtype=torch.float64) - (window - 1) / 2
+    weights = torch.exp(-(place**2) / (2 * (SIGMA * window / WINDOW) ** 2))
+    return weights / weights.sum()
