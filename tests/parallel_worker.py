@@ -1,9 +1,10 @@
 """What ranks do in the tests of `gan.parallel`; with one rank, what they are compared with."""
 
+import contextlib
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -104,15 +105,27 @@ def course(case: str, folder: Path, other: Path | None) -> dict[str, Any]:
 
 
 def courses(folder: Path, other: Path | None) -> dict[str, Any]:
-    """In float64 all through: Adam makes much of the last digit of a small gradient."""
+    with doubled():
+        return {case: course(case, folder, other) for case in CASES}
+
+
+@contextlib.contextmanager
+def doubled() -> Iterator[None]:
+    """Context of float64 all through: Adam makes much of the last digit of a small gradient."""
     before = Tensor.float
     try:
         torch.set_default_dtype(torch.float64)
         Tensor.float = Tensor.double
-        return {case: course(case, folder, other) for case in CASES}
+        yield
     finally:
         torch.set_default_dtype(torch.float32)
         Tensor.float = before
+
+
+def in_pieces(case: str) -> list[dict[str, Tensor]]:
+    """Steps in which each rank takes its part in two pieces; in float64."""
+    with doubled():
+        return steps(Trainer(recipe(case), Data(), CPU, microbatches=2), SAVED)
 
 
 def reduced(case: str) -> dict[str, float]:
@@ -177,6 +190,7 @@ def refused(batch: int, **options: Any) -> str:
 def everything(folder: Path, other: Path) -> dict[str, Any]:
     return {
         "courses": courses(folder, other),
+        "in pieces": {case: in_pieces(case) for case in CASES if case != "dcgan"},
         "reduced": {case: reduced(case) for case in CASES},
         "pieces": pieces(),
         "stopped": stopped(folder),

@@ -9,7 +9,7 @@ import time
 
 import pytest
 import torch
-from parallel_worker import CASES, STEPS, STOPPED, courses, everything, pieces, reduced, start
+from parallel_worker import CASES, SAVED, STEPS, STOPPED, courses, everything, pieces, reduced, start
 from test_train import dcgan, make_store
 
 from gan import parallel
@@ -64,6 +64,12 @@ def test_two_ranks_take_the_steps_of_one(alone, pair, case):
     }
     for name in names.get(case, {"variant/generator.layers.1.running_mean", "variant/generator.layers.1.running_var"}):
         assert last[name].abs().sum() > 0, name
+
+
+@pytest.mark.parametrize("case", ["stylegan2", "stylegan2_wgan"])
+def test_two_ranks_with_two_pieces_each_take_the_steps_of_one(alone, pair, case):
+    for rank in pair[1]:
+        assert_same(rank["in pieces"][case], alone[1][case]["whole"][:SAVED])
 
 
 @pytest.mark.parametrize("case", CASES)

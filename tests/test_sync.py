@@ -66,10 +66,10 @@ def fused_on_meta(monkeypatch):
     monkeypatch.setattr(optimizer, "_get_fused_kernels_supported_devices", lambda: [*known, "meta"])
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_no_step_waits_for_the_device(case):
+@pytest.mark.parametrize(("case", "microbatches"), [*((case, 1) for case in CASES), ("stylegan2_topk", 2)])
+def test_no_step_waits_for_the_device(case, microbatches):
     """All phases, the optimizers, the moving average, the controllers, and the sums of the statistics."""
-    trainer = Trainer(_recipe(case, "fp32"), OnDevice(size=32, channels=2, labels=2), META)
+    trainer = Trainer(_recipe(case, "fp32"), OnDevice(size=32, channels=2, labels=2), META, microbatches)
     trainer.advance(measure=False)  # optimizers make their state in the first step
     assert {f"phase/{phase.name}" for phase in trainer.phases} <= set(trainer.meter._sums), "step 0 has all phases"
     with Watch() as watch, Literals() as literals:

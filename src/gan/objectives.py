@@ -63,8 +63,8 @@ def topk_weights(fake: Tensor, share: Tensor) -> Tensor:
     """
     ordered = parallel.gather(fake.detach()).flatten().sort(descending=True).values
     k = (share * len(ordered)).ceil().long().clamp(min=1)
-    kept = fake.detach() >= ordered.take(k - 1)
-    return kept * (len(ordered) / parallel.total(kept.sum()))
+    least = ordered.take(k - 1)
+    return (fake.detach() >= least) * (len(ordered) / (ordered >= least).sum())
 
 
 def lecam(real: Tensor, fake: Tensor, anchors: Tensor) -> Tensor:

@@ -6,10 +6,12 @@ ranks. Losses, gradients and random states are then those of one process with th
 of it a rank is on its own, as when it samples: nothing is exchanged. With one rank all this is torch's own functions.
 
 Parts are contiguous: rank r of R takes samples r N / R to (r + 1) N / R - 1 of N, so that groups of consecutive samples
-(`gan.nn.minibatch_stddev`) stay whole.
+(`gan.nn.minibatch_stddev`) stay whole. A rank may take its part in `Pieces`, one after another: each is a part then, as
+if there were more ranks.
 """
 
 import contextlib
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
@@ -29,6 +31,7 @@ PATIENCE = timedelta(
 )  # rank 0 scores alone and waits for locks; whoever started the ranks ends them if one dies
 
 _together = False
+_pieces: "Pieces | None" = None  # which of them is at hand
 
 
 def rank() -> int:
@@ -123,22 +126,78 @@ def together() -> Iterator[None]:
 
 
 def parts() -> int:
-    """In how many parts the batch at hand is spread over the ranks: 1 outside of `together`."""
-    return world() if _together else 1
+    """How many parts the batch has of which one is at hand: ranks times pieces, 1 outside of `together`."""
+    return _takers() if _together else 1
+
+
+def place() -> int:
+    """Which of `parts` is at hand, from 0."""
+    if not _together:
+        return 0
+    return rank() if _pieces is None else rank() * _pieces.count + _pieces.index
+
+
+def _takers() -> int:
+    return world() * (1 if _pieces is None else _pieces.count)
+
+
+# ---------------------------------------------------------------- parts that take turns
+
+
+class Pieces:
+    """The ``count`` consecutive pieces of this rank's part of a batch, which go through the same calls in turn.
+
+    A call of `total` answers with the sum of what the pieces gave at that place as soon as each of them has been there
+    once, and with NaN before: what must not depend on it yet shows if it does.
+    """
+
+    def __init__(self, count: int):
+        self.count, self.index = count, 0
+        self._given: list[dict[int, Tensor]] = []  # by the place of the call, then by piece
+        self._calls = 0
+
+    @contextlib.contextmanager
+    def at(self, index: int) -> Iterator[None]:
+        """Context in which the batch at hand is piece ``index``, from the first of its calls on."""
+        global _pieces
+        self.index, self._calls, _pieces = index, 0, self
+        try:
+            yield
+        finally:
+            _pieces = None
+
+    def add_up(self, x: Tensor) -> Tensor:
+        """The sum of ``x`` over the pieces, or NaN; `GanError` if a gradient would have to go through it."""
+        if x.requires_grad:
+            raise GanError(
+                f"resources.train.microbatches is {self.count}, but this variant normalises by moments of the whole "
+                f"batch, which needs all of it at once; set it to 1 for this variant (it is no part of a recipe)"
+            )
+        if self._calls == len(self._given):
+            self._given.append({})
+        given = self._given[self._calls]
+        self._calls += 1
+        given[self.index] = x
+        if len(given) < self.count:
+            return torch.full_like(x, math.nan)
+        return torch.stack([given[index] for index in range(self.count)]).sum(dim=0)
 
 
 # ---------------------------------------------------------------- parts of a batch
 
 
 def share(count: int, what: str, multiple: int = 1, of: str = "") -> int:
-    """How many of ``count`` samples a rank takes; `GanError` if they do not part evenly.
+    """How many of ``count`` samples a rank, or a piece of it, takes; `GanError` if they do not part evenly.
 
     what: the key or words for the samples; multiple: divides the share, is called ``of``.
     """
-    part, rest = divmod(count, world())
+    part, rest = divmod(count, _takers())
     if rest or part % multiple:
         why = "does not part evenly" if rest else f"makes {part} each, no multiple of {of} ({multiple})"
-        raise GanError(f"resources.train.gpu is {world()}: {what}, {count} images, {why}; take another number of GPUs")
+        by, other = f"resources.train.gpu is {world()}", "take another number of GPUs"
+        if _pieces is not None:
+            by, other = f"{by}, resources.train.microbatches {_pieces.count}", f"{other} or microbatches"
+        raise GanError(f"{by}: {what}, {count} images, {why}; {other}")
     return part
 
 
@@ -167,7 +226,7 @@ def randn_like(x: Tensor) -> Tensor:
 
 
 def leading(x: Tensor, count: int) -> Tensor:
-    """This rank's part of the first ``count`` samples of the global batch whose part here is ``x`` [n, ...]."""
+    """The part at hand of the first ``count`` samples of the global batch whose part at hand is ``x`` [n, ...]."""
     return _part(gather(x)[:count], 0)
 
 
@@ -179,29 +238,34 @@ def _part(whole: Tensor, axis: int) -> Tensor:
     if parts() == 1:
         return whole
     size = whole.shape[axis] // parts()
-    return whole.narrow(axis, rank() * size, size)
+    return whole.narrow(axis, place() * size, size)
 
 
 # ---------------------------------------------------------------- what all ranks know together
 
 
 def total(x: Tensor) -> Tensor:
-    """The sum of ``x`` over the ranks, equal on all of them. It can be differentiated, as often as need be."""
-    return x if parts() == 1 else all_reduce(x)
+    """The sum of floating ``x`` over the parts, equal on all ranks. It can be differentiated, as often as need be, but
+    not over `Pieces`, whose last one, or second turn, is the first to get it."""
+    if parts() == 1:
+        return x
+    if _pieces is not None:
+        x = _pieces.add_up(x)
+    return x if world() == 1 else all_reduce(x)
 
 
 def mean(x: Tensor) -> Tensor:
-    """The mean of ``x`` over the ranks; see `total`."""
+    """The mean of ``x`` over the parts; see `total`."""
     return x if parts() == 1 else total(x) / parts()
 
 
 def gather(x: Tensor) -> Tensor:
-    """The parts [n, ...] of all ranks as the global batch [n ranks, ...]; see `total`."""
+    """The parts [n, ...] as the global batch [n parts, ...]; see `total`."""
     if parts() == 1:
         return x
     whole = x.new_zeros(parts(), *x.shape)
     if x.numel():
-        whole[rank()] = x
+        whole[place()] = x
         whole = total(whole)
     return whole.flatten(0, 1)
 

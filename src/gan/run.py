@@ -139,6 +139,7 @@ def run(
     every: float,
     on_snapshot: OnSnapshot | None = None,
     stop: StopSignals | None = None,
+    microbatches: int = 1,
 ) -> None:
     """Train ``recipe`` and write the files of a cell into ``folder``; ``every``: kimg between two checkpoints."""
     dataset = StoreDataset(store, device, bool(recipe["variant"]["options"].get("conditional")))
@@ -151,6 +152,7 @@ def run(
         on_snapshot=on_snapshot,
         device=device,
         stop=stop,
+        microbatches=microbatches,
     )
 
 
@@ -214,6 +216,9 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         "--ops", choices=ops.IMPLEMENTATIONS, default="reference", help="what computes gan.ops on a GPU"
     )
     parser.add_argument("--gpus", type=int, default=1, help="processes that share each batch, one a GPU (%(default)d)")
+    parser.add_argument(
+        "--microbatches", type=int, default=1, help="pieces in which each takes its part of a batch (%(default)d)"
+    )
     parser.add_argument("--nodes", type=int, default=1, help="nodes of the Slurm job that have them (%(default)d)")
     parser.add_argument("--endpoint", help=argparse.SUPPRESS)
     parser.add_argument("--threads", type=int, help="CPU threads of torch on a node")
@@ -243,7 +248,8 @@ def _train(given: argparse.Namespace, device: torch.device, stop: StopSignals) -
     check_store(recipe, store)
     try:
         scores = live_scores(given.judge, given.device) if given.judge and leads else None
-        run(recipe, store, given.folder, given.checkpoints, device, given.checkpoint_kimg, scores, stop)
+        folders = given.folder, given.checkpoints
+        run(recipe, store, *folders, device, given.checkpoint_kimg, scores, stop, given.microbatches)
     except Stopped as stopped:
         if leads:
             print(stopped, file=sys.stderr)

@@ -94,7 +94,7 @@ def learn(notes: list[Quantized]) -> dict[str, Tensor]:
 def _spread(features: Tensor, count: int) -> Tensor:
     """``count`` of the features [P, C] of all ranks, evenly spread: the same whatever the number of ranks."""
     here, whole = len(features), len(features) * parallel.parts()
-    first = parallel.rank() * here if parallel.parts() > 1 else 0
+    first = parallel.place() * here
     place = torch.arange(count, device=features.device) * whole // count - first
     mine = (place >= 0) & (place < here)
     return parallel.total(torch.where(mine[:, None], features[place.clamp(0, here - 1)], 0))

@@ -43,6 +43,7 @@ def train(
     on_snapshot: OnSnapshot | None = None,
     device: str | torch.device = "cpu",
     stop: StopSignals | None = None,
+    microbatches: int = 1,
 ) -> Cost:
     """Train ``recipe`` on ``dataset``, going on from the checkpoint if there is one, and return what it has cost.
 
@@ -52,8 +53,8 @@ def train(
     that clears ``folder``. A run that has ended there is shown again and not repeated. While another process trains the
     same run, this one waits. emit: sees every row of the statistics; on_snapshot(kimg, path): every snapshot, as soon
     as it is on disk; a file that it writes beside ``path`` is an output too. stop: of a caller that watches for signals
-    longer than the training lasts. With more than one rank (`gan.parallel`) all call it; rank 0 alone writes, emits and
-    calls ``on_snapshot``, and the others need only read ``checkpoints``.
+    longer than the training lasts. microbatches: as in `Trainer`. With more than one rank (`gan.parallel`) all call it;
+    rank 0 alone writes, emits and calls ``on_snapshot``, and the others need only read ``checkpoints``.
 
     Raises `Stopped` after SIGTERM or SIGINT to any rank, on all of them, with the state saved; `GanError` if the
     checkpoint is of another recipe or broken, the disk is full, or the training diverges.
@@ -61,7 +62,8 @@ def train(
     with contextlib.nullcontext(stop) if stop else StopSignals() as stop, _owned(checkpoints, stop):
         if cost := parallel.from_first(_reopened(recipe, checkpoints, folder)):
             return cost
-        run = _Run(recipe, dataset, folder, checkpoints, checkpoint_kimg, torch.device(device), emit, on_snapshot)
+        place = torch.device(device)
+        run = _Run(recipe, dataset, folder, checkpoints, checkpoint_kimg, place, microbatches, emit, on_snapshot)
         try:
             run.start()
             while run.trainer.step < run.schedule.steps:
@@ -111,6 +113,7 @@ class _Run:
         checkpoints: Path,
         checkpoint_kimg: float,
         device: torch.device,
+        microbatches: int,
         emit: Emit | None,
         on_snapshot: OnSnapshot | None,
     ):
@@ -120,7 +123,7 @@ class _Run:
         self.schedule = Schedule.of(recipe["training"], checkpoint_kimg)
         saved = load_checkpoint(checkpoints, self.key)
         self.cost = CostMeter(device, saved[0]["cost"] if saved else None)
-        self.trainer = Trainer(recipe, dataset, device)
+        self.trainer = Trainer(recipe, dataset, device, microbatches)
         self.stats = StatsFile(checkpoints / "stats.jsonl")
         self.real, self.labels = self._reference()
         warning = None
@@ -144,6 +147,9 @@ class _Run:
             if (ranks := state.get("ranks", 1)) != parallel.world():
                 said = f"a run of {ranks} processes goes on with {parallel.world()}: not bit for bit the same"
                 self._event("ranks_changed", said)
+            if (pieces := state.get("microbatches", 1)) != microbatches:
+                said = f"a run in {pieces} microbatches goes on in {microbatches}: not bit for bit the same"
+                self._event("microbatches_changed", said)
         if warning:
             self._event("checkpoint_broken", warning)
         self.trainer.require_equal()
@@ -218,6 +224,7 @@ class _Run:
             "cost": self.cost.state_dict(),
             "device": self.trainer.device.type,
             "ranks": parallel.world(),
+            "microbatches": self.trainer.microbatches,
         }
         if self.writes:
             self.stats.sync()

@@ -1,5 +1,6 @@
 """One run's state and how it advances by a step. All that decides the next step is in `Trainer.state_dict`."""
 
+import contextlib
 import copy
 from collections.abc import Iterable
 from typing import Any, Protocol
@@ -39,9 +40,11 @@ class Trainer:
     """Networks, moving average, optimizers and random numbers of one recipe on one device.
 
     With more than one rank each has a trainer, and all advance together; they differ in the images alone that they see.
+    microbatches: in how many pieces, one after another, a rank takes its part of a batch. It saves memory and, rounding
+    apart, changes no number.
     """
 
-    def __init__(self, recipe: dict[str, Any], dataset: Dataset, device: torch.device):
+    def __init__(self, recipe: dict[str, Any], dataset: Dataset, device: torch.device, microbatches: int = 1):
         training, variant = recipe["training"], recipe["variant"]
         self.precision = training["precision"]
         check_precision(self.precision, variant["family"], device)
@@ -49,7 +52,10 @@ class Trainer:
         torch.manual_seed(recipe["seed"])
         self.dataset, self.device, self.batch = dataset, device, training["batch"]
         self.sampler = Sampler(len(dataset), self.batch, recipe["seed"], parallel.rank(), parallel.world())
-        self.variant = build(variant["family"], variant["options"], dataset.shape, self.batch).to(device)
+        self.microbatches = microbatches
+        with parallel.Pieces(microbatches).at(0) if microbatches > 1 else contextlib.nullcontext():
+            parallel.share(self.batch, "training.batch")
+            self.variant = build(variant["family"], variant["options"], dataset.shape, self.batch).to(device)
         self.variant.epoch, self.variant.budget = len(dataset), training["kimg"] * 1000
         self.ema = copy.deepcopy(self.variant.generator).eval().requires_grad_(False)
         self.networks = self.variant.networks()
@@ -85,10 +91,9 @@ class Trainer:
         optimizer = self.optimizers[phase.trains]
         self._trainable(phase.trains, True)
         optimizer.zero_grad(set_to_none=True)
-        loss, scalars = self.variant.loss(phase.name, batch)
-        loss.backward()
+        scalars = self._backward(phase, batch) if self.microbatches == 1 else self._backward_in_pieces(phase, batch)
         parallel.average_gradients(self._parameters(phase.trains))
-        self.meter.add(scalars | {f"phase/{phase.name}": loss})
+        self.meter.add(scalars)
         if self.precision == "fp16":
             _clean(parameter.grad for parameter in self._parameters(phase.trains) if parameter.grad is not None)
         if measure:
@@ -97,6 +102,53 @@ class Trainer:
             )
         optimizer.step()
         self._trainable(phase.trains, False)
+
+    def _backward(self, phase: Phase, batch: Batch) -> dict[str, Tensor]:
+        loss, scalars = self.variant.loss(phase.name, batch)
+        (loss if self.microbatches == 1 else loss / self.microbatches).backward()
+        return scalars | {f"phase/{phase.name}": loss.detach()}
+
+    def _backward_in_pieces(self, phase: Phase, batch: Batch) -> dict[str, Tensor]:
+        """As ranks do, all pieces begin with the same random numbers and buffers and end with the same.
+
+        Before the last turn stand those in which they find out what their losses depend on together.
+        """
+        pieces, begin = parallel.Pieces(self.microbatches), self._moving()
+        sums: dict[str, Tensor] = {}
+        for last in [False] * phase.exchanges + [True]:
+            for index in range(self.microbatches):
+                self._move_back(begin)
+                part = batch.piece(index, self.microbatches)
+                with pieces.at(index):
+                    if last:
+                        scalars = self._backward(phase, part)
+                        sums = {name: value + sums.get(name, 0) for name, value in scalars.items()}
+                    else:
+                        self.variant.loss(phase.name, part)
+        return {name: value / self.microbatches for name, value in sums.items()}
+
+    def _moving(self) -> tuple[list[Tensor], dict[str, Tensor | None]]:
+        """What a loss changes: copies of the buffers, and the states of the random generators."""
+        return [buffer.clone() for buffer in self.variant.buffers()], self._random_state()
+
+    @torch.no_grad()
+    def _move_back(self, begin: tuple[list[Tensor], dict[str, Tensor | None]]) -> None:
+        buffers, random = begin
+        for buffer, value in zip(self.variant.buffers(), buffers, strict=True):
+            buffer.copy_(value)
+        self._set_random_state(random)
+
+    def _random_state(self) -> dict[str, Tensor | None]:
+        gpu = torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None
+        return {"random": torch.get_rng_state(), "random_cuda": gpu}
+
+    def _set_random_state(self, state: dict[str, Any]) -> None:
+        torch.set_rng_state(state["random"])
+        if self.device.type == "cuda":
+            if state["random_cuda"] is not None:
+                torch.cuda.set_rng_state(state["random_cuda"], self.device)
+            else:
+                torch.cuda.manual_seed(self._seed + self.step)  # saved on a CPU: not the numbers that it has used
 
     @torch.no_grad()
     def _average(self, beta: float) -> None:
@@ -126,8 +178,7 @@ class Trainer:
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
             "meter": self.meter.state_dict(),
             "watch": self.watch.state_dict(),
-            "random": torch.get_rng_state(),
-            "random_cuda": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
+            **self._random_state(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -144,12 +195,7 @@ class Trainer:
         self.meter.load_state_dict(state["meter"], self.device)
         self.watch.load_state_dict(state["watch"])
         self.step = state["step"]
-        torch.set_rng_state(state["random"])
-        if self.device.type == "cuda":
-            if state["random_cuda"] is not None:
-                torch.cuda.set_rng_state(state["random_cuda"], self.device)
-            else:
-                torch.cuda.manual_seed(self._seed + self.step)  # saved on a CPU: not the numbers that it has used
+        self._set_random_state(state)
 
     def _parameters(self, name: str) -> list[nn.Parameter]:
         return [parameter for group in self.optimizers[name].param_groups for parameter in group["params"]]

@@ -39,13 +39,24 @@ class Batch(NamedTuple):
     real: Tensor
     labels: Tensor
 
+    def piece(self, index: int, count: int) -> "Batch":
+        """One of ``count`` equal, consecutive pieces."""
+        size = len(self.real) // count
+        part = slice(index * size, (index + 1) * size)
+        return Batch(self.real[part], self.labels[part])
+
 
 class Phase(NamedTuple):
-    """One backward pass and optimizer step: the network it trains (a key of ``networks``), every how many steps."""
+    """One backward pass and optimizer step: the network it trains (a key of ``networks``), every how many steps.
+
+    exchanges: how many results of `gan.parallel.total` and the like, each of which depends on the one before, must be
+    known for its loss and its scalars. What goes into buffers for later steps does not count.
+    """
 
     name: str
     trains: str
     every: int = 1
+    exchanges: int = 0
 
 
 def half_life_beta(batch: int, images: float) -> float:

@@ -80,9 +80,12 @@ class StyleGAN2(Variant):
 
     def phases(self) -> tuple[Phase, ...]:
         options = self.options
-        path_length = [Phase("Gpl", "G", options.pl_every * options.n_critic)] if options.pl_weight else []
+        # Labels of half of the batch, then the mean length; top-k's logits; LeCam's means, or the uses of codes.
+        lengths = Phase("Gpl", "G", options.pl_every * options.n_critic, exchanges=2 if self.labels else 1)
+        path_length = [lengths] if options.pl_weight else []
+        critic = Phase("D", "D", exchanges=1 if options.lecam or options.quantize != "none" else 0)
         r1 = [Phase("Dr1", "D", options.r1_every)] if self.r1_gamma or self.r2_gamma else []
-        return Phase("G", "G", options.n_critic), *path_length, Phase("D", "D"), *r1
+        return Phase("G", "G", options.n_critic, exchanges=int(options.topk)), *path_length, critic, *r1
 
     def networks(self) -> dict[str, nn.Module]:
         return {"G": self.generator, "D": self.discriminator}
