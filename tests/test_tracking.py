@@ -105,6 +105,31 @@ def test_cost_is_a_total_and_never_a_mean(study):
     assert "cost/wall_h" not in metrics
 
 
+def test_differences_to_the_baseline_are_on_the_runs(study):
+    folder, cells = study
+    (folder / "baselines.json").write_text('{"dcgan": "stylegan2_ada"}')
+    send(folder, cells)
+    runs = runs_of(folder)
+    name = "kd_indomain_n2000"
+    last = {run: found.data.metrics[f"best/{name}"] for run, found in runs.items()}
+    own = {seed: last[f"dcgan/s{seed}"] - last[f"stylegan2_ada/s{seed}"] for seed in (0, 1)}
+    for seed in (0, 1):
+        found = runs[f"dcgan/s{seed}"].data
+        assert found.metrics[f"difference/{name}"] == pytest.approx(own[seed], abs=2e-6)
+        assert found.metrics[f"paired/{name}"] == pytest.approx((own[0] + own[1]) / 2, abs=2e-6)
+        assert (
+            found.metrics[f"paired_low/{name}"] < found.metrics[f"paired/{name}"] < found.metrics[f"paired_high/{name}"]
+        )
+        tags = {"baseline": "stylegan2_ada", "against_baseline": "kd_indomain: worse"}
+        assert tags.items() <= found.tags.items()
+    baseline = runs["stylegan2_ada/s0"].data
+    assert "baseline" not in baseline.tags and f"difference/{name}" not in baseline.metrics
+    assert send(folder, cells).points == 0
+    (folder / "baselines.json").write_text("{}")
+    send(folder, cells)
+    assert runs_of(folder)["dcgan/s0"].data.tags["baseline"] == ""
+
+
 def test_publishing_twice_adds_nothing(study):
     folder, cells = study
     send(folder, cells)

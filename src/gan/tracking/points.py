@@ -3,6 +3,9 @@
 MLflow keeps one of several points that agree in name, step, timestamp and value, so publishing twice adds nothing.
 """
 
+# pandas types a selection from a frame as a union of all that it could be.
+# pyright: reportAttributeAccessIssue=false, reportCallIssue=false
+
 import math
 from collections import defaultdict
 from collections.abc import Iterable
@@ -10,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from mlflow.entities import Metric
 
 from gan.cells import CellFiles, last_stats, stats_lines
@@ -103,6 +107,24 @@ def final(cell: CellFiles) -> list[Metric]:
     if kimg is not None:
         points.append(Metric("best/kimg", kimg, time, 0))
     return points + _cost(cell)
+
+
+def paired(cell: CellFiles, differences: pd.DataFrame, compared: pd.DataFrame, time: int) -> list[Metric]:
+    """The scores of a variant against its baseline, at step 0: the ``difference`` of the cell's own seed, and over all
+    seeds the mean, ``paired``, with its interval, ``paired_low`` and ``paired_high``.
+
+    differences, compared: `gan.report.pairs.by_seed` and `compare` of the cell's data set; time: their stamp.
+    """
+    own = differences[(differences.variant == cell.variant) & (differences.seed == cell.seed)]
+    mean = compared[(compared.variant == cell.variant) & (compared.status == "compared")]
+    found = []
+    for rows, kinds in (
+        (own, {"difference": "difference"}),
+        (mean, {"paired": "difference", "paired_low": "low", "paired_high": "high"}),
+    ):
+        for row in rows[rows.contrast == names.WHOLE].to_dict("records"):
+            found += [(names.final(row, kind), row[column]) for kind, column in kinds.items()]
+    return [Metric(name, round(value, 6), time, 0) for name, value in found if math.isfinite(value)]
 
 
 def _cost(cell: CellFiles) -> list[Metric]:

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from PIL import Image
 
-from gan.cells import CellFiles, flatten, stats
+from gan.cells import CellFiles, baselines, flatten, stats
 from gan.files import write_json
+from gan.report.pairs import by_seed, compare
 from gan.report.table import direction, headline, scores
 from gan.study import run_key
 from gan.tracking import client as stores
@@ -78,10 +80,11 @@ class _Publisher:
         """Publish the cells of one data set and the views of its experiment."""
         experiment = self._experiment(name, cells[0].dataset)
         known = list(_all_runs(self.client, experiment.experiment_id))
+        pairs = _Pairs(cells, baselines(self.folder), points.stamp(self.folder / "baselines.json"))
         for cell in cells:
             recipe = cell.object("recipe.json")
             if recipe:
-                self._cell(cell, recipe, experiment.experiment_id, known)
+                self._cell(cell, recipe, experiment.experiment_id, known, pairs)
         self._views(experiment.experiment_id, cells)
         return experiment
 
@@ -96,7 +99,9 @@ class _Publisher:
             self.client.restore_experiment(found.experiment_id)
         return found
 
-    def _cell(self, cell: CellFiles, recipe: dict[str, Any], experiment_id: str, known: list[Run]) -> None:
+    def _cell(
+        self, cell: CellFiles, recipe: dict[str, Any], experiment_id: str, known: list[Run], pairs: "_Pairs"
+    ) -> None:
         key = run_key(recipe)
         run = None
         for other in known:
@@ -107,7 +112,8 @@ class _Publisher:
             self._tag(other, {"superseded": "false" if same else "true"})
         run = run or self._create(cell, recipe, key, experiment_id)
         self._params(run, cell, recipe)
-        self._metrics(run.info.run_id, cell)
+        self._metrics(run.info.run_id, cell, pairs)
+        self._tag(run, pairs.tags(cell, run.data.tags))
         self._images(run.info.run_id, cell)
         self._status(run, cell)
         self.runs += 1
@@ -132,13 +138,13 @@ class _Publisher:
         for start in range(0, len(new), PARAMS_BATCH):
             self.client.log_batch(run.info.run_id, params=new[start : start + PARAMS_BATCH])
 
-    def _metrics(self, run_id: str, cell: CellFiles) -> None:
+    def _metrics(self, run_id: str, cell: CellFiles, pairs: "_Pairs") -> None:
         """What is new since the mark of the last pass. Without it all is sent again, and MLflow drops what it has."""
         path = self.folder / stores.STATE / f"{run_id}.json"
         mark = _read_mark(path)
-        stamps = points.stamps(cell)
+        stamps = points.stamps(cell) | {"pairs": pairs.stamp(cell)}
         if stamps != mark["stamps"]:
-            self._send(run_id, [*points.final(cell), *points.curve(cell)])
+            self._send(run_id, [*points.final(cell), *points.curve(cell), *pairs.points(cell)])
         start = points.Progress(offset=mark["offset"], kimg=mark["kimg"])
         found = points.progress(cell, start, points.durable_kimg(cell))
         self._send(run_id, found.points)
@@ -202,8 +208,7 @@ class _Publisher:
         """Saved views on the metrics that the cells really have; none before there is a score or a curve."""
         table = scores(cells)
         done = table[table.status == "finished"]
-        chosen = [(cell.object("scores.json").get("snapshot") or {}).get("metric") for cell in cells]
-        lead = headline(done, next((metric for metric in chosen if metric), None))
+        lead = _lead(cells, table)
         rows = [row for cell in cells for row in cell.object("curve.json").get("rows") or []]
         rows.sort(key=lambda row: (row.get("contrast") != names.WHOLE, row["metric"] != lead))
         curves = list(dict.fromkeys(names.curve(row) for row in rows))
@@ -220,6 +225,40 @@ class _Publisher:
             **{"lead": names.final(dict(first)), "lower": direction(lead) < 0},
             **{"known": known, "curves": curves[:4], "kimg": kimg},
         )
+
+
+class _Pairs:
+    """The variants of one data set against their baselines."""
+
+    def __init__(self, cells: list[CellFiles], baselines: dict[str, str], stamp: int):
+        self.baselines, self.cells, self.named = baselines, cells, stamp
+        self.differences, self.compared = by_seed(cells, baselines), compare(cells, baselines)
+        self.lead = _lead(cells, scores(cells))
+
+    def stamp(self, cell: CellFiles) -> int:
+        """The age of the newest file behind the points of ``cell``; 0 for a variant without a baseline."""
+        if cell.variant not in self.baselines:
+            return 0
+        pair = (cell.variant, self.baselines[cell.variant])
+        ages = [points.stamp(other.folder / "scores.json") for other in self.cells if other.variant in pair]
+        return max(self.named, *ages)
+
+    def points(self, cell: CellFiles) -> list[Metric]:
+        return points.paired(cell, self.differences, self.compared, self.stamp(cell))
+
+    def tags(self, cell: CellFiles, known: dict[str, str]) -> dict[str, str]:
+        """The baseline and what the leading metric says of the pair; empty text where a tag no longer holds."""
+        tags = {"baseline": self.baselines.get(cell.variant, "")}
+        rows = self.compared[(self.compared.variant == cell.variant) & (self.compared.metric == self.lead)]
+        words = rows.verdict[rows.contrast == names.WHOLE].unique()
+        tags["against_baseline"] = f"{self.lead}: {', '.join(words)}" if len(words) else ""
+        return {key: value for key, value in tags.items() if value or key in known}
+
+
+def _lead(cells: Sequence[CellFiles], table: pd.DataFrame) -> str | None:
+    """The metric that leads the report, of ``table``, the `scores` of ``cells``."""
+    chosen = [(cell.object("scores.json").get("snapshot") or {}).get("metric") for cell in cells]
+    return headline(table[table.status == "finished"], next((metric for metric in chosen if metric), None))
 
 
 def _without_password(text: str) -> str:
