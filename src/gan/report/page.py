@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from gan.cells import CellFiles
 from gan.files import atomic_path
-from gan.report import context, cost, figures, pairs, pairs_view, table, view
+from gan.report import context, cost, curves, figures, pairs, pairs_view, snapshots, table, view
 from gan.report.table import MEASURE, WHOLE
 
 
@@ -40,7 +40,7 @@ def write_report(
     table.write_csv(found.rows, folder / "comparison.csv")
     table.write_csv(found.seeds, folder / "scores.csv")
     table.write_csv(found.pairs, folder / "differences.csv")
-    sections = {name: _sections(found, name) for name in rows.dataset.unique()}
+    sections = {name: _sections(found, cells, name) for name in rows.dataset.unique()}
     _write_text(folder / "comparison.md", view.markdown(title, rows, lead, sections))
     _write_text(folder / "comparison.html", render(title, cells, found, stores or {}))
 
@@ -56,10 +56,12 @@ class Tables:
     lead: str | None
 
 
-def _sections(found: Tables, dataset: str) -> list[str]:
+def _sections(found: Tables, cells: Sequence[CellFiles], dataset: str) -> list[str]:
     """What the Markdown says of a data set besides its scores."""
     contrast = next(iter(view.contrasts(found.rows, dataset)), WHOLE)
-    return [pairs_view.markdown(found.pairs, dataset, contrast, found.lead)]
+    mine = [cell for cell in cells if cell.dataset == dataset]
+    best = snapshots.best_snapshots(curves.curve_rows(mine), mine)
+    return [pairs_view.markdown(found.pairs, dataset, contrast, found.lead), snapshots.markdown(best, found.lead)]
 
 
 def render(title: str, cells: Sequence[CellFiles], found: Tables, stores: dict[str, Path]) -> str:
@@ -99,9 +101,8 @@ def _dataset(name: str, cells: list[CellFiles], found: Tables, looks: dict, stor
     """Everything the page shows of one data set."""
     rows, lead = found.rows[found.rows.dataset == name], found.lead
     real, fakes = context.pictures(cells)
-    curves = figures.curve_rows(cells)
-    curve_metric = lead if lead in set(curves.metric) else next(iter(curves.metric), None)
-    curves = curves[curves.metric == curve_metric]
+    scored = curves.curve_rows(cells)
+    runs = figures.statistics(cells)
     missing = rows[rows.status != "finished"]
     return {
         "name": name,
@@ -118,9 +119,10 @@ def _dataset(name: str, cells: list[CellFiles], found: Tables, looks: dict, stor
         "pairs_caption": pairs_view.caption(found.pairs, name),
         "unpaired": pairs_view.left_out(found.pairs, name),
         "intervals": Markup(_intervals(rows, found.seeds[found.seeds.dataset == name], lead, looks)),
-        "curves": Markup(figures.curves(curves, looks)),
-        "curve": _curve_caption(curves),
-        "losses": Markup(figures.losses(cells, looks)),
+        "curves": _curves(scored, lead, looks),
+        "snapshots": snapshots.tables(snapshots.best_snapshots(scored, cells), lead),
+        "losses": Markup(figures.losses(runs, looks)),
+        "details": Markup(figures.details(runs, looks)),
         "real": real,
         "fakes": fakes,
         "missing": list(zip(missing.variant, missing.status, strict=True)),
@@ -140,12 +142,21 @@ def _intervals(rows: pd.DataFrame, seeds: pd.DataFrame, lead: str | None, looks:
     return figures.intervals(own, done[view.same(done, measure)], looks)
 
 
-def _curve_caption(curves: pd.DataFrame) -> str:
-    if curves.empty:
-        return ""
-    row = curves.iloc[0]
+def _curves(rows: pd.DataFrame, lead: str | None, looks: dict) -> list[tuple[Markup, str]]:
+    """(figure, caption) of all metrics by the leading extractor, of the others, of the leading metric's contrasts."""
+    found = []
+    for group in view.by_conditions(rows[rows.contrast == WHOLE], lead):
+        found.append((Markup(curves.by_metric(group, looks)), _conditions(group.iloc[0])))
+    leading = rows[rows.metric == lead]
+    if figure := curves.by_contrast(leading, looks):
+        label = f"{table.metric_label(str(lead))} of each contrast; {_conditions(leading.iloc[0])}"
+        found.append((Markup(figure), label))
+    return found
+
+
+def _conditions(row: pd.Series) -> str:
     sizes = f"N {row.n_real:.0f} real and {row.n_fake:.0f} generated images"
-    return f"{table.metric_label(str(row.metric))} ({row.extractor}) on the {row.split} split, {sizes}"
+    return f"{row.extractor} on the {row.split} split, {sizes}"
 
 
 def _chosen_by(cells: Sequence[CellFiles]) -> str | None:
