@@ -7,11 +7,12 @@ import random
 import pytest
 import torch
 from parallel_worker import Data, recipe, start, steps
-from tiny import TinyData
+from test_variants import CASES
+from tiny import TinyData, assert_equal
 
 from gan.train.snapshot import Snapshot, load_generator, save_generator
 from gan.train.trainer import Trainer
-from gan.variants.options import StyleGAN2Options, defaults
+from gan.variants.options import FAMILIES, StyleGAN2Options, defaults
 
 CPU = torch.device("cpu")
 FIXED = {
@@ -67,18 +68,6 @@ def _trainer(row):
     return Trainer(given, TinyData(12, row["channels"], 16, 2 if row["conditional"] else 0), CPU)
 
 
-def _assert_equal(one, other, where=""):
-    assert type(one) is type(other), where
-    if isinstance(one, dict):
-        assert one.keys() == other.keys(), where
-        for key in one:
-            _assert_equal(one[key], other[key], f"{where}.{key}")
-    elif isinstance(one, torch.Tensor):
-        assert torch.equal(one, other), where
-    else:
-        assert one == other, where
-
-
 def test_every_option_that_is_a_choice_is_combined():
     """An option of few values that is missing here is tested with nothing else."""
     fields = {item.name: item for item in dataclasses.fields(StyleGAN2Options)}
@@ -86,6 +75,26 @@ def test_every_option_that_is_a_choice_is_combined():
     assert few - set(FACTORS) == {"diffaugment"}
     for name in few & set(FACTORS):
         assert set(FACTORS[name]) == set(fields[name].metadata["choices"] or (False, True))
+
+
+def test_every_family_every_option_and_every_choice_is_tested():
+    """In `CASES` or in the rows here: options of few values with each of them, others with one besides the default."""
+    tested = [*CASES.values(), *(("stylegan2", FIXED | row) for row in ROWS)]
+    missing = []
+    for family in FAMILIES.keys() - {"tiny"}:
+        options = FAMILIES[family]
+        given = [defaults(family) | choice for name, choice in tested if name == family]
+        for item in dataclasses.fields(options):
+            values = [value for each in given for value in _members(each[item.name], item.metadata["choices"])]
+            wanted = item.metadata["choices"] or ((False, True) if isinstance(item.default, bool) else ())
+            missing += [f"{family}.{item.name}: {value}" for value in wanted if value not in values]
+            if not wanted and all(value == item.default for value in values):
+                missing.append(f"{family}.{item.name}: other than {item.default}")
+    assert not missing, f"add a case to CASES in test_variants.py for {', '.join(missing)}"
+
+
+def _members(value, choices):
+    return value if choices and isinstance(value, list | tuple) else [value]
 
 
 @pytest.mark.parametrize("row", ROWS, ids=[str(index) for index in range(len(ROWS))])
@@ -104,7 +113,7 @@ def test_combined_options_train_resume_and_sample(row, tmp_path):
     resumed.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
     for _ in range(2):
         resumed.advance(measure=True)
-    _assert_equal(resumed.state_dict(), whole.state_dict())
+    assert_equal(resumed.state_dict(), whole.state_dict())
     means = whole.meter.read()
     whole.require_finite(0.016, means)
     assert {f"phase/{phase.name}" for phase in whole.phases} <= means.keys()

@@ -6,9 +6,8 @@ import math
 import pytest
 import torch
 from conftest import SCHEMA
-from test_options import _assert_equal
 from test_variants import BATCH, PROGAN, SHAPES, _batch, _make
-from tiny import TinyData, recipe
+from tiny import TinyData, assert_equal, recipe
 
 from gan.errors import GanError
 from gan.study import load
@@ -94,7 +93,7 @@ def test_a_training_goes_through_every_phase():
 )
 def test_a_budget_too_small_to_grow_up_is_refused(options, kimg, batch, message):
     with pytest.raises(GanError, match=message):
-        ProGANOptions(**options).check_budget(2, kimg, batch)
+        ProGANOptions(**options).check_fit(2, kimg, batch)
     variant = build("progan", PROGAN | options, ImageShape(1, (16, 16)), batch)
     variant.budget = kimg * 1000
     with pytest.raises(GanError, match=message):
@@ -237,7 +236,7 @@ def test_weights_start_as_published():
     assert all(not p.any() for name, p in variant.named_parameters() if name.endswith("bias"))
     groups = {name: optimizer.param_groups[0] for name, optimizer in variant.optimizers().items()}
     assert (groups["G"]["lr"], groups["D"]["lr"], groups["G"]["betas"]) == (0.001, 0.002, (0.0, 0.99))
-    assert _make("progan_labels").optimizers()["D"].param_groups[0]["lr"] == 0.001
+    assert _make("progan_labels").optimizers()["D"].param_groups[0]["lr"] == 0.002, "that of the generator"
 
 
 @pytest.mark.parametrize(
@@ -321,4 +320,4 @@ def test_a_run_goes_on_exactly(saved, tmp_path):
     resumed.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
     for _ in range(4):
         resumed.advance(measure=True)
-    _assert_equal(resumed.state_dict(), whole.state_dict())
+    assert_equal(resumed.state_dict(), whole.state_dict())

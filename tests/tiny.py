@@ -159,6 +159,19 @@ def outcome(folder: Path) -> dict[str, Any]:
     return {"stats": rows} | {str(path.relative_to(folder)): path.read_bytes() for path in names}
 
 
+def assert_equal(one: Any, other: Any, where: str = "") -> None:
+    """Two states are the same: types, keys, numbers and, bit for bit, tensors."""
+    assert type(one) is type(other), where
+    if isinstance(one, dict):
+        assert one.keys() == other.keys(), where
+        for key in one:
+            assert_equal(one[key], other[key], f"{where}.{key}")
+    elif isinstance(one, torch.Tensor):
+        assert torch.equal(one, other), where
+    else:
+        assert one == other, where
+
+
 def main() -> None:
     """``python -m tiny FOLDER CHECKPOINTS [SIGNAL STEP]``: train, and send oneself the signal at the row of STEP."""
     FAMILIES["tiny"] = TinyOptions

@@ -362,7 +362,7 @@ def _check_grid(study: Study) -> None:
         try:
             pyramid = Pyramid.of(tuple(size) if isinstance(size, list) else (size, size))
             _check_resolutions(options, pyramid)
-            FAMILIES[chosen["family"]](**options).check_budget(pyramid.doublings, training["kimg"], training["batch"])
+            FAMILIES[chosen["family"]](**options).check_fit(pyramid.doublings, training["kimg"], training["batch"])
         except GanError as error:
             raise GanError(f"config: variants.{variant} on datasets.{dataset}: {error}") from error
         _check_phases(variant, options, training)

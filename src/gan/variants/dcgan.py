@@ -1,10 +1,12 @@
 """DCGAN (Radford et al. 2016): strided convolutions, batch normalisation, and nothing else.
 
+Options ``layers``, ``activation``, ``noise`` and ``lr_d`` make it that of Chithra and Dhivya (2024), of fewer layers.
 With labels: one-hot vectors join the latent, and constant planes join the image in front of the discriminator
 (Mirza and Osindero 2014).
 """
 
 import itertools
+import math
 from typing import Any
 
 import torch
@@ -36,8 +38,9 @@ class DCGAN(Variant):
     def __init__(self, options: DCGANOptions, shape: ImageShape, batch: int):
         super().__init__(options, shape, batch)
         pyramid = Pyramid.of(shape.size)
-        self.generator = Generator(pyramid, shape.channels, options.z_dim, self.labels, options.channels)
-        self.discriminator = Discriminator(pyramid, shape.channels + self.labels, options.channels)
+        options.check_layers(pyramid.doublings)
+        self.generator = Generator(pyramid, shape.channels, self.labels, options)
+        self.discriminator = Discriminator(pyramid, shape.channels + self.labels, options)
         self.apply(_initialise)
 
     def phases(self) -> tuple[Phase, ...]:
@@ -85,51 +88,66 @@ class DCGAN(Variant):
 
 
 class Generator(nn.Module):
-    """z [N, z_dim] and labels [N, labels] -> images [N, channels, *size] in [-1, 1]."""
+    """z [N, z_dim] and labels [N, labels] -> images [N, channels, *size] in [-1, 1].
 
-    def __init__(self, pyramid: Pyramid, channels: int, z_dim: int, labels: int, width: int):
-        """width: feature maps of the layer next to the image."""
+    A dense layer makes the first feature maps, and each transposed convolution doubles them. z is normal whatever the
+    option ``noise``, so that samplers need not know of it: 2 F(z) - 1, F its distribution function, is uniform.
+    """
+
+    def __init__(self, pyramid: Pyramid, channels: int, labels: int, options: DCGANOptions):
         super().__init__()
-        self.labels = labels
-        _, up = LAYERS[len(pyramid.grid)]
-        widths = _widths(pyramid, width)[::-1]
-        layers = [up(z_dim + labels, widths[0], pyramid.grid, bias=False), BatchNorm(widths[0]), nn.ReLU()]
+        self.labels, self.dims, self.uniform = labels, len(pyramid.grid), options.noise == "uniform"
+        _, up = LAYERS[self.dims]
+        doublings = _depth(pyramid, options)
+        activation = nn.ReLU() if options.activation == "relu" else nn.LeakyReLU(0.2)
+        widths = _widths(doublings, options.channels)[::-1]
+        first = pyramid.size(pyramid.doublings - doublings)
+        layers = [up(options.z_dim + labels, widths[0], first, bias=False), BatchNorm(widths[0]), activation]
         for wide, narrow in itertools.pairwise(widths):
-            layers += [up(wide, narrow, 4, 2, 1, bias=False), BatchNorm(narrow), nn.ReLU()]
-        self.layers = nn.Sequential(*layers, up(width, channels, 4, 2, 1), nn.Tanh())
-        self.dims = len(pyramid.grid)
+            layers += [up(wide, narrow, 4, 2, 1, bias=False), BatchNorm(narrow), activation]
+        self.layers = nn.Sequential(*layers, up(options.channels, channels, 4, 2, 1), nn.Tanh())
 
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:
+        z = torch.erf(z / math.sqrt(2)) if self.uniform else z
         x = torch.cat([z, labels], dim=1) if self.labels else z
         with autocast(x):
             return widened(self.layers(x.reshape(*x.shape, *[1] * self.dims)))
 
 
 class Discriminator(nn.Module):
-    """Images [N, channels, *size] -> logits [N, 1], high for real. Batch norm is by the batch's own statistics."""
+    """Images [N, channels, *size] -> logits [N, 1], high for real. Batch norm is by the batch's own statistics.
 
-    def __init__(self, pyramid: Pyramid, channels: int, width: int):
-        """width: feature maps of the layer next to the image."""
+    All layers but the last halve the image; with option ``layers`` the first one does not, and has a kernel of 3.
+    """
+
+    def __init__(self, pyramid: Pyramid, channels: int, options: DCGANOptions):
         super().__init__()
         down, _ = LAYERS[len(pyramid.grid)]
-        widths = _widths(pyramid, width)
-        layers = [down(channels, width, 4, 2, 1), nn.LeakyReLU(0.2)]
+        depth = _depth(pyramid, options)
+        kernel, halvings = ((4, 2, 1), depth) if options.layers is None else ((3, 1, 1), depth - 1)
+        widths = _widths(depth, options.channels)
+        layers = [down(channels, widths[0], *kernel), nn.LeakyReLU(0.2)]
         for narrow, wide in itertools.pairwise(widths):
             layers += [
                 down(narrow, wide, 4, 2, 1, bias=False),
                 BatchNorm(wide, track_running_stats=False),
                 nn.LeakyReLU(0.2),
             ]
-        self.layers = nn.Sequential(*layers, down(widths[-1], 1, pyramid.grid))
+        self.layers = nn.Sequential(*layers, down(widths[-1], 1, pyramid.size(pyramid.doublings - halvings)))
 
     def forward(self, images: Tensor) -> Tensor:
         with autocast(images):
             return widened(self.layers(images).flatten(1))
 
 
-def _widths(pyramid: Pyramid, width: int) -> list[int]:
-    """Feature maps of the layers from the image's half resolution to the grid."""
-    return [width * min(2**depth, WIDEST) for depth in range(pyramid.doublings)]
+def _depth(pyramid: Pyramid, options: DCGANOptions) -> int:
+    """Layers of each network besides the one farthest from the image."""
+    return pyramid.doublings if options.layers is None else options.layers - 1
+
+
+def _widths(count: int, width: int) -> list[int]:
+    """Feature maps of ``count`` layers from the image on; ``width``: of the first."""
+    return [width * min(2**depth, WIDEST) for depth in range(count)]
 
 
 def _initialise(module: nn.Module) -> None:

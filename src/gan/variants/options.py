@@ -51,8 +51,8 @@ class Options:
             if problem := unfit(value, item.metadata):
                 raise GanError(f"option {item.name} is {value!r}; {problem}")
 
-    def check_budget(self, doublings: int, kimg: float, batch: int) -> None:
-        """`GanError` if ``kimg`` of images are too few for these options, the grid doubled ``doublings`` times."""
+    def check_fit(self, doublings: int, kimg: float, batch: int) -> None:
+        """`GanError` if these options do not suit images that double ``doublings`` times, or a training on ``kimg``."""
 
 
 @dataclass(frozen=True)
@@ -150,12 +150,26 @@ class DCGANOptions(Options):
 
     z_dim: int = option(100, "dimensions of the latent z", low=1)
     channels: int = option(64, "feature maps of the layer next to the image", low=1)
+    layers: int | None = option(None, "layers of each network; null: one for each doubling, and one", low=2)
+    activation: str = option("relu", "activation in the generator", choices=("relu", "leaky_relu"))
+    noise: str = option("normal", "distribution of the latent z; uniform: from -1 to 1", choices=("normal", "uniform"))
     lr: float = option(2e-4, "learning rate of Adam", low=0.0)
     lr_d: float | None = option(None, "learning rate of the discriminator; null: lr", low=0.0)
     beta1: float = option(0.5, "beta1 of Adam", low=0.0, high=1.0)
     ema_kimg: float = option(0.0, "half-life of the generator's moving average; 0: the weights themselves", low=0.0)
     xflip: bool = option(False, "mirror real images left to right at random")
     conditional: bool = option(False, "condition on the data set's labels")
+
+    def check_fit(self, doublings: int, kimg: float, batch: int) -> None:
+        self.check_layers(doublings)
+
+    def check_layers(self, doublings: int) -> None:
+        """`GanError` if the first layer of the generator would be smaller than the grid."""
+        if self.layers is not None and self.layers > doublings + 1:
+            raise GanError(
+                f"option layers is {self.layers}; images of this size double {doublings} times, so take at most "
+                f"{doublings + 1}, or null"
+            )
 
 
 @dataclass(frozen=True)
@@ -191,7 +205,7 @@ class ProGANOptions(Options):
             return self.phase_kimg * 1000
         return min(self.PUBLISHED_PHASE * 1000, images / (1 + 2 * doublings))
 
-    def check_budget(self, doublings: int, kimg: float, batch: int) -> None:
+    def check_fit(self, doublings: int, kimg: float, batch: int) -> None:
         """The last step must find the full size grown: it begins ``batch`` images before the end."""
         before, images = 2 * doublings, kimg * 1000
         if before * self.phase_images(doublings, images) <= images - batch:
