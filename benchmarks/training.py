@@ -1,138 +1,109 @@
 """The cost of a training step, in seconds per kimg by phase, and beside the official StyleGAN2-ADA program if asked.
 
-    python benchmarks/training.py --size 64 --batch 8 --augment bgc
-    python benchmarks/training.py --size 64 --batch 8 --augment bgc --peer ~/stylegan2-ada-pytorch
+    python benchmarks/training.py --size 64 --batch 8 --augment bgc --official ~/stylegan2-ada-pytorch
+    python benchmarks/training.py --matrix --official ~/stylegan2-ada-pytorch --out matrix
 
 Cost = (G + Gpl / 4 + D + Dr1 / 16) * 1000 / batch, each phase with its backward pass and optimizer step;
-median of the repeats after one warm-up; process CPU time on a CPU, wall time between synchronisations on a GPU. The
-peer is a checkout of NVlabs/stylegan2-ada-pytorch, wherever it lies: its phases run in turn with ours, with networks
-of the same parameters, the same batch and the same augmentation at the same probability, in float32.
+median of the repeats after one warm-up; process CPU time on a CPU, wall time between synchronisations on a GPU. For
+each size, batch and settings the programs take turns: this one in each precision with each implementation of `gan.ops`
+(``--plain``: in float32 also without minimal filtering, `gan.ops.winograd`), and the official one (`official.py`) with
+networks of the same parameters, the same batch and the same augmentation at the same probability, in float32 and, on a
+GPU, with its fastest flags. What the machine cannot run is left out by name.
 
 Beside the times stand the operations of the plain convolutions and matrix products (`torch.utils.flop_counter`) and, of
-a GPU, the peak memory. ``--plain`` adds this program without minimal filtering (`gan.ops.winograd`).
+a GPU, the memory that a step takes above weights and optimizers. ``--out`` writes <out>.json and <out>.md as it goes.
 """
 
 import argparse
+import itertools
 import json
+import platform
 import statistics
-import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from unittest import mock
 
+import official
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from gan.augment import BLIT, COLOUR, GEOMETRY
-from gan.ops import winograd
+from gan import ops
+from gan.errors import GanError
+from gan.ops import extension, winograd
 from gan.ops.precision import PRECISIONS, computing, full_precision
+from gan.train.device import check_precision, device_name
 from gan.variants import build
 from gan.variants.base import Batch, ImageShape, Variant
-from gan.variants.options import FAMILIES
 
-AUGMENTATIONS = {  # of the peer, by our names
-    "none": {},
-    "bgc": dict.fromkeys(BLIT + GEOMETRY + COLOUR, 1.0),
+SETTINGS: dict[str, dict[str, Any]] = {  # of StyleGAN2, as published for 256 x 256 (Karras et al. 2020b)
+    "auto": {},
+    "paper": {"mapping_layers": 8, "mbstd_group": 8, "r1_gamma": 1.0},
+}
+MATRIX = {
+    **{"size": [64, 128, 256], "batch": [16, 32, 64], "settings": list(SETTINGS)},
+    **{"precision": list(PRECISIONS), "ops": list(ops.IMPLEMENTATIONS)},
 }
 
 Step = Callable[[], None]
 
 
-def ours(
-    family: str, options: dict[str, Any], batch: Batch, device: torch.device, precision: str, plain: bool = False
-) -> tuple[Variant, dict[str, Step]]:
-    """The variant, and its phases as callables that do one optimizer step; plain: without minimal filtering."""
-    shape = ImageShape(batch.real.shape[1], tuple(batch.real.shape[2:]))
-    variant = build(family, options, shape, len(batch.real)).to(device)
-    networks, optimizers = variant.networks(), variant.optimizers()
+class Case(NamedTuple):
+    """What all programs of a turn have in common."""
 
-    def never(*_: Any) -> bool:
-        return False
-
-    def step(name: str, trains: str) -> None:
-        for key, network in networks.items():
-            network.requires_grad_(key == trains)
-        with computing(precision), mock.patch.object(winograd, "suits", never if plain else winograd.suits):
-            variant.loss(name, batch)[0].backward()
-        optimizers[trains].step()
-        optimizers[trains].zero_grad(set_to_none=True)
-
-    return variant, {name: lambda n=name, t=trains: step(n, t) for name, trains, _ in variant.phases()}
+    size: int
+    batch: int
+    settings: str
 
 
-def peer(path: Path, options: dict[str, Any], batch: Batch, device: torch.device, p: float) -> dict[str, Step]:
-    """The phases of the official program, under our names."""
-    sys.path.insert(0, str(path))
-    from torch_utils.ops import grid_sample_gradfix  # type: ignore[import-not-found]
-    from training.augment import AugmentPipe  # type: ignore[import-not-found]
-    from training.loss import StyleGAN2Loss  # type: ignore[import-not-found]
-    from training.networks import Discriminator, Generator  # type: ignore[import-not-found]
+@dataclass(frozen=True)
+class Program:
+    """A way in which this program computes."""
 
-    # Its own gradients of grid_sample need PyTorch 1.7 to 1.9, and those of PyTorch are no further than first order.
-    grid_sample_gradfix.grid_sample = _GridSample.apply
-    width = {"channel_base": options["channel_base"], "channel_max": options["channel_max"]}
-    image = {"img_resolution": batch.real.shape[-1], "img_channels": batch.real.shape[1], "c_dim": 0}
-    generator = Generator(
-        z_dim=options["z_dim"],
-        w_dim=options["w_dim"],
-        mapping_kwargs={"num_layers": options["mapping_layers"]},
-        synthesis_kwargs=width,
-        **image,
-    ).to(device)
-    discriminator = Discriminator(epilogue_kwargs={"mbstd_group_size": options["mbstd_group"]}, **width, **image).to(
-        device
-    )
-    pipe = None
-    if options["augment"] != "none":
-        pipe = AugmentPipe(**AUGMENTATIONS[options["augment"]]).to(device).requires_grad_(False)
-        pipe.p.fill_(p)
-    loss = StyleGAN2Loss(device, generator.mapping, generator.synthesis, discriminator, pipe, r1_gamma=1.0)
-    optimizers = {
-        key: torch.optim.Adam(network.parameters(), lr=0.0025 * lazy, betas=(0.0, 0.99**lazy), eps=1e-8)
-        for key, network, lazy in (("G", generator, 4 / 5), ("D", discriminator, 16 / 17))
-    }
+    precision: str = "fp32"
+    ops: str = "reference"
+    plain: bool = False
 
-    def step(name: str, key: str, every: int) -> None:
-        generator.requires_grad_(key == "G")
-        discriminator.requires_grad_(key == "D")
-        z = torch.randn(len(batch.real), options["z_dim"], device=device)
-        loss.accumulate_gradients(name, batch.real, batch.labels, z, batch.labels, True, every)
-        optimizers[key].step()
-        optimizers[key].zero_grad(set_to_none=True)
+    @property
+    def name(self) -> str:
+        kernels = " kernels" if self.ops == "cuda" else ""
+        return f"{self.precision}{kernels}{' plain' if self.plain else ''}"
 
-    return {
-        "G": lambda: step("Gmain", "G", 1),
-        "Gpl": lambda: step("Greg", "G", 4),
-        "D": lambda: step("Dmain", "D", 1),
-        "Dr1": lambda: step("Dreg", "D", 16),
-    }
+    def lacks(self, family: str, device: torch.device) -> str | None:
+        """Why it cannot be run here, if it cannot."""
+        if device.type == "cpu" and (self.ops == "cuda" or self.precision == "tf32"):
+            return "for a GPU"
+        try:
+            check_precision(self.precision, family, device)
+            if self.ops == "cuda":
+                extension.find()
+        except GanError as error:
+            return str(error)
+        return None
 
+    def phases(
+        self, family: str, options: dict[str, Any], batch: Batch, device: torch.device
+    ) -> tuple[Variant, dict[str, Step]]:
+        """The variant, and its phases as callables that do one optimizer step."""
+        shape = ImageShape(batch.real.shape[1], tuple(batch.real.shape[2:]))
+        variant = build(family, options, shape, len(batch.real)).to(device)
+        networks, optimizers = variant.networks(), variant.optimizers()
+        suits = (lambda *_: False) if self.plain else winograd.suits
 
-class _GridSample(torch.autograd.Function):
-    """Bilinear, zeros outside, no gradient of the grid; twice differentiable in the image."""
+        def step(name: str, trains: str) -> None:
+            for key, network in networks.items():
+                network.requires_grad_(key == trains)
+            ops.use(self.ops)
+            with computing(self.precision), mock.patch.object(winograd, "suits", suits):
+                variant.loss(name, batch)[0].backward()
+            optimizers[trains].step()
+            optimizers[trains].zero_grad(set_to_none=True)
 
-    @staticmethod
-    def forward(ctx: Any, images: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
-        ctx.save_for_backward(images, grid)
-        return torch.ops.aten.grid_sampler_2d(images, grid, 0, 0, False)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple:
-        return _GridSampleAdjoint.apply(gradients[0], *ctx.saved_tensors), None
-
-
-class _GridSampleAdjoint(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, gradient: torch.Tensor, images: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
-        ctx.save_for_backward(grid)
-        return torch.ops.aten.grid_sampler_2d_backward(gradient, images, grid, 0, 0, False, [True, False])[0]
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple:
-        return _GridSample.apply(gradients[0], *ctx.saved_tensors), None, None
+        return variant, {phase.name: lambda p=phase: step(p.name, p.trains) for phase in variant.phases()}
 
 
 def measure(sides: dict[str, dict[str, Step]], repeats: int, device: torch.device) -> dict[str, dict[str, float]]:
@@ -173,87 +144,140 @@ class Operations(TorchDispatchMode):
         return result
 
 
-def work(steps: dict[str, Step], device: torch.device) -> dict[str, dict[str, float]]:
-    """TFLOP of each phase, and on a GPU its peak memory in GB: {phase: {what: number}}."""
+def work(steps: dict[str, Step]) -> dict[str, float]:
+    """TFLOP of each phase."""
     found = {}
     for name, step in steps.items():
-        if device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(device)
         with Operations() as operations:
             step()
-        found[name] = {"tflop": operations.count / 1e12}
-        if device.type == "cuda":
-            found[name]["peak_gb"] = torch.cuda.max_memory_allocated(device) / 2**30
+        found[name] = operations.count / 1e12
     return found
 
 
-def report(size: int, batch: int, every: dict[str, int], times: dict[str, dict[str, float]]) -> dict[str, Any]:
-    """Print one table of seconds per kimg and give the same numbers."""
-    cost = {
-        side: {name: seconds / every[name] * 1000 / batch for name, seconds in by.items()} for side, by in times.items()
-    }
-    for by in cost.values():
-        by["total"] = sum(by.values())
-    names = list(cost)
-    print(f"{size} x {size}, batch {batch}: s/kimg")
-    print(f"{'phase':<8}" + "".join(f"{name:>12}{'of ' + names[-1]:>16}" for name in names))
-    for phase in cost[names[0]]:
-        last = cost[names[-1]][phase]
-        values = (cost[name][phase] for name in names)
-        print(f"{phase:<8}" + "".join(f"{value:>12.1f}{value / last:>16.2f}" for value in values))
-    images = {side: 1000 / by["total"] for side, by in cost.items()}
-    print(f"{'images/s':<8}" + "".join(f"{value:>12.3g}{'':>16}" for value in images.values()))
-    return {"size": size, "batch": batch, "seconds": times, "s_per_kimg": cost, "images_per_s": images}
+def memory(steps: dict[str, Step], device: torch.device) -> float | None:
+    """GB that a step takes above what lies in a GPU's memory between steps."""
+    if device.type != "cuda":
+        return None
+    between = torch.cuda.memory_allocated(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    for step in steps.values():
+        step()
+    return (torch.cuda.max_memory_allocated(device) - between) / 2**30
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
-    parser.add_argument("--family", default="stylegan2", choices=sorted(FAMILIES))
+def run(
+    case: Case, programs: Sequence[Program], given: argparse.Namespace, device: torch.device
+) -> list[dict[str, Any]]:
+    """A row for each program; GanError if the options do not go with the case."""
+    torch.manual_seed(0)
+    real = torch.rand(case.batch, given.channels, case.size, case.size, device=device) * 2 - 1
+    batch = Batch(real, torch.zeros(case.batch, 0, device=device))
+    options = json.loads(given.options)
+    if given.family == "stylegan2":
+        options = {"augment": given.augment, "ada_p": given.p, **SETTINGS[case.settings], **options}
+    variant, counted = Program(plain=True).phases(given.family, options, batch, device)
+    sides = {program.name: program.phases(given.family, options, batch, device)[1] for program in programs}
+    if given.official:
+        ways = {"official": False} | ({"official, fastest": True} if device.type == "cuda" else {})
+        for name, fastest in ways.items():
+            arguments = given.official, vars(variant.options), batch, device, given.p
+            sides[name] = official.phases(*arguments, fastest=fastest)
+    every = {phase.name: phase.every for phase in variant.phases()}
+    tflop, times = work(counted), measure(sides, given.repeats, device)
+    rows = []
+    for name, seconds in times.items():
+        row = {**case._asdict(), "program": name, "seconds": seconds, "tflop": tflop}
+        row["s_per_kimg"] = {phase: value / every[phase] * 1000 / case.batch for phase, value in seconds.items()}
+        row["total"] = sum(row["s_per_kimg"].values())
+        row["tflop_per_s"] = {phase: tflop[phase] / value for phase, value in seconds.items()}
+        rows.append(row | {"images_per_s": 1000 / row["total"], "step_gb": memory(sides[name], device)})
+    return rows
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Markdown: seconds per kimg by phase, beside the official program where it has run."""
+    phases = list(rows[0]["s_per_kimg"])
+    head = ["size", "batch", "settings", "program", *phases, "total", "of official", "images/s", "TFLOP/s", "GB"]
+    lines = [f"| {' | '.join(head)} |", f"|{'---|' * 4}{'---:|' * (len(head) - 4)}"]
+    cases = [Case(*(row[key] for key in Case._fields)) for row in rows]
+    totals = {case: row["total"] for case, row in zip(cases, rows, strict=True) if row["program"] == "official"}
+    for case, row in zip(cases, rows, strict=True):
+        figures = [f"{value:.4g}" for value in (*row["s_per_kimg"].values(), row["total"])]
+        figures.append(f"{row['total'] / totals[case]:.2f}" if case in totals else "")
+        speed = sum(row["tflop"].values()) / sum(row["seconds"].values())
+        figures += [f"{row['images_per_s']:.3g}", f"{speed:.3g}"]
+        figures.append("" if row["step_gb"] is None else f"{row['step_gb']:.1f}")
+        lines.append(f"| {' | '.join(map(str, [*case, row['program'], *figures]))} |")
+    return "\n".join(lines)
+
+
+def write(out: Path, about: dict[str, Any], rows: list[dict[str, Any]], skipped: list[str]) -> None:
+    """<out>.json and <out>.md."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({"about": about, "rows": rows, "skipped": skipped}, indent=2)
+    out.with_name(f"{out.name}.json").write_text(text + "\n")
+    said = "; ".join(f"{key} {value}" for key, value in about.items() if key != "arguments")
+    left = "".join(f"- left out: {line}\n" for line in skipped)
+    lines = f"{said}\n\n{table(rows) if rows else ''}\n\nSeconds per kimg.\n\n{left}"
+    out.with_name(f"{out.name}.md").write_text(lines)
+
+
+def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--family", default="stylegan2", choices=["dcgan", "stylegan2"])
     parser.add_argument("--size", type=int, nargs="+", default=[64])
-    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--batch", type=int, nargs="+", default=[8])
+    parser.add_argument("--settings", nargs="+", default=["auto"], choices=list(SETTINGS), help="of StyleGAN2")
+    parser.add_argument("--precision", nargs="+", default=["fp32"], choices=PRECISIONS, help="of this program")
+    parser.add_argument("--ops", nargs="+", default=["reference"], choices=ops.IMPLEMENTATIONS, help="of this program")
+    parser.add_argument("--matrix", action="store_true", help=f"all of these: {json.dumps(MATRIX)}")
     parser.add_argument("--channels", type=int, default=3, help="contrasts; the official augmentation knows 1 and 3")
-    parser.add_argument("--augment", default="none", choices=sorted(AUGMENTATIONS))
+    parser.add_argument("--augment", default="none", choices=sorted(official.AUGMENTATIONS))
     parser.add_argument("--p", type=float, default=0.5, help="augmentation probability")
     parser.add_argument("--options", default="{}", help="options of the family, as JSON")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--precision", nargs="+", default=["fp32"], choices=PRECISIONS, help="of this program")
     parser.add_argument("--plain", action="store_true", help="also time this program without minimal filtering")
-    parser.add_argument("--peer", type=Path, help="checkout of NVlabs/stylegan2-ada-pytorch")
-    parser.add_argument("--json", type=Path, help="file for the numbers")
-    arguments = parser.parse_args()
-    if arguments.peer and arguments.family != "stylegan2":
-        parser.error("--peer goes with --family stylegan2")
-    torch.set_num_threads(arguments.threads)
-    device = torch.device(arguments.device)
+    parser.add_argument("--official", type=Path, help="checkout of NVlabs/stylegan2-ada-pytorch")
+    parser.add_argument("--out", type=Path, help="files for the numbers, without suffix")
+    given = parser.parse_args(argv)
+    if given.official and given.family != "stylegan2":
+        parser.error("--official goes with --family stylegan2")
+    if given.matrix:
+        vars(given).update(MATRIX)
+    return given
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    given = arguments(argv)
+    torch.set_num_threads(given.threads)
+    device = torch.device(given.device)
     full_precision()
-    rows = []
-    for size in arguments.size:
-        torch.manual_seed(0)
-        real = torch.rand(arguments.batch, arguments.channels, size, size, device=device) * 2 - 1
-        batch = Batch(real, torch.zeros(arguments.batch, 0, device=device))
-        options = json.loads(arguments.options)
-        if arguments.family == "stylegan2":
-            options = {"augment": arguments.augment, "ada_p": arguments.p, **options}
-        made = {name: ours(arguments.family, options, batch, device, name) for name in arguments.precision}
-        variant, _ = made[arguments.precision[0]]
-        sides = {name: steps for name, (_, steps) in made.items()}
-        plain = ours(arguments.family, options, batch, device, "fp32", plain=True)[1]
-        if arguments.plain:
-            sides["plain"] = plain
-        if arguments.peer:
-            sides["official"] = peer(arguments.peer, vars(variant.options), batch, device, arguments.p)
-        every = {phase.name: phase.every for phase in variant.phases()}
-        row = report(size, arguments.batch, every, measure(sides, arguments.repeats, device))
-        row["work"] = {"plain": work(plain, device)} | {name: work(steps, device) for name, (_, steps) in made.items()}
-        rows.append(row)
-        for name, phase in row["work"]["plain"].items():
-            speeds = (f"{side} {phase['tflop'] / row['seconds'][side][name]:.3g}" for side in sides)
-            print(f"{name:<8}{phase['tflop']:>12.4g} TFLOP, TFLOP/s: {', '.join(speeds)}")
-    if arguments.json:
-        settings = {key: str(value) for key, value in vars(arguments).items()} | {"torch": torch.__version__}
-        arguments.json.write_text(json.dumps({"settings": settings, "rows": rows}, indent=2) + "\n")
+    about = {
+        "machine": device_name(device) if device.type == "cuda" else platform.processor() or platform.machine(),
+        **{"device": str(device), "torch": torch.__version__, "date": datetime.now(UTC).date().isoformat()},
+        "arguments": {key: str(value) for key, value in vars(given).items()},
+    }
+    programs = [Program(*each) for each in itertools.product(given.precision, given.ops)]
+    programs += [Program(plain=True)] if given.plain else []
+    lacking = {program: why for program in programs if (why := program.lacks(given.family, device))}
+    able = [program for program in programs if program not in lacking]
+    rows, skipped = [], [f"{program.name}: {why}" for program, why in lacking.items()]
+    for line in skipped:
+        print(f"left out: {line}", flush=True)
+    if not able and not given.official:
+        raise SystemExit("nothing of this can be run here")
+    for case in itertools.starmap(Case, itertools.product(given.size, given.batch, given.settings)):
+        where = f"{case.size} x {case.size}, batch {case.batch}, {case.settings}"
+        try:
+            rows += (found := run(case, able, given, device))
+            print(f"{table(found)}\n", flush=True)
+        except (GanError, torch.OutOfMemoryError) as error:
+            skipped.append(f"{where}: {str(error).splitlines()[0]}")
+            print(f"left out: {skipped[-1]}", flush=True)
+        if given.out:
+            write(given.out, about, rows, skipped)
 
 
 if __name__ == "__main__":

@@ -489,6 +489,27 @@ def test_bad_recipes(tmp_path, capfd, given, message):
     assert message in error and error.count("\n") == 1
 
 
+def test_a_gpu_that_is_too_small(tmp_path, capfd, monkeypatch):
+    make_store(tmp_path / "store")
+
+    def full(*arguments, **options):
+        assert options["microbatches"] == 2
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr("gan.run.train", full)
+    folders = [
+        "--store",
+        str(tmp_path / "store"),
+        "--folder",
+        str(tmp_path / "c"),
+        "--checkpoints",
+        str(tmp_path / "s"),
+    ]
+    assert main(["--recipe", json.dumps(dcgan()), *folders, "--device", "cpu", "--microbatches", "2"]) == 1
+    said = capfd.readouterr().err
+    assert said.startswith("error: a step does not fit") and "resources.train.microbatches above 2, or on more" in said
+
+
 def test_store_without_training_images(tmp_path, capfd):
     make_store(tmp_path / "store", split="val")
     assert cli(tmp_path, dcgan()) == 1

@@ -256,6 +256,11 @@ def _train(given: argparse.Namespace, device: torch.device, stop: StopSignals) -
             if stopped.signum == signal.SIGTERM and (said := slurm.requeue()):
                 print(said, file=sys.stderr)
         return stopped.code
+    except torch.OutOfMemoryError as error:
+        raise GanError(
+            f"a step does not fit into the GPU's memory ({str(error).splitlines()[0]}); take the batch in more pieces, "
+            f"resources.train.microbatches above {given.microbatches}, or on more GPUs"
+        ) from error
     return 0
 
 
