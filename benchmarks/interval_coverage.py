@@ -3,7 +3,8 @@
 Subjects have a mean of their own, slices scatter around it, generated images are independent and a little off: the
 situation of a small MRI test set. The truth is the expected score under the same numbers of images. Compared with the
 centred interval (what is used) are plain percentiles, the basic interval (percentiles reflected at the value) and the
-centred interval from a bootstrap of single images.
+centred interval from a bootstrap of single images. Of pairs (a variant and its baseline, a few seeds each) the interval
+over seeds alone is compared with that over seeds and patients (what is used).
 
     python benchmarks/interval_coverage.py [--studies 400] [--json FILE]
 """
@@ -17,6 +18,9 @@ from tqdm import tqdm
 
 from gan.metrics.distances import frechet_distance
 from gan.metrics.intervals import centred_interval, image_weights, subject_weights
+from gan.report.pairs import half_width
+
+DIM = 16
 
 
 def study(rng: np.random.Generator, subjects: int, slices: int, fakes: int, dim: int) -> tuple[np.ndarray, np.ndarray]:
@@ -61,12 +65,50 @@ def coverage(subjects: int, studies: int, slices: int = 20, fakes: int = 400, di
     }
 
 
+def pair(
+    rng: np.random.Generator, subjects: int, seeds: int, number: int, resamples: int
+) -> tuple[float, float, float]:
+    """One study of a blurred generator against a shifted one: mean difference, and s and b of `gan.report.pairs`."""
+    slices, fakes = 20, 200
+    real, _ = study(rng, subjects, slices, fakes, DIM)
+    drawn = subject_weights(np.arange(len(real)) // slices, resamples, number), image_weights(fakes, resamples, number)
+    values, replicates = [], []
+    for _ in range(seeds):
+        shift, scale = rng.normal(0.3, 0.05, (2, 1)), rng.normal(0.75, 0.02)  # what training again changes
+        blurred, shifted = (
+            rng.normal(size=(fakes, DIM)) * scale + shift[0] / 3,
+            rng.normal(size=(fakes, DIM)) + shift[1],
+        )
+        values.append(frechet_distance(real, shifted) - frechet_distance(real, blurred))
+        draws = [[frechet_distance(real, fake, *w) for w in zip(*drawn, strict=True)] for fake in (shifted, blurred)]
+        replicates.append(np.array(draws[0]) - np.array(draws[1]))
+    return float(np.mean(values)), float(np.std(values, ddof=1)), float(np.mean(replicates, 0).std(ddof=1))
+
+
+def pair_coverage(subjects: int, seeds: int, studies: int) -> dict[str, float]:
+    """Share of simulated pairs whose interval holds the truth: over seeds alone, and over seeds and patients."""
+    rng = np.random.default_rng(1)
+    truth = np.mean([pair(rng, subjects, 2, number, 2)[0] for number in range(2000)])
+    found = [
+        pair(rng, subjects, seeds, number, 100)
+        for number in tqdm(range(studies), desc=f"{subjects} subjects, {seeds} seeds", unit="pair")
+    ]
+    return {
+        name: float(np.mean([abs(d - truth) <= half_width(0.05, seeds, s, b * (name == "both")) for d, s, b in found]))
+        for name in ("seeds", "both")
+    }
+
+
 def main() -> None:
     """Print the table and write it as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
     parser.add_argument("--studies", type=int, default=400)
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
+    for subjects, seeds in ((6, 3), (12, 3), (30, 3), (12, 5)):
+        row = pair_coverage(subjects, seeds, given.studies)
+        held = f"seeds alone {row['seeds']:.1%}, seeds and patients {row['both']:.1%}"
+        print(f"{subjects:3d} subjects, {seeds} seeds, pairs: {held}")
     table = {subjects: coverage(subjects, given.studies) for subjects in (6, 12, 30)}
     for subjects, rows in table.items():
         for kind, row in rows.items():
