@@ -77,6 +77,31 @@ def cell(tmp_path):
     return tmp_path
 
 
+def test_classes_that_are_contrasts_are_scored_each_by_itself(judge, tmp_path):
+    together = Store.open(judge / "store")
+    images = together.images[:, :2].reshape(-1, 1, SIDE, SIDE)
+    index = together.index.loc[together.index.index.repeat(2)].reset_index(drop=True)
+    index = index.assign(label=np.tile(CONTRASTS, len(together.images)), row=range(len(images)))
+    meta = {"channels": ["image"], "mask": None, "labels": list(CONTRASTS), "label_of": "contrast"}
+    with writing(tmp_path / "store", (1, SIDE, SIDE)) as writer:
+        writer.append(images)
+        writer.finish(index, index[["subject", "split"]].drop_duplicates(), meta)
+    real_features(judge / "extractor.pt", tmp_path / "store", tmp_path / "real.npz", "cpu")
+    assert (tmp_path / "real.npz").read_bytes() == (judge / "real.npz").read_bytes()
+
+    options = defaults("dcgan") | {"z_dim": 8, "channels": 4, "conditional": True}
+    shape = ImageShape(1, (SIDE, SIDE), 2)
+    torch.manual_seed(0)
+    snapshot = Snapshot(build("dcgan", options, shape, 8).generator.eval(), "dcgan", options, shape, 8, 1, "abc", meta)
+    own = Judge([judge / "extractor.pt"], [tmp_path / "real.npz"], "cpu")
+    (fake,), _ = own.extract(tmp_path, snapshot, 20, seed=0, truncation=1.0)
+    assert list(fake) == list(CONTRASTS)
+    for label, contrast in enumerate(CONTRASTS):
+        grey = features.generated_to_uint8(snapshot.sample(20, 0, label).numpy()[:, 0])
+        assert np.array_equal(fake[contrast], own.panel[0][0](grey))
+    assert not np.array_equal(*fake.values())
+
+
 def files(judge: Path) -> tuple[list[Path], list[Path]]:
     return [judge / "extractor.pt"], [judge / "real.npz"]
 

@@ -19,6 +19,7 @@ ROW = {
     "contrasts": ["t1"],
     "reference": None,
     "mask": None,
+    "labels": None,
     "slices": {"axis": "axial", "every": 1, "size": 16, "fit": "pad", "threshold": 50, "fraction": 0.25},
     "intensity": {"map": "window", "low": 0, "high": 255},
     "split": {"train": 1, "val": 0, "test": 0, "seed": 0},
@@ -28,7 +29,7 @@ THIRDS = {"train": 1, "val": 1, "test": 1, "seed": 0}
 
 def row(**changes) -> dict:
     """ROW with changes; a dictionary among them changes single keys."""
-    return ROW | {key: ROW[key] | new if isinstance(new, dict) else new for key, new in changes.items()}
+    return ROW | {key: ROW[key] | new if isinstance(ROW[key], dict) else new for key, new in changes.items()}
 
 
 def volumes(folder: Path, subjects: dict[str, dict[str, np.ndarray]], labels=None, spacing=(1.0, 1.0, 1.0)) -> Path:
@@ -137,6 +138,49 @@ def test_the_index_has_every_candidate_with_its_fate(tmp_path):
     assert index["fraction"].tolist() == [1, 1, 1, 0, 0] * 2
     subjects = pd.read_csv(tmp_path / "store/subjects.csv")
     assert subjects["kept"].tolist() == [3, 3] and subjects["mean_fraction"].tolist() == [0.6, 0.6]
+
+
+def test_slices_are_labelled_by_their_place_among_the_kept_ones(tmp_path):
+    tall = head(shape=(12, 14, 12))
+    tall[..., 5:] = 0
+    low = np.roll(head(2, shape=(12, 14, 12)), 2, axis=2)
+    changes = {"labels": {"slice": 3}, "split": THIRDS}
+    store = built(tmp_path, {"a": {"t1": tall}, "b": {"t1": low}, "c": {"t1": head(4)}}, changes)
+    assert store.meta["labels"] == ["part1of3", "part2of3", "part3of3"] and store.meta["label_of"] == "slice"
+    of = {name: rows["label"].tolist() for name, rows in store.index.groupby("subject")}
+    names = ["", *store.meta["labels"]]
+    assert of["a"] == [names[part] for part in (1, 1, 2, 2, 3, *[0] * 7)]  # 5 slices: 5/3 each
+    assert of["b"] == [names[part] for part in (0, 0, 1, 1, 2, 2, 3, 3, *[0] * 4)]
+    assert set(store.labels(np.arange(len(store.images)))) == {0, 1, 2}
+
+
+def test_splits_do_not_depend_on_labels_of_slices(tmp_path):
+    subjects = {name: {"t1": head(seed)} for seed, name in enumerate("abcdef")}
+    source, found = volumes(tmp_path / "volumes", subjects), []
+    for labels in (None, {"slice": 2}, {"slice": 4}):
+        build_store(row(labels=labels, split=THIRDS), source, tmp_path / "store")
+        found.append(pd.read_csv(tmp_path / "store/subjects.csv")[["subject", "split"]].to_numpy().tolist())
+    assert found[0] == found[1] == found[2]
+
+
+def test_each_contrast_can_be_an_image_of_its_own(tmp_path):
+    subjects = {name: {"t1": head(seed), "t2": head(seed + 10)} for seed, name in enumerate("abc")}
+    changes = {"contrasts": ["t1", "t2"], "split": THIRDS}
+    source = volumes(tmp_path / "volumes", subjects)
+    for kind, labels in (("together", None), ("apart", "contrast")):
+        build_store(row(**changes, labels=labels), source, tmp_path / kind / "store")
+    together, apart = (Store.open(tmp_path / kind / "store") for kind in ("together", "apart"))
+    assert apart.meta["channels"] == ["image"] and apart.meta["labels"] == ["t1", "t2"]
+    assert apart.images.shape == (2 * len(together.images), 1, 16, 16)
+    rows = apart.index[apart.index["kept"]]
+    for place, name in enumerate(("t1", "t2")):
+        mine = rows[rows["label"] == name]
+        assert np.array_equal(apart.images[mine["row"].to_numpy(), 0], together.images[:, place])
+        assert mine["slice"].tolist() == together.index[together.index["kept"]]["slice"].tolist()
+        assert (apart.labels(mine["row"].to_numpy()) == place).all()
+    assert (tmp_path / "apart/store/previews/a_000_t2.png").exists()
+    sheets = [(tmp_path / kind / "store/contact_sheet.png").read_bytes() for kind in ("apart", "together")]
+    assert sheets[0] == sheets[1]
 
 
 def test_the_filter_is_strict_and_looks_at_the_reference_before_padding(tmp_path):

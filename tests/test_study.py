@@ -15,6 +15,8 @@ from gan.errors import GanError
 REPOSITORY = Path(__file__).resolve().parent.parent
 SCHEMA = REPOSITORY / "workflow/schemas/config.schema.yaml"
 
+IXI = {"source": {"path": "data/ixi"}, "layout": "ixi"}
+
 
 def load(config):
     return study.load(config, SCHEMA)
@@ -143,6 +145,16 @@ def test_recipes_name_no_place(config, source):
         ("variants.dcgan.options", {"lr": -1}, "must be at least 0"),
         ("variants.dcgan.options", {"lr": float("nan")}, "variants.dcgan.options.lr is nan; it must be at least 0"),
         ("variants.dcgan.options", {"conditional": True}, "datasets.ixi.labels is null"),
+        ("datasets.ixi.labels", {"slice": 1}, "datasets.ixi.labels"),
+        ("datasets.ixi.labels", "contrast", 'datasets.ixi.labels is "contrast", but there is one contrast'),
+        ("datasets.ixi", IXI | {"contrasts": ["t1", "t2"], "mask": "seg", "labels": "contrast"}, "set mask to null"),
+        (
+            "datasets.ixi",
+            IXI | {"contrasts": ["t1", "t2"], "labels": "contrast"},
+            "set its options.conditional to true",
+        ),
+        ("datasets.ixi.contrasts", ["joint"], "datasets.ixi has a contrast called 'joint'"),
+        ("datasets.images.labels", {"slice": 4}, "pictures are no slices of a volume"),
         ("variants.stylegan2.options", {"augment": "everything"}, "allowed: none, mri, bgc, blit_geom"),
         ("variants.stylegan2.training", {"kimgs": 1}, "unknown key variants.stylegan2.training.kimgs"),
         ("variants.stylegan2.training", {"batch": -4}, "variants.stylegan2.training.batch"),

@@ -22,7 +22,7 @@ from gan.data.store import Store
 from gan.errors import GanError, command
 from gan.files import read_json, write_json
 from gan.grids import layout, write_grid
-from gan.judge import Judge, Protocol, channels_to_score
+from gan.judge import Judge, Protocol, to_score
 from gan.metrics import features
 from gan.metrics.real import SPLITS, RealFeatures
 from gan.metrics.scores import WHOLE, score
@@ -44,7 +44,7 @@ def prepare_extractor(
     opened = _open(store)
 
     def training_images() -> NDArray[np.uint8]:
-        rows, places = opened.rows("train"), [place for _, place in channels_to_score(opened.meta)]
+        rows, places = opened.rows("train"), sorted({contrast.channel for contrast in to_score(opened.meta)})
         images = np.empty((len(rows), len(places), *opened.images.shape[2:]), np.uint8)
         for start in range(0, len(rows), ROWS):
             block = slice(start, start + ROWS)
@@ -59,30 +59,34 @@ def real_features(
 ) -> None:
     """Write the features of all real images of ``store`` by split and contrast (`RealFeatures`)."""
     opened, extract = _open(store), features.load(extractor, pick_device(device))
-    contrasts = channels_to_score(opened.meta)
-    rows = {split: opened.rows(split) for split in SPLITS}
+    contrasts = to_score(opened.meta)
+    rows = {split: [_rows_of(opened, split, contrast.label) for contrast in contrasts] for split in SPLITS}
     kept = opened.index[opened.index["kept"]].set_index("row")["subject"]
     found: dict[str, dict[str, NDArray]] = {}
-    total = sum(map(len, rows.values())) * len(contrasts)
+    total = sum(len(of_contrast) for of_split in rows.values() for of_contrast in of_split)
     with tqdm(total=total, desc=f"features of real images ({extract.name})", unit="image") as bar:
         for split in SPLITS:
             found[split] = {}
-            for contrast, place in contrasts:
+            for contrast, mine in zip(contrasts, rows[split], strict=True):
                 parts = [np.empty((0, extract.dim), np.float32)]
-                for start in range(0, len(rows[split]), ROWS):
-                    images = opened.images[rows[split][start : start + ROWS], place]
+                for start in range(0, len(mine), ROWS):
+                    images = opened.images[mine[start : start + ROWS], contrast.channel]
                     parts.append(extract(features.stored_to_uint8(images)))
                     bar.update(len(images))
-                found[split][contrast] = np.concatenate(parts)
-    subjects = {split: np.unique(kept.loc[rows[split]], return_inverse=True)[1] for split in SPLITS}
-    RealFeatures(extract.id, found, subjects, _similarity(opened, subjects["train"], contrasts)).save(out)
+                found[split][contrast.name] = np.concatenate(parts)
+    # images of all contrasts are of the same slices, in the same order
+    subjects = {split: np.unique(kept.loc[rows[split][0]], return_inverse=True)[1] for split in SPLITS}
+    pairs = pairs_of_subjects(subjects["train"]).ravel()
+    similarity = {
+        contrast.name: similarity_of_pairs(features.stored_to_uint8(opened.images[mine[pairs], contrast.channel]))
+        for contrast, mine in zip(contrasts, rows["train"], strict=True)
+    }
+    RealFeatures(extract.id, found, subjects, similarity).save(out)
 
 
-def _similarity(store: Store, subjects: NDArray, contrasts: list[tuple[str, int]]) -> dict[str, NDArray]:
-    """MS-SSIM of pairs of training images of different ``subjects``, by contrast."""
-    rows = store.rows("train")[pairs_of_subjects(subjects).ravel()]
-    read = {name: features.stored_to_uint8(store.images[rows, place]) for name, place in contrasts}
-    return {name: similarity_of_pairs(images) for name, images in read.items()}
+def _rows_of(store: Store, split: str, label: int | None) -> NDArray[np.int64]:
+    rows = store.rows(split)
+    return rows if label is None else rows[store.labels(rows) == label]
 
 
 def score_snapshots(cell: str | os.PathLike, judge: Judge, protocol: Protocol) -> None:

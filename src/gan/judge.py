@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -128,8 +128,8 @@ class Judge:
 
         The images are not kept. Beside them, by contrast, the MS-SSIM of pairs of these images, of `PAIRS` at most.
         """
-        contrasts = channels_to_score(generator.data)
-        names = [name for name, _ in contrasts]
+        contrasts = to_score(generator.data)
+        names = [contrast.name for contrast in contrasts]
         for _, known in self.panel:
             if names != known.contrasts:
                 raise GanError(
@@ -138,23 +138,32 @@ class Judge:
                 )
         parts: list[dict[str, list[NDArray]]] = [{name: [] for name in names} for _ in self.panel]
         pairs: dict[str, list[NDArray]] = {name: [] for name in names}
+        together: dict[int | None, list[Scored]] = {}
+        for contrast in contrasts:
+            together.setdefault(contrast.label, []).append(contrast)
         with tqdm(
-            total=number, desc=f"generate and extract, {generator.kimg:g} kimg", unit="image", leave=False
+            total=number * len(together),
+            desc=f"generate and extract, {generator.kimg:g} kimg",
+            unit="image",
+            leave=False,
         ) as bar:
-            for images in generator.chunks(number, seed, truncation=truncation):
-                if not torch.isfinite(images).all():
-                    raise GanError(f"{path}: generates NaN or infinite values; its training diverged, see stats.jsonl")
-                for name, place in contrasts:
-                    grey = features.generated_to_uint8(images[:, place].numpy())
-                    for (extract, _), part in zip(self.panel, parts, strict=True):
-                        part[name].append(extract(grey))
-                    room = PAIRS - sum(map(len, pairs[name]))
-                    pairs[name].append(similarity_of_pairs(grey[: 2 * room]))
-                bar.update(len(images))
+            for label, members in together.items():
+                for images in generator.chunks(number, seed, label, truncation):
+                    if not torch.isfinite(images).all():
+                        raise GanError(
+                            f"{path}: generates NaN or infinite values; its training diverged, see stats.jsonl"
+                        )
+                    for name, channel, _ in members:
+                        grey = features.generated_to_uint8(images[:, channel].numpy())
+                        for (extract, _), part in zip(self.panel, parts, strict=True):
+                            part[name].append(extract(grey))
+                        room = PAIRS - sum(map(len, pairs[name]))
+                        pairs[name].append(similarity_of_pairs(grey[: 2 * room]))
+                    bar.update(len(images))
         *found, similarity = [
             {name: np.concatenate(blocks) for name, blocks in part.items()} for part in (*parts, pairs)
         ]
-        return [join(fake) for fake in found] if len(names) > 1 else found, similarity
+        return [join(fake) for fake in found] if len(names) > 1 and None in together else found, similarity
 
     def curve(self, path: Path, protocol: Protocol) -> list[dict[str, Any]]:
         """The metrics of `CURVE` of the snapshot ``path`` on the validation split, kept in a JSON file beside it."""
@@ -175,6 +184,16 @@ class Judge:
         return rows
 
 
-def channels_to_score(meta: dict[str, Any]) -> list[tuple[str, int]]:
-    """Names and places of the channels to score: all but the mask."""
-    return [(name, place) for place, name in enumerate(meta["channels"]) if name != meta.get("mask")]
+class Scored(NamedTuple):
+    """A contrast, and where it is: the channel of an image, and the class of the image if classes are contrasts."""
+
+    name: str
+    channel: int
+    label: int | None = None
+
+
+def to_score(meta: dict[str, Any]) -> list[Scored]:
+    """The contrasts of images that ``meta`` of their store describes: all channels but the mask, or all classes."""
+    if meta.get("label_of") == "contrast":
+        return [Scored(name, 0, label) for label, name in enumerate(meta["labels"])]
+    return [Scored(name, place) for place, name in enumerate(meta["channels"]) if name != meta.get("mask")]

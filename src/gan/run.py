@@ -20,7 +20,7 @@ from torch import nn
 from tqdm import tqdm
 
 from gan import launch, ops, parallel, slurm
-from gan.data.store import Store
+from gan.data.store import Store, stored_channels
 from gan.errors import GanError, command, logged
 from gan.files import read_json
 from gan.judge import Judge
@@ -183,12 +183,14 @@ def read_recipe(text: str) -> dict[str, Any]:
 def check_store(recipe: dict[str, Any], store: Store) -> None:
     """`GanError` if the store is not the one that the recipe describes, or lacks what its variant needs."""
     data, options = recipe["data"], defaults(recipe["variant"]["family"]) | recipe["variant"]["options"]
-    wanted = [*data.get("contrasts", []), *([data["mask"]] if data.get("mask") else [])]
+    wanted = stored_channels(data) if data.get("contrasts") else []
     if wanted and wanted != store.meta["channels"]:
         raise GanError(
             f"{store.folder}: its channels are {', '.join(store.meta['channels'])}, the recipe asks for "
             f"{', '.join(wanted)}; build the store again or name another one"
         )
+    if store.meta.get("label_of") == "contrast" and not options.get("conditional"):
+        raise GanError(f"{store.folder}: its images are of one contrast each; set options.conditional to true")
     if options.get("conditional") and not store.meta["labels"]:
         raise GanError(
             f"{store.folder}: it has no labels, but options.conditional is true; set it to false or name labels"

@@ -71,20 +71,21 @@ class Study:
     def volumes_spec(self, name: str) -> dict[str, Any]:
         """The part of a data set's row that decides its volumes."""
         row = self.dataset(name)
-        keys = ("layout", "pattern", "contrasts", "reference", "align", "mask", "labels")
-        return {"source": identity(row["source"]), **{key: row[key] for key in keys}, "revision": DATA_REVISION}
+        keys = ("layout", "pattern", "contrasts", "reference", "align", "mask")
+        decides = {key: row[key] for key in keys} | {"labels": subject_labels(row["labels"])}
+        return {"source": identity(row["source"]), **decides, "revision": DATA_REVISION}
 
     def store_spec(self, name: str) -> dict[str, Any]:
         """The part of a data set's row that decides its store."""
         row = self.dataset(name)
-        return self.volumes_spec(name) | {key: row[key] for key in ("slices", "intensity", "split")}
+        return self.volumes_spec(name) | {key: row[key] for key in ("labels", "slices", "intensity", "split")}
 
     def recipe(self, cell: Cell) -> dict[str, Any]:
         """Everything that decides the result of a cell."""
         variant = self.config["variants"][cell.variant]
         family = variant["family"]
         data = self.store_spec(cell.dataset)
-        if isinstance(data["labels"], dict):
+        if isinstance(data["labels"], dict) and "table" in data["labels"]:
             data["labels"] = data["labels"] | {"table": _hashed(data["labels"]["table"])}
         return {
             "data": {"dataset": cell.dataset, **data},
@@ -132,6 +133,11 @@ def load(config: dict[str, Any], schema: str | Path) -> Study:
     _check_grid(study)
     _check_metrics(config["metrics"])
     return study
+
+
+def subject_labels(labels: Any) -> Any:
+    """The rule ``labels`` of a data set where subjects are what it labels, None where slices or contrasts are."""
+    return None if labels == "contrast" or (isinstance(labels, dict) and "slice" in labels) else labels
 
 
 def check_syntax(path: str | Path) -> None:
@@ -256,6 +262,8 @@ def _check_dataset(name: str, row: dict[str, Any]) -> None:
         )
     if taken := {WHOLE, JOINT} & {*row["contrasts"], row["mask"]}:
         raise GanError(f"config: datasets.{name} has a contrast called {min(taken)!r}, as some scores are; rename it")
+    if row["labels"] is not None and subject_labels(row["labels"]) is None:
+        _check_slice_labels(name, row)
     parts = sum(row["split"][part] for part in ("train", "val", "test"))
     if abs(parts - 1) > 1e-6:
         raise GanError(f"config: datasets.{name}.split adds up to {parts:g}; train + val + test must be 1")
@@ -268,6 +276,17 @@ def _check_dataset(name: str, row: dict[str, Any]) -> None:
         raise GanError(
             f"config: datasets.{name}.intensity.low is {window['low']:g}; it must be below high, {window['high']:g}"
         )
+
+
+def _check_slice_labels(name: str, row: dict[str, Any]) -> None:
+    """Labels of slices or contrasts, of a data set that has such."""
+    where = f"config: datasets.{name}.labels is {canonical(row['labels'])}"
+    if row["layout"] == "images":
+        raise GanError(f"{where}, but pictures are no slices of a volume; give folder or a table")
+    if row["labels"] == "contrast" and len(row["contrasts"]) == 1:
+        raise GanError(f"{where}, but there is one contrast; name more contrasts, or other labels")
+    if row["labels"] == "contrast" and row["mask"]:
+        raise GanError(f"{where}, so that each image is of one contrast, without the mask; set mask to null")
 
 
 def _check_variant(name: str, row: dict[str, Any], training: dict[str, Any]) -> None:
@@ -357,6 +376,11 @@ def _check_grid(study: Study) -> None:
             raise GanError(
                 f"config: variants.{variant}.options.conditional is true, but datasets.{dataset}.labels is null; "
                 f"name its labels or leave the pair out of the study"
+            )
+        if row["labels"] == "contrast" and not options.get("conditional"):
+            raise GanError(
+                f"config: datasets.{dataset}.labels is contrast, but variants.{variant} is not conditional; "
+                f"set its options.conditional to true or leave the pair out of the study"
             )
         training, size = config["training"] | chosen["training"], row["slices"]["size"]
         try:

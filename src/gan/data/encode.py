@@ -29,14 +29,16 @@ class Item(NamedTuple):
 
 class Encoded(NamedTuple):
     """S candidates, K of them kept. images: uint16 [K, C, H, W]; slices, fractions, kept: [S]; positions: 0..1 [S];
-    digests: of the kept images; limits: (low, high) per contrast, None where the map is by slice; tiles: place among
-    the candidates -> uint16 [C, H, W]; shape: of the source; frame: how its pixels came to be stored."""
+    labels: class names [S], empty where a slice has none; digests: of kept images; limits: (low, high) per contrast,
+    None where the map is by slice; tiles: place among the candidates -> uint16 [C, H, W]; shape: of the source; frame:
+    how its pixels came to be stored. Where each contrast is an image of its own, S and K count those."""
 
     images: np.ndarray
     slices: np.ndarray
     positions: np.ndarray
     fractions: np.ndarray
     kept: np.ndarray
+    labels: np.ndarray
     digests: list[bytes]
     limits: list[tuple[float, float] | None]
     tiles: dict[int, np.ndarray]
@@ -75,17 +77,42 @@ def encode(item: Item, row: dict[str, Any]) -> Encoded:
     to = frame(reference.stack.shape[1:], reference.spacing, size, spec["fit"])  # type: ignore[arg-type]
     images = _stored(opened, slices[kept], to)
     shown = _shown(kept, item.tiles)
-    return Encoded(
+    parts = row["labels"]["slice"] if isinstance(row["labels"], dict) and "slice" in row["labels"] else 0
+    encoded = Encoded(
         images=images,
         slices=slices + item.first,
         positions=slices / max(1, count - 1),
         fractions=fractions,
         kept=kept,
+        labels=part_names(kept, parts) if parts else np.full(len(kept), item.label, dtype=object),
         digests=[hashlib.sha256(image.data).digest() for image in images],
         limits=[_limits(channel, row) for channel in opened[: len(row["contrasts"])]],
         tiles=dict(zip(shown.tolist(), _stored(opened, slices[shown], to), strict=True)),
         shape=reference.stack.shape,
         frame=to,
+    )
+    return _apart(encoded, row["contrasts"]) if row["labels"] == "contrast" else encoded
+
+
+def part_names(kept: np.ndarray, parts: int) -> np.ndarray:
+    """In which of ``parts`` equal parts of the ``kept`` slices [S] each is, counted from the first: names [S]."""
+    places = (np.cumsum(kept) - 1) * parts // max(1, np.count_nonzero(kept))
+    digits = len(str(parts))
+    names = [f"part{place + 1:0{digits}d}of{parts}" if here else "" for place, here in zip(places, kept, strict=True)]
+    return np.array(names, dtype=object)
+
+
+def _apart(encoded: Encoded, contrasts: list[str]) -> Encoded:
+    """Each contrast of a slice as an image of its own: [K * C, 1, H, W], the contrasts of a slice in a row."""
+    count = len(contrasts)
+    images = encoded.images.reshape(-1, 1, *encoded.images.shape[2:])
+    columns = ("slices", "positions", "fractions", "kept")
+    return encoded._replace(
+        images=images,
+        **{name: getattr(encoded, name).repeat(count) for name in columns},
+        labels=np.tile(np.array(contrasts, dtype=object), len(encoded.slices)),
+        digests=[hashlib.sha256(image.data).digest() for image in images],
+        tiles={place * count: tile for place, tile in encoded.tiles.items()},
     )
 
 

@@ -17,6 +17,7 @@ from gan.data.label_table import read_labels
 from gan.data.patterns import compile_pattern, files_below, folders_with_files
 from gan.data.pool import together
 from gan.errors import GanError
+from gan.study import subject_labels
 
 Row = dict[str, Any]
 
@@ -111,7 +112,7 @@ def _complete(everything: list[Found], row: Row) -> list[Found]:
 
 
 def _labelled(found: list[Found], row: Row, root: Path) -> list[Found]:
-    rule = row["labels"]
+    rule = subject_labels(row["labels"])
     if rule is None:
         return [replace(item, label="") for item in found]
     if isinstance(rule, dict):

@@ -34,7 +34,7 @@ class Ledger:
                     store[place], kept[candidate], reasons[candidate] = False, False, f"copy of {other}"
         self._digests += [digest for digest, stored in zip(result.digests, store, strict=True) if stored]
         columns = {"slice": result.slices, "position": result.positions, "fraction": result.fractions}
-        self._columns.append({**columns, "kept": kept, "reason": reasons})
+        self._columns.append({**columns, "kept": kept, "reason": reasons, "label": result.labels})
         # Without the images, which would fill the memory.
         self._items.append((item, result._replace(images=result.images[:0].copy(), kept=kept, tiles={})))
         if result.tiles:
@@ -59,7 +59,6 @@ class Ledger:
             {
                 "subject": np.repeat([item.subject for item, _ in self._items], counts),
                 **{name: np.concatenate([of[name] for of in self._columns]) for name in self._columns[0]},
-                "label": np.repeat([item.label for item, _ in self._items], counts),
             }
         )
         if not any(index["kept"]):
@@ -69,29 +68,35 @@ class Ledger:
                 f"no slice passes the filter ({filter_}); the largest fraction is {index['fraction'].max():.4f}: "
                 "lower slices.fraction or slices.threshold, or change intensity"
             )
-        assigned = self._splits(index)
+        assigned = self._splits()
         index["split"] = [assigned[subject] for subject in index["subject"].tolist()]
         index["row"] = np.where(index["kept"], index["kept"].cumsum() - 1, -1)
         splits.check(index)
         splits.check_copies(index, dict(enumerate(self._digests)))
         return index
 
-    def _splits(self, index: pd.DataFrame) -> dict[str, str]:
-        labels = {subject: "|".join(sorted(set(of))) for subject, of in index.groupby("subject")["label"]}
+    def _subject_labels(self) -> dict[str, str]:
+        """Of subjects alone: the splits must not depend on the filter, as the labels of slices do."""
+        found: dict[str, set[str]] = {}
+        for item, _ in self._items:
+            found.setdefault(item.subject, set()).add(item.label)
+        return {subject: "|".join(sorted(names)) for subject, names in found.items()}
+
+    def _splits(self) -> dict[str, str]:
         brought: dict[str, str] = {}
         for item, _ in self._items:
             if brought.setdefault(item.subject, item.split) != item.split:
                 both = f"{brought[item.subject]} and {item.split}"
                 raise GanError(f"subject {item.subject}: in {both}; a subject belongs to one split, move its files")
         fixed = {subject: split for subject, split in brought.items() if split in ("val", "test")}
-        return splits.assign(labels, self.row["split"], fixed)  # type: ignore[arg-type]
+        return splits.assign(self._subject_labels(), self.row["split"], fixed)
 
     def subjects(self, index: pd.DataFrame) -> pd.DataFrame:
         """A summary per subject; for volumes with the limits of the intensity map in the scanner's units."""
         groups = index.groupby("subject", sort=True)
         table = pd.DataFrame(
             {
-                "label": groups["label"].agg(lambda of: "|".join(sorted(set(of)))),
+                "label": pd.Series(self._subject_labels()).rename_axis("subject"),
                 "split": groups["split"].first(),
                 "candidates": groups.size(),
                 "kept": groups["kept"].sum(),
@@ -112,6 +117,6 @@ class Ledger:
 
     def meta(self) -> dict[str, Any]:
         """What ``store.json`` says of the data: class names; mm of a stored pixel, the median over subjects."""
-        labels = sorted({item.label for item, _ in self._items} - {""})
+        labels = sorted({name for _, result in self._items for name in result.labels} - {""})
         spacing = np.median([result.frame.spacing for _, result in self._items], axis=0)
         return {"labels": labels, "spacing": None if self.pictures else [round(float(mm), 6) for mm in spacing]}

@@ -12,7 +12,7 @@ from gan.data.intensity import DEFAULT_PERCENTILES
 from gan.data.ledger import Ledger
 from gan.data.pool import ordered
 from gan.data.sheet import Row, Tile, as_grey, contact_sheet, preview
-from gan.data.store import writing
+from gan.data.store import stored_channels, writing
 from gan.data.volumes import TABLE, channels
 from gan.errors import GanError
 
@@ -39,7 +39,7 @@ def build_store(
     """
     items = _items(row, Path(volumes))
     size = row["slices"]["size"]
-    shape = (len(channels(row)), *((size, size) if isinstance(size, int) else size))
+    shape = (len(stored_channels(row)), *((size, size) if isinstance(size, int) else size))
     with writing(Path(folder), shape) as writer:
         ledger = Ledger(row)
         unit = "image" if row["layout"] == "images" else "subject"
@@ -119,14 +119,23 @@ def _previews(
 ) -> None:
     folder.mkdir()
     kept = index[index["kept"]].iloc[_spread(len(images), most)]
-    for subject, number, place in zip(kept["subject"], kept["slice"], kept["row"], strict=True):
-        for contrast, image in zip(channels(row), as_grey(images[place], _mask(row), top), strict=True):
+    apart = row["labels"] == "contrast"
+    for subject, number, place, label in zip(*(kept[key] for key in ("subject", "slice", "row", "label")), strict=True):
+        names = [label] if apart else stored_channels(row)
+        for contrast, image in zip(names, as_grey(images[place], _mask(row), top), strict=True):
             preview(image, folder / f"{subject}_{number:03d}_{contrast}.png")
 
 
 def _mask(row: dict[str, Any]) -> int | None:
     """The channel of the mask."""
     return None if row["mask"] is None else len(row["contrasts"])
+
+
+def label_of(labels: Any) -> str | None:
+    """What the rule ``labels`` of a data set names: ``subject``, ``slice`` or ``contrast``; None without labels."""
+    if labels is None or labels == "contrast":
+        return labels
+    return "slice" if isinstance(labels, dict) and "slice" in labels else "subject"
 
 
 def _meta(row: dict[str, Any], name: str) -> dict[str, Any]:
@@ -137,7 +146,8 @@ def _meta(row: dict[str, Any], name: str) -> dict[str, Any]:
         intensity |= {key: usual for key, usual in ends if intensity.get(key) is None}
     return {
         "dataset": name,
-        "channels": channels(row),
+        "channels": stored_channels(row),
+        "label_of": label_of(row["labels"]),
         "reference": row["reference"] or row["contrasts"][0],
         "mask": row["mask"],
         "size": [size, size] if isinstance(size, int) else list(size),

@@ -16,7 +16,18 @@ from gan.files import read_json
 
 FORMAT = 1
 STEP = 257  # 65535 / 255: steps of the store in one unit of the scale 0..255
+IMAGE = "image"  # the channel of a store whose images are of one contrast each
 IMAGES, INDEX, SUBJECTS, META = "images.npy", "index.parquet", "subjects.csv", "store.json"
+
+
+def stored_channels(row: dict[str, Any]) -> list[str]:
+    """Names of the channels that a data set's ``row`` asks for: its contrasts and last its mask.
+
+    With ``labels: contrast`` each contrast is an image of its own, with the one channel `IMAGE`.
+    """
+    if row.get("labels") == "contrast":
+        return [IMAGE]
+    return [*row["contrasts"], *([row["mask"]] if row.get("mask") else [])]
 
 
 class Store:
