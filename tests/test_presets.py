@@ -1,0 +1,103 @@
+"""The rows of the shipped config and the shown studies: each is a study, and each system differs in what is said of it."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from gan import study
+from gan.train.trainer import Trainer
+from gan.variants.base import Batch, ImageShape
+from gan.variants.options import defaults
+
+ROOT = Path(__file__).resolve().parent.parent
+SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
+EXAMPLES = sorted((ROOT / "docs/examples").glob("*.yaml"))
+SYSTEMS = {  # what docs/systems.md says that each one is, beside the defaults of its family
+    "seed000_plain": {},
+    "seed000_ada": {"augment": "bgc"},
+    "seed000_attention": {"attention": "linear"},
+    "seed000_fq": {"quantize": "replace"},
+    "seed000_topk": {"topk": True},
+    "seed000_adain": {"modulation": "adain"},
+    "seed000_labels": {"conditional": True},
+    "seed001": {
+        **{"augment": "blit_geom", "r1_gamma": 1.5, "mapping_layers": 8, "mbstd_group": 8},
+        **{"ema_kimg": 20, "ema_rampup": None},
+    },
+    "seed002_dcgan": {"layers": 4, "activation": "leaky_relu", "noise": "uniform", "lr_d": 1e-4},
+    "seed002_progan": {"lr": 2e-4, "lr_d": 1e-4},
+    "seed003": {
+        **{"objective": "wgan_gp", "r1_gamma": 0.002, "pl_weight": 0, "lr": 1e-4, "lr_phases": [[667, 1e-5]]},
+        **{"xflip": True},
+    },
+}
+TINY = {
+    "stylegan2": {"z_dim": 8, "w_dim": 8, "channel_base": 128, "channel_max": 8},
+    "dcgan": {"channels": 4},
+    "progan": {"z_dim": 8, "channel_base": 128, "channel_max": 8},
+}
+
+
+def _merged(base, over):
+    if not isinstance(base, dict) or not isinstance(over, dict):
+        return over
+    return base | {key: _merged(base.get(key), value) for key, value in over.items()}
+
+
+def _shown(path):
+    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    return study.load(_merged(config, yaml.safe_load(path.read_text())), SCHEMA)
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=[path.stem for path in EXAMPLES])
+def test_each_shown_study_is_one(path):
+    loaded = _shown(path)
+    assert len({study.run_key(loaded.recipe(cell)) for cell in loaded.cells()}) == len(loaded.cells()) > 0
+
+
+def test_each_system_differs_in_what_is_said_of_it_and_in_nothing_else(config):
+    rows = {name: row for name, row in config["variants"].items() if name.startswith("seed")}
+    assert set(rows) == set(SYSTEMS)
+    for name, row in rows.items():
+        own = defaults(row["family"])
+        differing = {key: value for key, value in row.get("options", {}).items() if own[key] != value}
+        assert differing == SYSTEMS[name], name
+        assert "training" not in row, name
+    page = (ROOT / "docs/systems.md").read_text()
+    assert all(f"`{name}`" in page for name in SYSTEMS)
+
+
+def test_every_system_takes_part_in_the_shown_study_of_presets():
+    assert set(SYSTEMS) <= set(_shown(ROOT / "docs/examples/presets.yaml").variants)
+
+
+class _Noise:
+    """Images of noise in two classes."""
+
+    meta: dict = {}
+    shape = ImageShape(1, (32, 32), 2)
+
+    def __len__(self):
+        return 64
+
+    def batch(self, indices):
+        return Batch(torch.rand(len(indices), 1, 32, 32) * 2 - 1, torch.eye(2)[torch.as_tensor(indices) % 2])
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_every_system_trains(config, name):
+    row = config["variants"][name]
+    options = row.get("options", {}) | TINY[row["family"]]
+    recipe = {
+        "variant": {"family": row["family"], "options": options},
+        "training": {"batch": 8, "precision": "fp32", "kimg": 0.064},
+        "seed": 0,
+    }
+    trainer = Trainer(recipe, _Noise(), torch.device("cpu"))
+    for _ in range(2):
+        trainer.advance(measure=True)
+    means = trainer.meter.read()
+    assert {f"phase/{phase.name}" for phase in trainer.phases} <= set(means)
+    trainer.require_finite(0.016, means)
