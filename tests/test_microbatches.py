@@ -96,6 +96,11 @@ def test_pieces_are_whole_groups_and_whole_images(case, pieces, batch, group, wo
     assert str(error.value).startswith(f"resources.train.gpu is 1, resources.train.microbatches {pieces}: {words}")
 
 
+def test_no_pieces_at_all():
+    with pytest.raises(GanError, match=r"resources.train.microbatches is 0; it must be at least 1"):
+        of("stylegan2", 0)
+
+
 def test_what_the_pieces_know_together():
     """Not before all have been there; then the same for each, whatever a loss makes of it."""
     pieces, found = parallel.Pieces(2), []
