@@ -13,7 +13,7 @@ from gan.errors import GanError
 from gan.study import load
 from gan.train.trainer import Trainer
 from gan.variants import build
-from gan.variants.base import ImageShape
+from gan.variants.base import Batch, ImageShape
 from gan.variants.options import ProGANOptions
 from gan.variants.progan import Stage, at_stage, level_after
 
@@ -280,6 +280,23 @@ def test_the_label_is_projected_on_the_features():
     first, second = (network(images, torch.eye(2)[[k, k]], Stage.of(0)) for k in (0, 1))
     columns = network.embedding.weight.T / math.sqrt(2)
     torch.testing.assert_close(first - second, (kept[0] @ (columns[0] - columns[1]))[:, None] / math.sqrt(8))
+
+
+@pytest.mark.parametrize("size", [(24, 32), (16, 16, 16)])
+def test_volumes_and_sizes_of_other_grids_grow_too(size):
+    variant = build("progan", PROGAN | {"phase_kimg": 0.008}, ImageShape(2, size), BATCH)
+    variant.budget = 80
+    batch, seen = Batch(torch.rand(BATCH, 2, *size), torch.zeros(BATCH, 0)), []
+    variant.discriminator.register_forward_hook(lambda module, given, result: seen.append(given[0].shape[2:]))
+    for images, level in ((0, 0), (12, 1), (76, variant.pyramid.doublings)):
+        variant.begin_step(images, variant.optimizers())
+        for phase in variant.phases():
+            loss, _ = variant.loss(phase.name, batch)
+            loss.backward()
+            assert torch.isfinite(loss)
+        assert {*seen} == {variant.pyramid.size(level)}
+        seen.clear()
+        assert variant.sample(variant.generator, torch.randn(3, 8), batch.labels[:3]).shape == (3, 2, *size)
 
 
 # ---------------------------------------------------------------- training
