@@ -35,7 +35,8 @@ CASES = {
     ),
     "stylegan2_wgan": (
         "stylegan2",
-        STYLEGAN2 | {"objective": "wgan_gp", "drift": 0.001, "lecam": 0.1, "topk": True, "topk_decay": 0.6},
+        STYLEGAN2
+        | {"objective": "wgan_gp", "drift": 0.001, "lecam": 0.1, "topk": True, "topk_decay": 0.6, "freeze_d": 2},
     ),
     "dcgan": ("dcgan", {"z_dim": 8, "channels": 4, "xflip": True, "conditional": True, "ema_kimg": 0.01}),
     "progan": (  # saved while level 1 fades in

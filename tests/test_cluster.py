@@ -111,6 +111,7 @@ class OnCluster:
         """All that training has to show, and scoring if asked for, by name; times and costs are left out."""
         names = [
             "generator.pt",
+            "weights.pt",
             "real.png",
             "recipe.json",
             *(["scores.json", "curve.json", "fake.png"] if scored else []),

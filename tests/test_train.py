@@ -212,7 +212,9 @@ def test_files_of_a_run(tmp_path):
         f"snapshots/{name}.{suffix}" for name in ("kimg00000", "kimg00.16", "kimg00.32") for suffix in ("png", "pt")
     ]
     files = sorted(str(path.relative_to(tmp_path / "cell")) for path in (tmp_path / "cell").rglob("*.*"))
-    assert files == sorted(["cost.json", "recipe.json", "generator.pt", "real.png", "stats.jsonl", *names])
+    assert files == sorted(
+        ["cost.json", "recipe.json", "generator.pt", "weights.pt", "real.png", "stats.jsonl", *names]
+    )
     assert snapshots == [(0.0, "kimg00000.pt", True), (0.16, "kimg00.16.pt", True), (0.32, "kimg00.32.pt", True)]
     assert rows == read_stats(tmp_path / "cell/stats.jsonl")
     assert [row["step"] for row in rows] == list(range(4, 41, 4))

@@ -54,6 +54,7 @@ CASES = {
         | {"gp_weight": 1.0, "gp_target": 2.0, "r2_gamma": 0.2, "lecam": 0.1, "lecam_decay": 0.9}
         | {"topk": True, "topk_min": 0.4, "quantize": "replace", "quantize_decay": 0.5, "quantize_commitment": 0.5},
     ),
+    "stylegan2_frozen": ("stylegan2", STYLEGAN2 | {"freeze_d": 4}),
     "dcgan": ("dcgan", DCGAN | {"xflip": True, "ema_kimg": 1.0}),
     "dcgan_labels": ("dcgan", DCGAN | {"conditional": True}),
     "dcgan_layers": (
@@ -517,6 +518,7 @@ GOLDEN = {  # losses of the fourth step, of REVISION 1
     "stylegan2_diffaugment": {"G": 0.660368, "Gpl": 4.3313, "D": 1.23334, "Dr1": 0.00336807},
     "stylegan2_adaptive": {"G": 0.798983, "Gpl": 1.7582, "D": 1.23657, "Dr1": 0.000121669},
     "stylegan2_penalties": {"G": 0.679462, "Gpl": 3.701, "D": 5.25911, "Dr1": 0.0159773},
+    "stylegan2_frozen": {"G": 0.955921, "Gpl": 0.852965, "D": 1.36646, "Dr1": 0.00316619},
     "dcgan": {"G": 0.669143, "D": 1.282},
     "dcgan_labels": {"G": 0.900375, "D": 1.21599},
     "dcgan_layers": {"G": 0.587885, "D": 1.36994},

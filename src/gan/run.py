@@ -140,8 +140,10 @@ def run(
     on_snapshot: OnSnapshot | None = None,
     stop: StopSignals | None = None,
     microbatches: int = 1,
+    init_from: Path | None = None,
 ) -> None:
-    """Train ``recipe`` and write the files of a cell into ``folder``; ``every``: kimg between two checkpoints."""
+    """Train ``recipe`` and write the files of a cell into ``folder``; ``every``: kimg between two checkpoints;
+    ``init_from``: the weights that the recipe starts from."""
     dataset = StoreDataset(store, device, bool(recipe["variant"]["options"].get("conditional")))
     train(
         recipe,
@@ -153,6 +155,7 @@ def run(
         device=device,
         stop=stop,
         microbatches=microbatches,
+        init_from=init_from,
     )
 
 
@@ -225,6 +228,8 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--endpoint", help=argparse.SUPPRESS)
     parser.add_argument("--threads", type=int, help="CPU threads of torch on a node")
     parser.add_argument("--judge", type=Path, help="JSON file of the judge that scores each snapshot while training")
+    # without a value as without the option: the rule has one command line for all cells
+    parser.add_argument("--init-from", type=Path, nargs="?", help="weights.pt that the recipe starts from")
     parser.add_argument("--log", type=Path, help="file that also gets the messages")
     return parser.parse_args(argv)
 
@@ -250,8 +255,8 @@ def _train(given: argparse.Namespace, device: torch.device, stop: StopSignals) -
     check_store(recipe, store)
     try:
         scores = live_scores(given.judge, given.device) if given.judge and leads else None
-        folders = given.folder, given.checkpoints
-        run(recipe, store, *folders, device, given.checkpoint_kimg, scores, stop, given.microbatches)
+        folders, every = (given.folder, given.checkpoints), given.checkpoint_kimg
+        run(recipe, store, *folders, device, every, scores, stop, given.microbatches, given.init_from)
     except Stopped as stopped:
         if leads:
             print(stopped, file=sys.stderr)

@@ -80,6 +80,29 @@ class Study:
         row = self.dataset(name)
         return self.volumes_spec(name) | {key: row[key] for key in ("labels", "slices", "intensity", "split")}
 
+    def source(self, cell: Cell) -> Cell | None:
+        """The cell whose networks ``cell`` starts from; None if they are new, or from a file."""
+        start = self.config["variants"][cell.variant]["init_from"]
+        if start is None or start["path"]:
+            return None
+        return Cell(start["dataset"], start["variant"], cell.seed if start["seed"] is None else start["seed"])
+
+    def sources(self) -> list[Cell]:
+        """The cells outside of the grid that one of it starts from, directly or through others."""
+        known = dict.fromkeys(self.cells())
+        waiting = list(known)
+        while waiting:
+            source = self.source(waiting.pop())
+            if source and source not in known:
+                known[source] = None
+                waiting.append(source)
+        return list(known)[len(self.cells()) :]
+
+    def weights(self, cell: Cell) -> str | None:
+        """The file that ``cell`` starts from, if it is no other cell's."""
+        start = self.config["variants"][cell.variant]["init_from"]
+        return start["path"] if start else None
+
     def recipe(self, cell: Cell) -> dict[str, Any]:
         """Everything that decides the result of a cell."""
         variant = self.config["variants"][cell.variant]
@@ -93,7 +116,8 @@ class Study:
                 "name": cell.variant,
                 "family": family,
                 "revision": FAMILIES[family].REVISION,
-                "options": defaults(family) | variant["options"],
+                "options": defaults(family, transfer=bool(variant["init_from"])) | variant["options"],
+                **self._start(cell),
             },
             "training": self.config["training"] | variant["training"],
             "seed": cell.seed,
@@ -104,6 +128,16 @@ class Study:
         """The variants of the study that modify another one, each with that baseline; it may not be in the study."""
         named = {name: self.config["variants"][name]["baseline"] for name in self.variants}
         return {name: baseline for name, baseline in named.items() if baseline is not None}
+
+    def _start(self, cell: Cell) -> dict[str, Any]:
+        """What the networks of ``cell`` start from, as its recipe has it; empty if they are new."""
+        start = self.config["variants"][cell.variant]["init_from"]
+        if start is None:
+            return {}
+        source = self.source(cell)
+        if source is None:
+            return {"init_from": {"sha256": start["sha256"]}}
+        return {"init_from": {"cell": source.folder, "run_key": run_key(self.recipe(source))}}
 
     def resources(self, kind: str) -> dict[str, Any]:
         """What the jobs of ``kind`` (data, train, evaluate) ask for."""
@@ -126,6 +160,8 @@ def load(config: dict[str, Any], schema: str | Path) -> Study:
     for name, row in config["variants"].items():
         _check_variant(name, row, config["training"])
     _check_baselines(config["variants"])
+    for name in config["variants"]:
+        _check_start(name, config)
     gpus, nodes = config["resources"]["train"]["gpu"], config["resources"]["train"]["nodes"]
     if nodes > 1 and (gpus < nodes or gpus % nodes):
         raise GanError(f"config: resources.train.gpu is {gpus}; give a multiple of resources.train.nodes, {nodes}")
@@ -330,6 +366,49 @@ def _check_baselines(variants: dict[str, Any]) -> None:
             )
 
 
+def _check_start(name: str, config: dict[str, Any]) -> None:
+    """What the variant ``name`` starts from exists, is of its family, and does not start from itself."""
+    row, where = config["variants"][name], f"variants.{name}.init_from"
+    start = row["init_from"]
+    if start is None:
+        if frozen := row["options"].get("freeze_d"):
+            raise GanError(
+                f"config: variants.{name}.options.freeze_d is {frozen}, but {where} is null: layers that nothing has "
+                f"trained would be frozen; name what it starts from, or set freeze_d to 0"
+            )
+        return
+    given = {key for key, value in start.items() if value is not None}
+    if given == {"path", "sha256"}:
+        return
+    if given - {"seed"} != {"dataset", "variant"}:
+        raise GanError(
+            f"config: {where} names {', '.join(sorted(given)) or 'nothing'}; give dataset and variant (and seed) of a "
+            f"cell, or path and sha256 of a file"
+        )
+    for kind in ("dataset", "variant"):
+        if start[kind] not in config[f"{kind}s"]:
+            raise GanError(f"config: {where}.{kind} is {start[kind]!r}; known: {', '.join(config[f'{kind}s'])}")
+    family = config["variants"][start["variant"]]["family"]
+    if family != row["family"]:
+        raise GanError(
+            f"config: {where}.variant is {start['variant']!r} of the family {family}, but {name} is of the family "
+            f"{row['family']}; name a variant of that family"
+        )
+    _check_chain(name, config["variants"])
+
+
+def _check_chain(name: str, variants: dict[str, Any]) -> None:
+    """A variant has one ``init_from`` for all of its cells: one that leads back to it would have no beginning."""
+    chain = [name]
+    while (start := variants[chain[-1]]["init_from"]) and start["variant"] in variants:
+        chain.append(start["variant"])
+        if chain[-1] in chain[:-1]:
+            raise GanError(
+                f"config: variants.{name}.init_from leads in a circle ({' <- '.join(chain)}), and a cell cannot start "
+                f"from itself; name a variant without init_from, which may be a copy of this row"
+            )
+
+
 def _check_option(where: str, value: Any, kind: Any, limits: typing.Mapping[str, Any]) -> None:
     allowed = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
     fits = any(_is_a(value, one) for one in allowed)
@@ -369,7 +448,8 @@ def _check_grid(study: Study) -> None:
         for name in config["study"][kind]:
             if name not in config[kind]:
                 raise GanError(f"config: study.{kind} names {name!r}; known: {', '.join(config[kind])}")
-    for dataset, variant in itertools.product(study.datasets, study.variants):
+    cells = [*study.cells(), *study.sources()]
+    for dataset, variant in dict.fromkeys((cell.dataset, cell.variant) for cell in cells):
         row, chosen = study.dataset(dataset), config["variants"][variant]
         options = defaults(chosen["family"]) | chosen["options"]
         if options.get("conditional") and row["labels"] is None:

@@ -20,6 +20,7 @@ JUDGE = f"{ROOT}/features/{{dataset}}/judge.json"
 LOGS = f"{ROOT}/logs"
 BENCHMARKS = f"{ROOT}/benchmarks"
 STARTED = time.time()
+TRAINED = [*STUDY.cells(), *STUDY.sources()]
 METRICS = STUDY.metrics
 WEIGHTS = f"{RESULTS}/inception/{(METRICS['inception']['sha256'] or 'weights')[:12]}.pt"
 
@@ -52,8 +53,8 @@ container: IMAGE
 
 
 wildcard_constraints:
-    dataset="|".join(STUDY.datasets),
-    variant="|".join(STUDY.variants),
+    dataset="|".join(dict.fromkeys(cell.dataset for cell in TRAINED)),
+    variant="|".join(dict.fromkeys(cell.variant for cell in TRAINED)),
     seed=r"\d+",
     extractor="inception|indomain|random",
 
@@ -64,6 +65,14 @@ def cell(wildcards):
 
 def recipe(wildcards):
     return canonical(STUDY.recipe(cell(wildcards)))
+
+
+def start_weights(wildcards):
+    """The file that the cell starts from; that of another cell is made first, any other is known by its checksum."""
+    if source := STUDY.source(cell(wildcards)):
+        return f"{ROOT}/{source.folder}/weights.pt"
+    path = STUDY.weights(cell(wildcards))
+    return ancient(path) if path else []
 
 
 def ask(kind, what):

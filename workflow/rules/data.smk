@@ -10,7 +10,7 @@ localrules:
 # `snakemake prefetch`: whatever needs the internet, so that the nodes of a cluster need none.
 rule prefetch:
     input:
-        expand(f"{DATA}/raw", dataset=STUDY.datasets),
+        expand(f"{DATA}/raw", dataset=dict.fromkeys(cell.dataset for cell in TRAINED)),
         (
             WEIGHTS
             if "inception" in METRICS["extractors"] and METRICS["inception"]["url"]

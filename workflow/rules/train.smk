@@ -14,8 +14,11 @@ rule train:
         # ancient: it scores snapshots on the way; another judge is no reason to train again
         judge=ancient(JUDGE),
         kernels=kernels_for("train"),
+        # the weights of the cell that this one starts from, if it does
+        init_from=start_weights,
     output:
         generator=f"{CELL}/generator.pt",
+        weights=f"{CELL}/weights.pt",
         snapshots=directory(f"{CELL}/snapshots"),
         stats=f"{CELL}/stats.jsonl",
         cost=f"{CELL}/cost.json",
@@ -51,4 +54,4 @@ rule train:
         "exec python -m gan.run --recipe {params.recipe:q} --store {input.store} --folder {params.folder}"
         " --checkpoints {params.checkpoints} --checkpoint-kimg {resources.checkpoint_kimg} --device {resources.device}"
         " --ops {resources.ops} --gpus {resources.gpu} --nodes {resources.nodes} --threads {threads}"
-        " --microbatches {resources.microbatches} --judge {input.judge} --log {log}"
+        " --microbatches {resources.microbatches} --judge {input.judge} --init-from {input.init_from:q} --log {log}"

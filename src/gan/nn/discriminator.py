@@ -57,9 +57,12 @@ class Discriminator(nn.Module):
         last = widths[-1]
         self.mbstd_group = mbstd_group
         self.from_image = Conv(channels, widths[0], 1, act="lrelu", spatial_dims=dims)
-        self.blocks = nn.Sequential(
-            *(ResidualDown(inputs, outputs, dims) for inputs, outputs in itertools.pairwise(widths))
-        )
+        # by level, as in the generator: networks of another size have the lower levels under the same names
+        blocks = {
+            str(pyramid.doublings - depth): ResidualDown(inputs, outputs, dims)
+            for depth, (inputs, outputs) in enumerate(itertools.pairwise(widths))
+        }
+        self.blocks = nn.ModuleDict(blocks)
         self.conv = Conv(last + 1, last, 3, act="lrelu", spatial_dims=dims)
         self.hidden = Linear(last * math.prod(pyramid.grid), last, act="lrelu")
         self.logits = Linear(last, last if labels else 1)
@@ -76,7 +79,7 @@ class Discriminator(nn.Module):
     def forward(self, image: Tensor, labels: Tensor, notes: list[Quantized] | None = None) -> Tensor:
         """notes: gets what the quantizers did."""
         x = self.from_image(reduced(image, 0))
-        for depth, block in enumerate(self.blocks):
+        for depth, block in enumerate(self.blocks.values()):
             x = block(self._refine(reduced(x, depth), len(self.blocks) - depth, notes))
         x = self._refine(widened(x), 0, notes)
         x = self.conv(minibatch_stddev(x, self.mbstd_group))
@@ -84,6 +87,10 @@ class Discriminator(nn.Module):
         if self.mapping is None:
             return x
         return (x * self.mapping(None, labels)).sum(dim=1, keepdim=True) / math.sqrt(x.shape[1])
+
+    def layers(self) -> list[nn.Module]:
+        """The convolutions from the image down to the grid, in the order of the published program."""
+        return [self.from_image, *(layer for block in self.blocks.values() for layer in block.children())]
 
     def _refine(self, x: Tensor, level: int, notes: list[Quantized] | None) -> Tensor:
         key = str(level)

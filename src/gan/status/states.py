@@ -204,7 +204,7 @@ def _missing(study: Study, cell: Cell, root: Path, jobs: dict[Path, Job]) -> tup
 
 
 def _chains(study: Study, cell: Cell, root: Path) -> tuple[list[tuple[str, Path, Path]], ...]:
-    """What makes the data and the judge that training needs, in order: rule, file that it makes, log."""
+    """What makes the data, the judge and the weights that training needs, in order: rule, file that it makes, log."""
     data, features, logs = (root / part / cell.dataset for part in ("data", "features", "logs"))
     store = [
         ("fetch", data / "raw", logs / "fetch.log"),
@@ -215,7 +215,11 @@ def _chains(study: Study, cell: Cell, root: Path) -> tuple[list[tuple[str, Path,
     for kind in study.metrics["extractors"]:
         judge.append(("extractor", features / kind / "extractor.pt", logs / f"{kind}_extractor.log"))
         judge.append(("features", features / kind / "real.npz", logs / f"{kind}_features.log"))
-    return store, [*judge, ("judge", features / "judge.json", logs / "judge.log")]
+    judge.append(("judge", features / "judge.json", logs / "judge.log"))
+    if not (source := study.source(cell)):
+        return store, judge
+    log = root / "logs" / source.dataset / f"{source.variant}_seed{source.seed}_train.log"
+    return store, judge, [(f"train {source.folder}", root / source.folder / "weights.pt", log)]
 
 
 def _error(log: Path, job: Job | None) -> str:

@@ -44,7 +44,7 @@ def load_checkpoint(folder: Path, run_key: str) -> tuple[dict[str, Any], str | N
     for path in (folder / CURRENT, folder / PREVIOUS):
         if not path.exists():
             continue
-        content, problem = _read(path)
+        content, problem = read_archive(path, FORMAT)
         if content is None:
             broken = broken or f"{path} is broken ({problem})"
             continue
@@ -73,7 +73,8 @@ def publish(source: Path, target: Path) -> None:
     _link(source, target)
 
 
-def _read(path: Path) -> tuple[dict[str, Any] | None, str]:
+def read_archive(path: Path, form: str) -> tuple[dict[str, Any] | None, str]:
+    """What `torch.save` has written, if it is whole and its ``format`` is ``form``; else None and what is wrong."""
     try:
         # torch does not compare the checksums of its archive: a flipped bit would be trained on
         with zipfile.ZipFile(path) as archive:
@@ -83,7 +84,7 @@ def _read(path: Path) -> tuple[dict[str, Any] | None, str]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (zipfile.BadZipFile, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
         return None, str(error).splitlines()[0]
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+    if not isinstance(content, dict) or content.get("format") != form:
         return None, "unknown format"
     return content, ""
 

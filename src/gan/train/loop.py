@@ -26,6 +26,7 @@ from gan.train.signals import Stopped, StopSignals
 from gan.train.snapshot import Snapshot, save_generator
 from gan.train.stats import StatsFile
 from gan.train.trainer import Dataset, Trainer
+from gan.train.transfer import load_weights, save_weights, transfer
 from gan.variants.options import defaults
 
 Emit = Callable[[dict[str, Any]], None]
@@ -44,17 +45,20 @@ def train(
     device: str | torch.device = "cpu",
     stop: StopSignals | None = None,
     microbatches: int = 1,
+    init_from: Path | None = None,
 ) -> Cost:
     """Train ``recipe`` on ``dataset``, going on from the checkpoint if there is one, and return what it has cost.
 
-    folder: gets ``recipe.json``, ``generator.pt``, ``real.png``, ``stats.jsonl`` and ``snapshots/kimg<00040>.pt, .png``
-    (kimg 0 and the end included) and ``cost.json``; earlier ones there are replaced. checkpoints: of this run alone;
-    holds the state every ``checkpoint_kimg`` and all outputs (`gan.train.outputs`), so that they outlive a scheduler
-    that clears ``folder``. A run that has ended there is shown again and not repeated. While another process trains the
-    same run, this one waits. emit: sees every row of the statistics; on_snapshot(kimg, path): every snapshot, as soon
-    as it is on disk; a file that it writes beside ``path`` is an output too. stop: of a caller that watches for signals
-    longer than the training lasts. microbatches: as in `Trainer`. With more than one rank (`gan.parallel`) all call it;
-    rank 0 alone writes, emits and calls ``on_snapshot``, and the others need only read ``checkpoints``.
+    folder: gets ``recipe.json``, ``generator.pt``, ``weights.pt``, ``real.png``, ``stats.jsonl``, ``cost.json`` and
+    ``snapshots/kimg<00040>.pt, .png`` (kimg 0 and the end included); earlier ones there are replaced. checkpoints: of
+    this run alone; holds the state every ``checkpoint_kimg`` and all outputs (`gan.train.outputs`), so that they
+    outlive a scheduler that clears ``folder``. A run that has ended there is shown again and not repeated. While
+    another process trains the same run, this one waits. emit: sees every row of the statistics; on_snapshot(kimg,
+    path): every snapshot, as soon as it is on disk; a file that it writes beside ``path`` is an output too. stop: of a
+    caller that watches for signals longer than the training lasts. microbatches: as in `Trainer`. init_from: the
+    weights that the recipe starts from (`gan.train.transfer`), which a resumed run does not read. With more than one
+    rank (`gan.parallel`) all call it; rank 0 alone writes, emits and calls ``on_snapshot``, and the others need only
+    read ``checkpoints`` and ``init_from``.
 
     Raises `Stopped` after SIGTERM or SIGINT to any rank, on all of them, with the state saved; `GanError` if the
     checkpoint is of another recipe or broken, the disk is full, or the training diverges.
@@ -62,8 +66,8 @@ def train(
     with contextlib.nullcontext(stop) if stop else StopSignals() as stop, _owned(checkpoints, stop):
         if cost := parallel.from_first(_reopened(recipe, checkpoints, folder)):
             return cost
-        place = torch.device(device)
-        run = _Run(recipe, dataset, folder, checkpoints, checkpoint_kimg, place, microbatches, emit, on_snapshot)
+        given = recipe, dataset, folder, checkpoints, checkpoint_kimg, torch.device(device), microbatches
+        run = _Run(*given, emit, on_snapshot, init_from)
         try:
             run.start()
             while run.trainer.step < run.schedule.steps:
@@ -116,12 +120,14 @@ class _Run:
         microbatches: int,
         emit: Emit | None,
         on_snapshot: OnSnapshot | None,
+        init_from: Path | None,
     ):
         self.recipe, self.dataset, self.key = recipe, dataset, run_key(recipe)
         self.folder, self.checkpoints = folder, checkpoints
         self.emit, self.on_snapshot, self.writes = emit, on_snapshot, parallel.rank() == 0
         self.schedule = Schedule.of(recipe["training"], checkpoint_kimg)
         saved = load_checkpoint(checkpoints, self.key)
+        weights = None if saved else load_weights(recipe, init_from)
         self.cost = CostMeter(device, saved[0]["cost"] if saved else None)
         self.trainer = Trainer(recipe, dataset, device, microbatches)
         self.stats = StatsFile(checkpoints / "stats.jsonl")
@@ -138,6 +144,10 @@ class _Run:
         self.progress = Progress(recipe["training"]["kimg"], self.kimg, title, self.writes)
         if self.trainer.precision == "tf32" and device.type == "cpu":
             self._event("precision", "tf32 is of GPUs alone: on a CPU this run computes in fp32")
+        if weights:
+            said = transfer(self.trainer, weights)
+            self._event("transferred", said, say=False)
+            self.progress.say(said)
         if saved:
             self.progress.say(f"going on at {self.kimg:g} kimg from {checkpoints}")
             if state["device"] != device.type:
@@ -237,6 +247,7 @@ class _Run:
         """The last snapshot as ``generator.pt``, and all outputs in place, whatever became of the folder meanwhile."""
         cost = self.cost.now()
         if self.writes:
+            save_weights(self.checkpoints / outputs.WEIGHTS, self.trainer, self.recipe, self.key, self.kimg)
             outputs.close(self.checkpoints, self.folder, self.schedule.snapshots[self.schedule.steps], cost)
         return cost
 

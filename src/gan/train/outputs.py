@@ -17,8 +17,8 @@ from gan.train.cost import Cost
 from gan.train.lock import acquire
 from gan.train.schedule import stem
 
-COST = "cost.json"
-OUTPUTS = ("recipe.json", "real.png", "stats.jsonl", "snapshots/kimg*.*", COST)
+COST, WEIGHTS = "cost.json", "weights.pt"
+OUTPUTS = ("recipe.json", "real.png", "stats.jsonl", "snapshots/kimg*.*", WEIGHTS, COST)
 
 
 def show(state: Path, folder: Path) -> None:
@@ -30,7 +30,7 @@ def show(state: Path, folder: Path) -> None:
 
 def clear(folder: Path) -> None:
     """Remove what an earlier run has left in ``folder``."""
-    for old in [folder / "generator.pt", folder / COST, *(folder / "snapshots").glob("kimg*.*")]:
+    for old in [*(folder / name for name in ("generator.pt", WEIGHTS, COST)), *(folder / "snapshots").glob("kimg*.*")]:
         old.unlink(missing_ok=True)
 
 
@@ -41,13 +41,14 @@ def close(state: Path, folder: Path, last_kimg: float, cost: Cost) -> None:
 
 
 def reopen(state: Path, folder: Path, last_kimg: float) -> Cost | None:
-    """Show a run that has ended again, and what it has cost; None if it has not ended. `GanError` if its generator is
-    gone."""
+    """Show a run that has ended again, and what it has cost; None if it has not ended. `GanError` if its generator or
+    its weights are gone."""
     if not (state / COST).exists():
         return None
     cost, last = Cost(**read_json(state / COST)), state / f"snapshots/{stem(last_kimg)}.pt"
-    if not last.exists():
-        raise GanError(f"{last}: gone, though its run has ended; put it back, or delete {state} to train again")
+    for path in (last, state / WEIGHTS):
+        if not path.exists():
+            raise GanError(f"{path}: gone, though its run has ended; put it back, or delete {state} to train again")
     clear(folder)
     show(state, folder)
     publish(last, folder / "generator.pt")

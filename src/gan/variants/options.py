@@ -41,9 +41,11 @@ class Options:
     """Base of the dataclasses below: a value out of bounds raises `GanError` with the option and what is allowed.
 
     PRECISIONS: what ``training.precision`` may be; a family adds those that its networks heed (`gan.ops.precision`).
+    TRANSFER: the defaults that differ for a training that starts from the networks of another one (``init_from``).
     """
 
     PRECISIONS: ClassVar[tuple[str, ...]] = ("fp32", "tf32")
+    TRANSFER: ClassVar[dict[str, Any]] = {}
 
     def __post_init__(self) -> None:
         for item in dataclasses.fields(self):  # type: ignore[arg-type]
@@ -64,6 +66,8 @@ class StyleGAN2Options(Options):
     CLASS: ClassVar[str] = "StyleGAN2"
     REVISION: ClassVar[int] = 1
     PRECISIONS: ClassVar[tuple[str, ...]] = ("fp32", "tf32", "bf16", "fp16")
+    # As in the program of Karras et al. 2020b: p reacts sooner, and the average does not forget what it starts from.
+    TRANSFER: ClassVar[dict[str, Any]] = {"ada_kimg": 100.0, "ema_rampup": None}
 
     z_dim: int = option(512, "dimensions of the latent z", low=1)
     w_dim: int = option(512, "dimensions of the intermediate latent w", low=1)
@@ -85,6 +89,9 @@ class StyleGAN2Options(Options):
     quantize_codes: int = option(128, "codes of each resolution", low=2)
     quantize_decay: float = option(0.8, "decay of the moving averages that the codes are, a step", low=0.0, high=0.9999)
     quantize_commitment: float = option(0.25, "weight of the commitment of features to their codes", low=0.0)
+    freeze_d: int = option(
+        0, "layers of the discriminator, from the image on, that stay as `init_from` has them", low=0
+    )
     mbstd_group: int = option(4, "images per group of the minibatch standard deviation; divides the batch", low=1)
     lr: float = option(0.0025, "learning rate of Adam", low=0.0)
     lr_phases: tuple[tuple[float, float], ...] = option(
@@ -136,6 +143,15 @@ class StyleGAN2Options(Options):
         starts = [kimg for kimg, _ in self.lr_phases]
         if any(later <= earlier for earlier, later in itertools.pairwise(starts)):
             raise GanError(f"option lr_phases is {self.lr_phases!r}; each pair must begin at more kimg than the last")
+
+    def check_fit(self, doublings: int, kimg: float, batch: int) -> None:
+        self.check_layers(doublings)
+
+    def check_layers(self, doublings: int) -> None:
+        """`GanError` if more layers are frozen than there are: that of the image, and three a doubling."""
+        layers = 1 + 3 * doublings
+        if self.freeze_d > layers:
+            raise GanError(f"option freeze_d is {self.freeze_d}; the discriminator has {layers} layers to freeze")
 
 
 @dataclass(frozen=True)
@@ -224,6 +240,7 @@ class ProGANOptions(Options):
 FAMILIES: dict[str, type] = {options.FAMILY: options for options in (StyleGAN2Options, DCGANOptions, ProGANOptions)}
 
 
-def defaults(family: str) -> dict[str, Any]:
-    """Every option of ``family`` with its default, in order of declaration."""
-    return {item.name: item.default for item in dataclasses.fields(FAMILIES[family])}
+def defaults(family: str, *, transfer: bool = False) -> dict[str, Any]:
+    """Every option of ``family`` with its default, in order of declaration; transfer: as `Options.TRANSFER` has it."""
+    found = {item.name: item.default for item in dataclasses.fields(FAMILIES[family])}
+    return found | FAMILIES[family].TRANSFER if transfer else found

@@ -67,6 +67,9 @@ class StyleGAN2(Variant):
             },
             **width,
         )
+        options.check_layers(len(self.discriminator.blocks))
+        for layer in self._frozen():
+            layer.requires_grad_(False)
         self.objective = objectives.OBJECTIVES[options.objective]
         self.register_buffer("path_length_mean", torch.zeros([]))
         if options.lecam:
@@ -270,4 +273,10 @@ class StyleGAN2(Variant):
 
     def _adam(self, network: nn.Module, lazy: float) -> torch.optim.Adam:
         betas = self.options.beta1**lazy, self.options.beta2**lazy
-        return torch.optim.Adam(network.parameters(), lr=self.options.lr * lazy, betas=betas, eps=1e-8, fused=True)
+        frozen = {parameter for layer in self._frozen() for parameter in layer.parameters()}
+        parameters = [parameter for parameter in network.parameters() if parameter not in frozen]
+        return torch.optim.Adam(parameters, lr=self.options.lr * lazy, betas=betas, eps=1e-8, fused=True)
+
+    def _frozen(self) -> list[nn.Module]:
+        """Layers of the discriminator that are not trained but pass the gradient on (freeze-D, Mo et al. 2020)."""
+        return self.discriminator.layers()[: self.options.freeze_d]

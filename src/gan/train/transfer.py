@@ -1,0 +1,142 @@
+"""Transfer: the networks that a training leaves behind, and how another one starts from them.
+
+As in the program of Karras et al. (2020b): generator, discriminator and the moving average of the generator come along,
+parameters and buffers alike (``w_avg`` of the mapping network, the constant noise, statistics of batch norm). All that
+is the variant's and not its networks' begins anew: optimizers, augmentation probability, mean path length, the
+counters; so do step and seed. `gan.variants.options.Options.TRANSFER` has the options that such a training sets
+otherwise. What is missing in the source or has another shape there stays as it was drawn from the seed.
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gan.errors import GanError
+from gan.files import atomic_path, checksum
+from gan.train.checkpoint import read_archive
+from gan.train.trainer import Trainer
+from gan.variants.options import defaults
+
+FORMAT = "gan-weights-1"
+ENOUGH = 0.5  # part of the generator's parameters below which nothing worth the name is transferred
+
+
+@dataclass(frozen=True)
+class Weights:
+    """networks: their states by the names of `Variant.networks`; ema: that of the generator's moving average; of: what
+    they are, for people."""
+
+    family: str
+    networks: dict[str, dict[str, Tensor]]
+    ema: dict[str, Tensor]
+    of: str
+
+
+def save_weights(path: Path, trainer: Trainer, recipe: dict[str, Any], run_key: str, kimg: float) -> None:
+    """Write what another training can start from, atomically. Equal weights give equal bytes."""
+    family, shape = recipe["variant"]["family"], trainer.dataset.shape
+    content = {
+        "format": FORMAT,
+        "family": family,
+        "options": defaults(family) | recipe["variant"]["options"],
+        "shape": asdict(shape) | {"size": list(shape.size)},
+        "kimg": kimg,
+        "run_key": run_key,
+        "networks": {name: _cpu(network) for name, network in trainer.networks.items()},
+        "ema": _cpu(trainer.ema),
+    }
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        torch.save(content, file)
+
+
+def load_weights(recipe: dict[str, Any], path: Path | None) -> Weights | None:
+    """The weights that ``recipe`` starts from, out of the file ``path``; None if it starts from new networks.
+
+    `GanError` if the one is given without the other, or if the file is absent, damaged, of another run than the recipe
+    asks for, or of another family.
+    """
+    asked, family = recipe["variant"].get("init_from"), recipe["variant"]["family"]
+    if asked is None:
+        if path:
+            raise GanError(f"--init-from is {path}, but the recipe starts from new networks; leave it out")
+        return None
+    if path is None:
+        raise GanError(f"--init-from is missing: the recipe starts from {_named(asked)}; name its weights.pt")
+    if not path.is_file():
+        raise GanError(f"{path}: no such file; name the weights.pt of {_named(asked)}")
+    if (wanted := asked.get("sha256")) and (found := checksum(path)) != wanted:
+        raise GanError(f"{path}: its sha256 is {found}, init_from asks for {wanted}; name the right file or correct it")
+    content, problem = read_archive(path, FORMAT)
+    if content is None:
+        raise GanError(f"{path}: not a weights.pt, or a damaged one ({problem}); name another or train it again")
+    if (wanted := asked.get("run_key")) and content["run_key"] != wanted:
+        raise GanError(
+            f"{path}: of the run {content['run_key']}, but the recipe starts from {_named(asked)}, the run {wanted}; "
+            f"name the weights.pt of that run or train it again"
+        )
+    if content["family"] != family:
+        raise GanError(f"{path}: of the family {content['family']}, not {family}; start from weights of that family")
+    return Weights(family, content["networks"], content["ema"], _named(asked))
+
+
+def transfer(trainer: Trainer, weights: Weights) -> str:
+    """Set the networks and the moving average of ``trainer`` on ``weights``; returns what was taken, in words.
+
+    Every tensor of equal name and shape is taken. `GanError` if that is less than half of the generator's parameters,
+    or if it lacks a layer that is not going to be trained.
+    """
+    fresh = {name: _take(weights.networks.get(name, {}), network) for name, network in trainer.networks.items()}
+    lacking = _take(weights.ema, trainer.ema)
+    sizes = {name: parameter.numel() for name, parameter in trainer.ema.named_parameters()}
+    share = 1 - sum(sizes.get(name, 0) for name in lacking) / sum(sizes.values())
+    if share < ENOUGH:
+        raise GanError(
+            f"init_from: {weights.of} has {share:.0%} of the generator's parameters by name and shape, less than "
+            f"{ENOUGH:.0%}; start from networks of equal widths and depths, or from new ones"
+        )
+    _require_trained(trainer, fresh, weights.of)
+    names = [f"{network}.{name}" for network, found in fresh.items() for name in found]
+    total = sum(len(network.state_dict()) for network in trainer.networks.values())
+    new = f"; new are {', '.join(names)}" if names else ""
+    return f"starts from {weights.of}: {total - len(names)} of {total} tensors{new}"
+
+
+@torch.no_grad()
+def _take(source: dict[str, Tensor], network: nn.Module) -> list[str]:
+    """Copy into ``network`` what fits; returns the names of what does not."""
+    fresh = []
+    for name, tensor in network.state_dict().items():
+        if name in source and source[name].shape == tensor.shape:
+            tensor.copy_(source[name])
+        else:
+            fresh.append(name)
+    return fresh
+
+
+def _require_trained(trainer: Trainer, fresh: dict[str, list[str]], of: str) -> None:
+    """What has not been transferred must be in an optimizer."""
+    trained = {
+        parameter
+        for optimizer in trainer.optimizers.values()
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+    }
+    for name, network in trainer.networks.items():
+        for key, parameter in network.named_parameters():
+            if key in fresh[name] and parameter not in trained:
+                raise GanError(
+                    f"init_from: {of} has no {name}.{key} of this shape, and option freeze_d keeps it from being "
+                    f"trained; lower freeze_d, or start from networks of equal channels and size"
+                )
+
+
+def _named(asked: dict[str, Any]) -> str:
+    """A source without its place, which a recipe does not name."""
+    return asked.get("cell") or f"the file with sha256 {asked['sha256'][:12]}"
+
+
+def _cpu(network: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}
