@@ -1,4 +1,4 @@
-"""The rows of the shipped config and the shown studies: each is a study, and each system differs in what is said of it."""
+"""The rows of the shipped config and the shown studies: each is a study, and a system differs in what is said of it."""
 
 from pathlib import Path
 
