@@ -130,6 +130,12 @@ def test_differences_to_the_baseline_are_on_the_runs(study):
     assert runs_of(folder)["dcgan/s0"].data.tags["baseline"] == ""
 
 
+def test_only_distances_have_logarithmic_charts():
+    charts = views._charts("best/fid_n10", ["fid/val_n5", "kd_indomain/val_n5", "recall_indomain/val_n5"], kimg=4)
+    scales = {chart["metricKey"]: chart["scaleType"] for chart in charts if chart["uuid"].startswith("curve")}
+    assert scales == {"fid/val_n5": "log", "kd_indomain/val_n5": "log", "recall_indomain/val_n5": "linear"}
+
+
 def test_publishing_twice_adds_nothing(study):
     folder, cells = study
     send(folder, cells)

@@ -85,7 +85,7 @@ class _Publisher:
             recipe = cell.object("recipe.json")
             if recipe:
                 self._cell(cell, recipe, experiment.experiment_id, known, pairs)
-        self._views(experiment.experiment_id, cells)
+        self._views(experiment.experiment_id, cells, pairs)
         return experiment
 
     def _experiment(self, name: str, dataset: str) -> Experiment:
@@ -204,7 +204,7 @@ class _Publisher:
         if new:
             self.client.log_batch(run.info.run_id, tags=new)
 
-    def _views(self, experiment_id: str, cells: list[CellFiles]) -> None:
+    def _views(self, experiment_id: str, cells: list[CellFiles], pairs: "_Pairs") -> None:
         """Saved views on the metrics that the cells really have; none before there is a score or a curve."""
         table = scores(cells)
         done = table[table.status == "finished"]
@@ -217,7 +217,7 @@ class _Publisher:
         leading = done[done.metric == lead]
         whole = leading[leading.contrast == names.WHOLE]
         first = (whole if len(whole) else leading).iloc[0]
-        known = {point.key for cell in cells for point in points.final(cell)}
+        known = {point.key for cell in cells for point in (*points.final(cell), *pairs.points(cell))}
         kimg = max((int(row["kimg"]) for row in rows), default=0)
         views.save(
             self.client,

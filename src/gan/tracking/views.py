@@ -14,6 +14,8 @@ from typing import Any
 
 from mlflow import MlflowClient
 
+from gan.report.table import direction
+
 TAG = "mlflow.sharedViewState."
 LEADERBOARD, CURVES, MEANS = "leaderboard", "curves", "means"
 SAMPLES = "samples/ema"
@@ -75,7 +77,7 @@ def unpack(text: str) -> dict[str, Any]:
 
 def _base(lead: str, lower: bool, known: Collection[str]) -> dict[str, Any]:
     """State of the table: current runs, sorted by the leading score, with the columns that explain it."""
-    columns = [lead, lead.replace("best/", "low/"), lead.replace("best/", "high/"), lead.replace("best/", "relative/")]
+    columns = [lead, *(lead.replace("best/", f"{kind}/") for kind in ("low", "high", "relative", "difference"))]
     columns += ["best/kimg", "cost/wall_h", "cost/gpu_h", "cost/cpu_h"]
     shown = [f"metrics.`{name}`" for name in columns if name in known]
     return {
@@ -97,7 +99,7 @@ def _base(lead: str, lower: bool, known: Collection[str]) -> dict[str, Any]:
 
 
 def _charts(lead: str, curves: Sequence[str], kimg: int) -> list[dict[str, Any]]:
-    charts = [_line(f"curve{place}", "scores", name, log=True) for place, name in enumerate(curves)]
+    charts = [_line(f"curve{place}", "scores", name, log=direction(name) < 0) for place, name in enumerate(curves)]
     charts.append(_chart("bar", "BAR", "scores", metricKey=lead, displayName=lead))
     charts.append(_chart("images", "IMAGE", "samples", imageKeys=[SAMPLES], step=kimg, showRunParams=False))
     names = ("loss/G", "loss/D", "ada/p", "logits/real", "logits/fake", "ada/rt")
