@@ -82,6 +82,17 @@ def test_codes_are_moving_averages_of_their_features():
         assert logs["fq/usage"].item() == pytest.approx(sum(share > 0 for share in shares) / 5)
         entropy = -sum(share * math.log(share) for share in shares if share)
         assert logs["fq/perplexity"].item() == pytest.approx(math.exp(entropy))
+        assert logs["fq/evenness"].item() == pytest.approx(math.exp(entropy) / 5)
+
+
+def test_a_quantizer_that_collapses_shows_beside_a_good_one():
+    good, bad, notes = _quantizer(codes=2), _quantizer(codes=2), []
+    x = torch.tensor([[[-1.0, 1.0]] * 3], dtype=torch.float64)
+    good.codes.copy_(torch.tensor([[-1.0], [1.0]]).expand(2, 3))
+    bad.codes.copy_(torch.tensor([[0.0], [9.0]]).expand(2, 3))
+    good(x, notes), bad(x, notes)
+    logs = learn(notes)
+    assert logs["fq/perplexity"].item() == pytest.approx(1.5) and logs["fq/evenness"].item() == pytest.approx(0.5)
 
 
 def test_two_calls_of_a_step_are_learned_from_as_one():

@@ -90,7 +90,11 @@ class Judge:
     @property
     def headline(self) -> str:
         """The metric that chooses among snapshots and leads the tables."""
-        return metric_name(CURVE[0], self.panel[0][0].name)
+        return self.leading(CURVE[0])
+
+    def leading(self, metric: str) -> str:
+        """What ``metric`` is called with the first extractor."""
+        return metric_name(metric, self.panel[0][0].name)
 
     def number(self, wanted: int) -> int:
         """Images to generate: as many as wanted, but no more than there are real training images for the floor."""

@@ -39,17 +39,19 @@ class Objective(NamedTuple):
     """The two sides of an adversarial loss.
 
     generator: of (fake, real) logits [N, 1], the loss of each sample [N, 1]; discriminator: of (real, fake), the mean.
-    paired: the generator's loss looks at real logits too, else they may be None.
+    paired: the generator's loss looks at real logits too, else they may be None. saturates: the discriminator's loss
+    falls to 0 as it tells every real image from every generated one.
     """
 
     generator: Callable[[Tensor, Tensor], Tensor]
     discriminator: Callable[[Tensor, Tensor], Tensor]
     paired: bool = False
+    saturates: bool = True
 
 
 OBJECTIVES = {
     "nonsaturating": Objective(lambda fake, _: functional.softplus(-fake), logistic_discriminator),
-    "wgan_gp": Objective(lambda fake, _: -fake, wasserstein_discriminator),
+    "wgan_gp": Objective(lambda fake, _: -fake, wasserstein_discriminator, saturates=False),
     "hinge": Objective(lambda fake, _: -fake, hinge_discriminator),
     "r3gan": Objective(lambda fake, real: functional.softplus(real - fake), relativistic_discriminator, paired=True),
 }

@@ -113,19 +113,21 @@ def live_scores(path: Path, device: str) -> OnSnapshot:
     """
     judge, protocol = Judge.read(path, device)
 
-    def score(kimg: float, snapshot: Path) -> None:
+    def score(kimg: float, snapshot: Path) -> dict[str, float] | None:
         try:
             with torch.random.fork_rng(devices=[torch.cuda.current_device()] if torch.cuda.is_available() else []):
                 rows = judge.curve(snapshot, protocol)
         except (GanError, RuntimeError, OSError) as error:  # memory and disks too: the training matters more
             tqdm.write(f"no score at {kimg:g} kimg: {error}", file=sys.stderr)
-            return
-        first = next(row for row in rows if (row["metric"], row["contrast"]) == (judge.headline, WHOLE))
+            return None
+        whole = {row["metric"]: row for row in rows if row["contrast"] == WHOLE}
+        first = whole[judge.headline]
         tqdm.write(
             f"score at {kimg:g} kimg: {judge.headline} {first['value']:.4g}, floor {first['floor']:.4g} "
             f"({first['n_real']} real {first['split']}, {first['n_fake']} generated images)",
             file=sys.stderr,
         )
+        return {"scores/recall": whole[judge.leading("recall")]["value"]}
 
     return score
 

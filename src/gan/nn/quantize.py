@@ -81,14 +81,17 @@ def learn(notes: list[Quantized]) -> dict[str, Tensor]:
 
     Returns, as means over the quantizers, ``fq/usage``, the part of the codes in use, and ``fq/perplexity``,
     exp of the entropy of the codes: 1 if one code stands for everything, the number of codes if all are used alike.
+    ``fq/evenness`` is the smallest perplexity as a part of the number of codes, so that no quantizer hides another.
     """
     found = []
     for quantizer in dict.fromkeys(note.quantizer for note in notes):
         uses = quantizer.learn([note for note in notes if note.quantizer is quantizer])
         shares = uses / uses.sum()
-        found.append(torch.stack([(uses > 0).to(shares.dtype).mean(), torch.special.entr(shares).sum().exp()]))
-    usage, perplexity = torch.stack(found).mean(dim=0)
-    return {"fq/usage": usage, "fq/perplexity": perplexity}
+        perplexity = torch.special.entr(shares).sum().exp()
+        found.append(torch.stack([(uses > 0).to(shares.dtype).mean(), perplexity, perplexity / len(shares)]))
+    found = torch.stack(found)
+    usage, perplexity, _ = found.mean(dim=0)
+    return {"fq/usage": usage, "fq/perplexity": perplexity, "fq/evenness": found[:, 2].min()}
 
 
 def _spread(features: Tensor, count: int) -> Tensor:

@@ -1,6 +1,7 @@
 """The one loop that trains every variant: steps, statistics, snapshots and checkpoints until the kimg are seen."""
 
 import contextlib
+import functools
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +15,8 @@ from torch import Tensor
 from gan import parallel
 from gan.errors import GanError
 from gan.files import write_json
-from gan.grids import layout, write_grid
+from gan.grids import layout, to_uint8, write_grid
+from gan.metrics.ssim import similarity_of_set
 from gan.study import run_key
 from gan.train import outputs
 from gan.train.checkpoint import clean, load_checkpoint, save_checkpoint
@@ -30,7 +32,9 @@ from gan.train.transfer import load_weights, save_weights, transfer
 from gan.variants.options import defaults
 
 Emit = Callable[[dict[str, Any]], None]
-OnSnapshot = Callable[[float, Path], None]
+OnSnapshot = Callable[[float, Path], dict[str, float] | None]
+
+PAIRS = 100  # of samples whose likeness is looked at: their mean to 0.01
 
 
 def train(
@@ -54,11 +58,11 @@ def train(
     this run alone; holds the state every ``checkpoint_kimg`` and all outputs (`gan.train.outputs`), so that they
     outlive a scheduler that clears ``folder``. A run that has ended there is shown again and not repeated. While
     another process trains the same run, this one waits. emit: sees every row of the statistics; on_snapshot(kimg,
-    path): every snapshot, as soon as it is on disk; a file that it writes beside ``path`` is an output too. stop: of a
-    caller that watches for signals longer than the training lasts. microbatches: as in `Trainer`. init_from: the
-    weights that the recipe starts from (`gan.train.transfer`), which a resumed run does not read. With more than one
-    rank (`gan.parallel`) all call it; rank 0 alone writes, emits and calls ``on_snapshot``, and the others need only
-    read ``checkpoints`` and ``init_from``.
+    path): every snapshot, as soon as it is on disk; a file that it writes beside ``path`` is an output too, and the
+    scores that it returns become a row. stop: of a caller that watches for signals longer than the training lasts.
+    microbatches: as in `Trainer`. init_from: the weights that the recipe starts from (`gan.train.transfer`), which a
+    resumed run does not read. With more than one rank (`gan.parallel`) all call it; rank 0 alone writes, emits and
+    calls ``on_snapshot``, and the others need only read ``checkpoints`` and ``init_from``.
 
     Raises `Stopped` after SIGTERM or SIGINT to any rank, on all of them, with the state saved; `GanError` if the
     checkpoint is of another recipe or broken, the disk is full, or the training diverges.
@@ -218,11 +222,12 @@ class _Run:
         save_generator(self.checkpoints / f"{name}.pt", snapshot)
         outputs.show(self.checkpoints, self.folder)
         if step > 0:
-            for event, message in self.trainer.watch.grid(fake, self.real):
-                self._event(event, message)
+            self._report({"samples/ms_ssim": self._similarity(fake), "samples/ms_ssim_real": self._similarity_real})
         if self.on_snapshot:
             with self.cost.paused():
-                self.on_snapshot(self.kimg, self.checkpoints / f"{name}.pt")
+                scores = self.on_snapshot(self.kimg, self.checkpoints / f"{name}.pt")
+            if scores:
+                self._report(scores)
             outputs.show(self.checkpoints, self.folder)
 
     def save(self) -> None:
@@ -260,15 +265,19 @@ class _Run:
         self._require_finite(means)
         now, (since, step) = time.perf_counter(), self._since
         shown = {name: value for name, value in means.items() if not name.startswith("phase/")}
-        row = self._stamp() | shown
+        row: dict[str, Any] = {"kimg": self.kimg} | shown
         row["speed/s_per_kimg"] = (now - since) / max(self.schedule.kimg(self.trainer.step - step), 1e-9)
         cost = self.cost.now()
         row["memory/peak_gb"] = (cost.peak_gpu_mem_mb or cost.peak_mem_mb) / 1024
         row |= {f"cost/{name}_h": getattr(cost, f"{name}_s") / 3600 for name in ("wall", "cpu", "gpu")}
         row["resumed"] = cost.resumed
         self._since = now, self.trainer.step
-        self._write(row)
         self.progress.row(row)
+        self._report(row)
+
+    def _report(self, row: dict[str, Any]) -> None:
+        """Write a row of the statistics, and what there is to warn of."""
+        self._write(self._stamp() | row)
         for event, message in self.trainer.watch.row(row):
             self._event(event, message)
 
@@ -309,6 +318,15 @@ class _Run:
             run_key=self.key,
             data=self.dataset.meta,
         )
+
+    def _similarity(self, images: Tensor) -> float:
+        """How alike images of a grid are: their mean MS-SSIM, without a mask."""
+        contrasts = self.dataset.shape.channels - self.dataset.shape.masks
+        return similarity_of_set(to_uint8(images[:, :contrasts].numpy()), PAIRS)
+
+    @functools.cached_property
+    def _similarity_real(self) -> float:
+        return self._similarity(self.real)
 
     def _columns(self) -> int:
         return layout(self.dataset.shape.channels, self.dataset.shape.size)[1]

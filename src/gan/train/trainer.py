@@ -66,7 +66,7 @@ class Trainer:
         self._first = {phase.trains: phase for phase in reversed(self.phases)}  # a network's loss, before its penalties
         for name in self.optimizers:
             self._trainable(name, False)
-        self.meter, self.watch, self.step = Meter(), Watch(), 0
+        self.meter, self.watch, self.step = Meter(), Watch(self.variant.saturates), 0
         self._seed = recipe["seed"]
 
     @property

@@ -1,9 +1,9 @@
 """Signs of a failed training: NaN and infinities stop it; saturation, runaway augmentation and collapse warn."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,66 +12,115 @@ from torch.nn.utils import get_total_norm
 from gan.errors import GanError
 
 WINDOW = 5  # rows of statistics that must agree before a warning
-SATURATED = 0.01  # loss of a discriminator that tells every real image from every fake one
+SATURATED = 0.01  # loss of a discriminator that tells every real image from every generated one
 ADA_LIMIT = 0.8  # Karras et al. 2020b: above it augmentations can leak into the images
-COLLAPSED = 0.05  # spread between fake images, as a part of that between real ones
+DRIFTED = (
+    100  # mean output of a critic, where the published drift term, 0.001 D^2, equals the gradient penalty's weight
+)
+DRIFT_RATIO = 10  # of that mean to the distance between real and generated images, which is all that is learned from
+STEEP = 1.0  # mean (|gradient| - 1)^2: as far from its target as no gradient at all
+UNEVEN = 0.05  # perplexity of the codes, as a part of their number
+ALIKE = 0.25  # 1 - MS-SSIM of samples, as a part of that of real images; k images in turn would give 1 - 1/k
+RECALL, LOST = 0.1, 0.1  # the least recall that can be lost, and the part of it that is left then
+
+
+class Sign(NamedTuple):
+    """shows: of the values of ``keys`` in a row; message: with the row's numbers; rows: how many in succession."""
+
+    event: str
+    keys: tuple[str, ...]
+    shows: Callable[..., bool]
+    message: str
+    rows: int = WINDOW
+
+
+SIGNS = (
+    Sign(
+        "discriminator_saturated",
+        ("loss/D",),
+        lambda loss: loss < SATURATED,
+        "the discriminator tells real from generated images without error (loss/D {loss/D:.2g}), the generator learns "
+        "little from it; use augmentation, a larger r1_gamma or more images",
+    ),
+    Sign(
+        "ada_runaway",
+        ("ada/p",),
+        lambda p: p > ADA_LIMIT,
+        f"the augmentation probability is {{ada/p:.2f}}, above {ADA_LIMIT}: augmentations may leak into the images; "
+        f"raise r1_gamma or use more images",
+    ),
+    Sign(
+        "critic_drift",
+        ("logits/real", "logits/fake"),
+        lambda real, fake: abs(real + fake) / 2 > max(DRIFTED, DRIFT_RATIO * abs(real - fake)),
+        "the outputs of the discriminator have drifted to {logits/real:.4g} for real and {logits/fake:.4g} for "
+        "generated images, far from 0 for their distance; raise the weight of the drift term",
+    ),
+    Sign(
+        "critic_steep",
+        ("loss/gp",),
+        lambda penalty: penalty > STEEP,
+        "the gradient penalty does not hold the critic (loss/gp {loss/gp:.3g}); lower the learning rate or raise the "
+        "penalty's weight",
+    ),
+    Sign(
+        "codes_collapsed",
+        ("fq/evenness",),
+        lambda evenness: evenness < UNEVEN,
+        "few codes of a feature quantizer stand for nearly all features (perplexity {fq/evenness:.1%} of the codes); "
+        "lower quantize_decay or the learning rate",
+    ),
+    Sign(
+        "collapse",
+        ("samples/ms_ssim", "samples/ms_ssim_real"),
+        lambda fake, real: 1 - fake < ALIKE * (1 - real),
+        "samples are alike: their mean MS-SSIM is {samples/ms_ssim:.2f}, that of real images "
+        "{samples/ms_ssim_real:.2f}; the generator has collapsed to few images",
+        1,
+    ),
+    Sign(
+        "recall_lost",
+        ("scores/recall", "scores/recall_best"),
+        lambda recall, best: best >= RECALL and recall < LOST * best,
+        "recall has fallen from {scores/recall_best:.2f} to {scores/recall:.2f}: kinds of real images are not made any "
+        "more",
+        1,
+    ),
+)
 
 
 @dataclass
 class Watch:
-    """Warns once of each kind. All it remembers is in `state_dict`, so a resumed run warns as an uninterrupted one."""
+    """Warns once of each kind. All it remembers is in `state_dict`, so a resumed run warns as an uninterrupted one.
 
+    saturates: of the variant, whose loss else says nothing of saturation.
+    """
+
+    saturates: bool = True
     warned: list[str] = field(default_factory=list)
-    saturated: int = 0
-    runaway: int = 0
+    shown: dict[str, int] = field(default_factory=dict)
+    recall: float = 0.0
 
     def row(self, row: dict[str, Any]) -> list[tuple[str, str]]:
-        """Warnings (event, message) that a row of statistics gives rise to."""
-        loss, p = row.get("loss/D"), row.get("ada/p")
-        self.saturated = self.saturated + 1 if loss is not None and 0 <= loss < SATURATED else 0
-        self.runaway = self.runaway + 1 if p is not None and p > ADA_LIMIT else 0
+        """Warnings (event, message) that a row of statistics gives rise to; a sign heeds rows with its keys alone."""
+        self.recall = max(self.recall, row.get("scores/recall", 0.0))
+        row = row | {"scores/recall_best": self.recall}
         found = []
-        if self.saturated >= WINDOW:
-            found.append(
-                (
-                    "discriminator_saturated",
-                    f"the discriminator tells real from fake without error (loss/D {loss:.2g}), the generator gets no "
-                    f"gradient; use augmentation, a larger r1_gamma or more images",
-                )
-            )
-        if self.runaway >= WINDOW:
-            found.append(
-                (
-                    "ada_runaway",
-                    f"the augmentation probability is {p:.2f}, above {ADA_LIMIT}: augmentations may leak into the "
-                    f"images; raise r1_gamma or use more images",
-                )
-            )
-        return self._new(found)
-
-    def grid(self, fake: Tensor, real: Tensor) -> list[tuple[str, str]]:
-        """Warnings that samples [N, C, *size] give rise to, beside real images of the same shape."""
-        share = spread(fake) / max(spread(real), 1e-12)
-        if share >= COLLAPSED:
-            return []
-        message = f"samples differ {share:.1%} as much as real images do: the generator has collapsed to few images"
-        return self._new([("collapse", message)])
+        for sign in SIGNS:
+            if not set(sign.keys) <= set(row) or (sign.event == "discriminator_saturated" and not self.saturates):
+                continue
+            shows = sign.shows(*(row[key] for key in sign.keys))
+            self.shown[sign.event] = self.shown.get(sign.event, 0) + 1 if shows else 0
+            if self.shown[sign.event] >= sign.rows and sign.event not in self.warned:
+                found.append((sign.event, sign.message.format_map(row)))
+        self.warned += [event for event, _ in found]
+        return found
 
     def state_dict(self) -> dict[str, Any]:
-        return {"warned": list(self.warned), "saturated": self.saturated, "runaway": self.runaway}
+        return {"warned": list(self.warned), "shown": dict(self.shown), "recall": self.recall}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.warned, self.saturated, self.runaway = list(state["warned"]), state["saturated"], state["runaway"]
-
-    def _new(self, found: list[tuple[str, str]]) -> list[tuple[str, str]]:
-        new = [(event, message) for event, message in found if event not in self.warned]
-        self.warned += [event for event, _ in new]
-        return new
-
-
-def spread(images: Tensor) -> float:
-    """Mean standard deviation of a pixel between images [N, ...]; 0 when all are the same."""
-    return float(images.float().std(dim=0, correction=0).mean())
+        self.warned, self.shown, self.recall = list(state["warned"]), dict(state["shown"]), state["recall"]
 
 
 def norm(tensors: Iterable[Tensor]) -> Tensor:

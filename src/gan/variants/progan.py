@@ -54,6 +54,7 @@ class ProGAN(Variant):
     """
 
     OPTIONS = ProGANOptions
+    saturates = False
     options: ProGANOptions
     generator: "Generator"
 

@@ -71,6 +71,7 @@ class StyleGAN2(Variant):
         for layer in self._frozen():
             layer.requires_grad_(False)
         self.objective = objectives.OBJECTIVES[options.objective]
+        self.saturates = self.objective.saturates
         self.register_buffer("path_length_mean", torch.zeros([]))
         if options.lecam:
             self.register_buffer("anchors", torch.zeros(3))
