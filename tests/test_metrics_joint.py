@@ -1,4 +1,4 @@
-"""Joint scores: whether the contrasts of a sample belong together, which no score of a single contrast can tell."""
+"""Scores of several channels: whether contrasts belong together, which no contrast alone can tell, and of masks."""
 
 import numpy as np
 import pytest
@@ -6,8 +6,9 @@ from test_metrics_extractors import heads
 
 from gan.cells import JOINT, WHOLE
 from gan.metrics import scores
+from gan.metrics.areas import label_areas
 from gan.metrics.indomain import IndomainFeatures, train_encoder
-from gan.metrics.scores import CURVE, METRICS, Sets, join, score, score_curve
+from gan.metrics.scores import CURVE, METRICS, Sets, join, score, score_areas, score_curve
 
 CONTRASTS = ("t1", "t2")
 
@@ -85,3 +86,16 @@ def test_wide_joint_features_have_no_frechet_distance(extract, fake, monkeypatch
         found = {(row["metric"], row["contrast"]) for row in rows}
         assert ("fd", JOINT) not in found
         assert {("kd", JOINT), ("precision", JOINT), ("fd", "t1"), ("fd", WHOLE)} <= found
+
+
+def test_areas_of_labels_beside_those_of_real_masks():
+    masks = np.zeros((4, 5, 10), np.uint8)
+    masks[0, 0], masks[1, :2], masks[1, 2, :5] = 1, 1, 3
+    areas = label_areas(masks, 3)
+    assert areas.tolist() == [[20, 0, 0], [40, 0, 10], [0, 0, 0], [0, 0, 0]]
+    rows = score_areas(areas, areas[:2], "seg", bootstrap=50, seed=0)
+    found = {row["metric"]: (row["value"], row["floor"]) for row in rows}
+    expected = {"labelled": (0.5, 1), "area_1": (15, 30), "area_2": (0, 0), "area_3": (2.5, 5)}
+    assert found == expected and {row["contrast"] for row in rows} == {"seg"}
+    assert all(0 <= row["low"] <= row["value"] <= row["high"] for row in rows)
+    assert label_areas(masks, 0).shape == (4, 0)

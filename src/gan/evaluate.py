@@ -24,6 +24,7 @@ from gan.files import read_json, write_json
 from gan.grids import layout, write_grid
 from gan.judge import Judge, Protocol, to_score
 from gan.metrics import features
+from gan.metrics.areas import label_areas
 from gan.metrics.real import SPLITS, RealFeatures
 from gan.metrics.scores import WHOLE, score
 from gan.metrics.ssim import pairs_of_subjects, similarity_of_pairs
@@ -81,7 +82,16 @@ def real_features(
         contrast.name: similarity_of_pairs(features.stored_to_uint8(opened.images[mine[pairs], contrast.channel]))
         for contrast, mine in zip(contrasts, rows["train"], strict=True)
     }
-    RealFeatures(extract.id, found, subjects, similarity).save(out)
+    RealFeatures(extract.id, found, subjects, similarity, _training_areas(opened)).save(out)
+
+
+def _training_areas(store: Store) -> NDArray[np.float64]:
+    """Areas of the labels of the training masks, [n, largest label]; [n, 0] without a mask."""
+    rows = store.rows("train")
+    if store.meta["mask"] is None:
+        return np.empty((len(rows), 0))
+    masks = store.images[rows, -1]
+    return label_areas(masks, max(1, int(masks.max())))
 
 
 def _rows_of(store: Store, split: str, label: int | None) -> NDArray[np.int64]:
@@ -112,9 +122,11 @@ def score_cell(
     generator = load_generator(path, judge.device)
     recipe = read_json(cell / "recipe.json")
     number = judge.number(protocol.n_fake)
-    fakes, pairs = judge.extract(path, generator, number, protocol.seed, protocol.truncation)
+    fakes, pairs, areas = judge.extract(path, generator, number, protocol.seed, protocol.truncation)
     full = functools.partial(score, bootstrap=protocol.bootstrap, seed=protocol.seed)
     rows = judge.rows(fakes, "test", protocol.seed, full) + judge.similarity(pairs, protocol.seed, protocol.bootstrap)
+    if mask := generator.data["mask"]:
+        rows += judge.areas(areas, mask, protocol.seed, protocol.bootstrap)
     _write_grid(cell / "fake.png", generator, protocol)
     named = ("metric", "contrast", "extractor", "n_real", "n_fake", "seed")
     drawn = [{key: row[key] for key in named} | {"values": row.pop("replicates")} for row in rows]

@@ -15,10 +15,12 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from gan import grids
 from gan.cells import JOINT
 from gan.errors import GanError
 from gan.files import read_json, write_json
 from gan.metrics import features
+from gan.metrics.areas import label_areas
 from gan.metrics.real import RealFeatures
 from gan.metrics.scores import (
     CURVE,
@@ -27,6 +29,7 @@ from gan.metrics.scores import (
     Sets,
     join,
     metric_name,
+    score_areas,
     score_curve,
     score_similarity,
     without_interval,
@@ -63,6 +66,15 @@ class Protocol:
         if metrics.get("choose", "best") not in ("best", "final"):
             raise GanError(f"metrics.choose is {metrics['choose']!r}; allowed: best, final")
         return cls(**{key: value for key, value in metrics.items() if key in known})
+
+
+class Extracted(NamedTuple):
+    """features: of each extractor, by contrast [n, d], and joint ones where images have several contrasts; pairs: by
+    contrast, MS-SSIM of pairs of these images, of `PAIRS` at most; areas: of the labels of masks, % [n, L]."""
+
+    features: list[dict[str, NDArray[np.float32]]]
+    pairs: dict[str, NDArray[np.float64]]
+    areas: NDArray[np.float64]
 
 
 class Judge:
@@ -125,13 +137,14 @@ class Judge:
         conditions = {"split": "train", **numbers, "extractor": PIXELS, "seed": seed}
         return [row | conditions for row in score_similarity(pairs, real, bootstrap=bootstrap, seed=seed)]
 
-    def extract(
-        self, path: Path, generator: Snapshot, number: int, seed: int, truncation: float
-    ) -> tuple[list[dict[str, NDArray[np.float32]]], dict[str, NDArray[np.float64]]]:
-        """Features of ``number`` generated images for each extractor and contrast, and joint ones of several contrasts.
+    def areas(self, fake: NDArray, mask: str, seed: int, bootstrap: int) -> list[dict[str, Any]]:
+        """Rows of the labels of generated masks (areas [n, L] of `extract`), beside those of all training images."""
+        real = self.panel[0][1].areas
+        conditions = {"split": "train", "n_real": len(real), "n_fake": len(fake), "extractor": PIXELS, "seed": seed}
+        return [row | conditions for row in score_areas(fake, real, mask, bootstrap=bootstrap, seed=seed)]
 
-        The images are not kept. Beside them, by contrast, the MS-SSIM of pairs of these images, of `PAIRS` at most.
-        """
+    def extract(self, path: Path, generator: Snapshot, number: int, seed: int, truncation: float) -> Extracted:
+        """What `Extracted` says of ``number`` generated images, which are not kept."""
         contrasts = to_score(generator.data)
         names = [contrast.name for contrast in contrasts]
         for _, known in self.panel:
@@ -142,6 +155,7 @@ class Judge:
                 )
         parts: list[dict[str, list[NDArray]]] = [{name: [] for name in names} for _ in self.panel]
         pairs: dict[str, list[NDArray]] = {name: [] for name in names}
+        areas: list[NDArray] = []
         together: dict[int | None, list[Scored]] = {}
         for contrast in contrasts:
             together.setdefault(contrast.label, []).append(contrast)
@@ -163,11 +177,15 @@ class Judge:
                             part[name].append(extract(grey))
                         room = PAIRS - sum(map(len, pairs[name]))
                         pairs[name].append(similarity_of_pairs(grey[: 2 * room]))
+                    masks = grids.to_labels(images[:, -1].numpy(), generator.mask_labels)
+                    areas.append(label_areas(masks, generator.mask_labels))
                     bar.update(len(images))
         *found, similarity = [
             {name: np.concatenate(blocks) for name, blocks in part.items()} for part in (*parts, pairs)
         ]
-        return [join(fake) for fake in found] if len(names) > 1 and None in together else found, similarity
+        if len(names) > 1 and None in together:
+            found = [join(fake) for fake in found]
+        return Extracted(found, similarity, np.concatenate(areas))
 
     def curve(self, path: Path, protocol: Protocol) -> list[dict[str, Any]]:
         """The metrics of `CURVE` of the snapshot ``path`` on the validation split, kept in a JSON file beside it."""
@@ -180,7 +198,7 @@ class Judge:
         said = path.with_suffix(".json")
         if said.exists() and canonical((known := read_json(said))["asked"]) == canonical(asked):
             return known["rows"]
-        fakes, pairs = self.extract(path, generator, number, seed, protocol.truncation)
+        fakes, pairs, _ = self.extract(path, generator, number, seed, protocol.truncation)
         found = self.rows(fakes, "val", seed, score_curve)
         found += [without_interval(row) for row in self.similarity(pairs, seed)]
         rows = [{"kimg": generator.kimg, **row} for row in found]

@@ -18,13 +18,15 @@ SPLITS = ("train", "val", "test")
 class RealFeatures:
     """extractor: its id; features[split][contrast]: float32 [n, d]; subjects[split]: codes [n] without meaning.
 
-    similarity[contrast]: MS-SSIM of pairs of training images of different subjects, [pairs].
+    similarity[contrast]: MS-SSIM of pairs of training images of different subjects, [pairs]. areas: those of
+    the labels of the training masks, in % of the image [n, L], L = 0 without a mask (`gan.metrics.areas`).
     """
 
     extractor: str
     features: dict[str, dict[str, NDArray[np.float32]]]
     subjects: dict[str, NDArray[np.int64]]
     similarity: dict[str, NDArray[np.float64]]
+    areas: NDArray[np.float64]
 
     @property
     def contrasts(self) -> list[str]:
@@ -39,6 +41,7 @@ class RealFeatures:
         """Write an uncompressed .npz, atomically."""
         arrays = {f"subjects/{split}": codes for split, codes in self.subjects.items()}
         arrays |= {f"similarity/{contrast}": values for contrast, values in self.similarity.items()}
+        arrays["areas"] = self.areas
         for split, by_contrast in self.features.items():
             arrays |= {f"features/{split}/{contrast}": features for contrast, features in by_contrast.items()}
         with atomic_path(path) as temporary, open(temporary, "wb") as file:
@@ -64,6 +67,5 @@ class RealFeatures:
                 _, split, contrast = name.split("/", 2)
                 features[split][contrast] = array
         subjects = {split: arrays[f"subjects/{split}"] for split in SPLITS}
-        return cls(
-            found, features, subjects, {contrast: arrays[f"similarity/{contrast}"] for contrast in features["train"]}
-        )
+        similarity = {contrast: arrays[f"similarity/{contrast}"] for contrast in features["train"]}
+        return cls(found, features, subjects, similarity, arrays["areas"])

@@ -188,6 +188,21 @@ def score_similarity(
     return _rows(SIMILARITY, (0, 1), found)
 
 
+def score_areas(fake: NDArray, real: NDArray, mask: str, *, bootstrap: int, seed: int) -> list[dict[str, Any]]:
+    """Rows of a generated ``mask`` from areas [n, L] of its L labels in % of an image (`gan.metrics.areas`).
+
+    ``labelled`` is the part of the images that have a label, ``area_<k>`` the mean area of label k over all images, in
+    %; the floor is that of the ``real`` images. The interval is of a bootstrap over the generated images.
+    """
+    drawn = image_weights(len(fake), bootstrap, seed) / len(fake) if bootstrap else None
+    rows = []
+    for name, most, column in [("labelled", 1, None), *((f"area_{k + 1}", 100, k) for k in range(fake.shape[1]))]:
+        ours, theirs = (of.any(1).astype(float) if column is None else of[:, column] for of in (fake, real))
+        found = {mask: (ours.mean(), theirs.mean(), None if drawn is None else drawn @ ours)}
+        rows += [row for row in _rows(name, (0, most), found) if row["contrast"] == mask]
+    return rows
+
+
 def without_interval(row: dict[str, Any]) -> dict[str, Any]:
     """A row of `score` as `score_curve` makes them."""
     return {key: value for key, value in row.items() if key not in ("low", "high", "relative", "replicates")}

@@ -55,6 +55,8 @@ METRICS = {
     "images do; clearly more than 5 % speaks of copied patients",
     "ms_ssim": "how alike two generated images are in the mean (Odena et al. 2017); the floor is that of training "
     "images of two patients: clearly above it the generator makes few different images, below it is no merit",
+    "labelled": "part of the generated masks that have a label at all; the floor is that of training masks",
+    "area": "mean area of a label of the mask, in % of the image; the floor is that of training masks",
     "coverage": "part of the real neighbourhoods that hold a generated image (Naeem et al. 2020)",
 }
 
