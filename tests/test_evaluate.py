@@ -16,6 +16,7 @@ from gan.judge import Judge, Protocol
 from gan.metrics import features
 from gan.metrics.real import RealFeatures
 from gan.metrics.ssim import ms_ssim
+from gan.run import live_scores
 from gan.train.snapshot import Snapshot, load_generator, save_generator
 from gan.variants import build
 from gan.variants.base import ImageShape
@@ -150,6 +151,16 @@ def test_what_was_scored_in_training_is_not_scored_again(judge, cell, monkeypatc
     assert Judge(*files(judge), "cpu").curve(snapshot, PROTOCOL) == rows
     with pytest.raises(BaseException, match="scored again"):
         first.curve(snapshot, Protocol(n_fake=60, n_fake_curve=30))
+
+
+def test_a_score_on_the_way_tells_the_training_its_recall(judge, cell):
+    extractors, real = (list(map(str, paths)) for paths in files(judge))
+    asked = {"extractors": extractors, "real": real, "protocol": {"n_fake_curve": 40}}
+    (cell / "judge.json").write_text(json.dumps(asked))
+    said = live_scores(cell / "judge.json", "cpu")(1.0, cell / "snapshots/kimg00001.pt")
+    rows = read_json(cell / "snapshots/kimg00001.json")["rows"]
+    recall = next(row for row in rows if (row["metric"], row["contrast"]) == ("recall_indomain", "all"))
+    assert said == {"scores/recall": recall["value"]}
 
 
 def test_scores_of_the_best_snapshot(judge, cell):
