@@ -329,40 +329,6 @@ def test_a_diverged_state_is_never_saved(tmp_path, where):
     assert not (tmp_path / "cell/snapshots/kimg0.112.pt").exists()
 
 
-# ---------------------------------------------------------------- grids
-
-
-def test_tile_places_samples_in_rows_and_contrasts_side_by_side():
-    images = np.stack([np.full((2, 3, 4), value, dtype=np.float32) for value in (-1, 0, 1)])
-    images[:, 1] *= -1
-    picture = grids.tile(images, columns=2)
-    assert picture.shape == (6, 16)
-    expected = np.repeat(np.repeat([[0, 255, 128, 128], [255, 0, 0, 0]], 4, axis=1), 3, axis=0)
-    assert (picture == expected).all()
-
-
-def test_grey_values_are_clipped_and_not_stretched():
-    assert grids.to_uint8(np.array([-3.0, -1.0, 0.5, 1.0, 2.0])).tolist() == [0, 0, 191, 255, 255]
-
-
-def test_png_is_lossless_and_says_its_normalisation(tmp_path):
-    pixels = np.arange(256, dtype=np.uint8).reshape(16, 16)
-    grids.write_png(tmp_path / "a.png", pixels)
-    labels = pixels.astype(np.uint16) * 8  # numbers above 255, as atlases have them
-    grids.write_png(tmp_path / "mask.png", labels, "label numbers")
-    with Image.open(tmp_path / "mask.png") as image:
-        assert (np.asarray(image) == labels).all() and image.info["Description"] == "label numbers"
-    with Image.open(tmp_path / "a.png") as image:
-        assert (np.asarray(image) == pixels).all()
-        assert "linear from [-1, 1] to 0..255" in image.info["Description"]
-
-
-def test_middle_slice_of_a_volume():
-    volume = np.full((1, 1, 5, 4, 4), -1.0)
-    volume[:, :, 2] = 1.0
-    assert (grids.tile(volume, 1) == 255).all()
-
-
 # ---------------------------------------------------------------- the application
 
 

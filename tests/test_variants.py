@@ -107,6 +107,14 @@ def _step(variant, optimizers, phase, batch):
     return loss, scalars
 
 
+@pytest.mark.parametrize("case", ["stylegan2", "dcgan", "progan"])
+def test_a_volume_has_a_finite_loss_in_every_phase(case):
+    shape = ImageShape(1, (16, 16, 16))
+    variant = _make(case, shape)
+    for phase in variant.phases():
+        assert torch.isfinite(variant.loss(phase.name, _batch(shape))[0])
+
+
 @pytest.mark.parametrize(("case", "shape"), PAIRS)
 def test_each_phase_trains_its_network_and_no_other(case, shape):
     variant = _make(case, shape)

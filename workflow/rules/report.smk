@@ -22,9 +22,9 @@ rule baselines:
         baselines=f"{ROOT}/baselines.json",
     log:
         f"{LOGS}/baselines.log",
+    priority: 1
     params:
         baselines=canonical(STUDY.baselines()),
-    priority: 1
     script:
         "../scripts/baselines.py"
 

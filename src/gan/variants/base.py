@@ -71,6 +71,12 @@ def require_groups(batch: int, group: int) -> None:
     parallel.share(batch, "training.batch", group, "option mbstd_group")
 
 
+def lay_out(variant: nn.Module, spatial_dims: int) -> None:
+    """Weights in the order that convolutions are fastest with: channels last."""
+    layout = torch.channels_last if spatial_dims == 2 else torch.channels_last_3d
+    variant.to(memory_format=layout)  # type: ignore[call-overload]
+
+
 def mirrored(images: Tensor) -> Tensor:
     """Images [N, C, *size], each mirrored left to right with probability 1/2."""
     chosen = parallel.rand(len(images), *[1] * (images.ndim - 1), device=images.device) < 0.5

@@ -18,7 +18,7 @@ from gan.nn import Conv, Linear, Pyramid, minibatch_stddev, pixel_norm
 from gan.objectives import OBJECTIVES, drift, gradient_penalty, interpolate
 from gan.ops import bias_act
 from gan.ops.precision import reduced, widened
-from gan.variants.base import Batch, ImageShape, Phase, Variant, half_life_beta, mirrored, require_groups
+from gan.variants.base import Batch, ImageShape, Phase, Variant, half_life_beta, lay_out, mirrored, require_groups
 from gan.variants.options import ProGANOptions
 
 
@@ -66,8 +66,7 @@ class ProGAN(Variant):
         self.generator = Generator(pyramid, shape.channels, options.z_dim, self.labels, widths)
         self.discriminator = Discriminator(pyramid, shape.channels, self.labels, widths, options.mbstd_group)
         self.stage = Stage.of(0)
-        layout = torch.channels_last if len(shape.size) == 2 else torch.channels_last_3d
-        self.to(memory_format=layout)  # type: ignore[call-overload]
+        lay_out(self, len(shape.size))
 
     def phases(self) -> tuple[Phase, ...]:
         return Phase("G", "G"), Phase("D", "D")

@@ -16,7 +16,7 @@ from gan.diffaugment import diffaugment
 from gan.nn import Discriminator, Generator
 from gan.nn.attention import Attention, LinearAttention, SelfAttention
 from gan.nn.quantize import Quantized, learn
-from gan.variants.base import Batch, ImageShape, Phase, Variant, half_life_beta, mirrored, require_groups
+from gan.variants.base import Batch, ImageShape, Phase, Variant, half_life_beta, lay_out, mirrored, require_groups
 from gan.variants.options import StyleGAN2Options
 
 
@@ -80,7 +80,7 @@ class StyleGAN2(Variant):
         adaptive = options.augment not in ("none", "diffaugment")
         self.augment = AugmentPipe(PRESETS[options.augment], shape.masks) if adaptive else None
         self.controller = self._controller()
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        lay_out(self, len(shape.size))
 
     def phases(self) -> tuple[Phase, ...]:
         options = self.options
