@@ -46,7 +46,7 @@ def by_contrast(rows: pd.DataFrame, looks: dict) -> str:
 
     Empty text for a single contrast.
     """
-    names = sorted(set(rows.contrast) - {WHOLE}, key=lambda name: name != JOINT)
+    names = sorted(rows.contrast[rows.contrast != WHOLE].unique(), key=lambda name: name != JOINT)
     if len(names) < 2:
         return ""
     titles = {JOINT: "contrasts of a sample together"}

@@ -96,7 +96,7 @@ def caption(pairs: pd.DataFrame, dataset: str) -> str:
     """What the numbers of the tables are, and how many comparisons the words were adjusted for."""
     rows = pairs[(pairs.dataset == dataset) & (pairs.status == "compared")]
     family = rows[rows.p.notna()].value_counts(["contrast", *MEASURE], dropna=False).max()
-    covers = enumerated(sorted({text for text in rows.covers if text != "nothing"}, reverse=True) or ["nothing"])
+    covers = " or ".join(sorted(set(rows.covers) - {"nothing"}, reverse=True)) or "nothing"
     text = f"Variant minus baseline of the same seed: mean, 95 % interval over {covers}, and a word."
     if family > 1:
         text += (
