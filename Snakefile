@@ -3,7 +3,7 @@ import sys
 from snakemake.utils import min_version
 
 from gan.errors import GanError
-from gan.study import check_syntax
+from gan.config import check_syntax
 
 min_version("9.27")
 

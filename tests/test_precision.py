@@ -55,7 +55,7 @@ def test_the_highest_resolutions_are_reduced_and_nothing_else(precision, levels)
     assert [made[f"synthesis.convs.{index}"] for index in range(9)] == [wide] * kept + [lower] * (9 - kept)
     assert made["mapping"] == made["synthesis"] == judged[""] == wide
     assert {dtype for name, dtype in made.items() if "affine" in name} == {wide}
-    assert {judged[name] for name in ("from_image", *(f"blocks.{depth}" for depth in range(4)))} == {lower}
+    assert {judged[name] for name in ("from_image", *(f"blocks.{level}" for level in range(1, 5)))} == {lower}
     assert {judged[name] for name in ("conv", "hidden", "logits", "mapping")} == {wide}
 
 

@@ -13,11 +13,11 @@ from typing import Any
 from PIL import Image
 from tqdm import tqdm
 
+from gan.config import subject_labels
 from gan.data.label_table import read_labels
 from gan.data.patterns import compile_pattern, files_below, folders_with_files
 from gan.data.pool import together
 from gan.errors import GanError
-from gan.study import subject_labels
 
 Row = dict[str, Any]
 

@@ -1,0 +1,340 @@
+"""A config, as its file has it, made whole and checked: the schema, and the rules between its parts.
+
+Whatever is wrong is told in one line with the key, its value, and what is allowed. The workflow's driver imports this
+module: no numpy, no torch.
+"""
+
+import dataclasses
+import functools
+import json
+import types
+import typing
+from pathlib import Path
+from typing import Any
+
+from gan.cells import JOINT, WHOLE
+from gan.errors import GanError
+from gan.pyramid import Pyramid
+from gan.variants.options import FAMILIES, defaults, unfit
+
+KINDS = {  # the types of JSON in words
+    "object": "a block of keys and values",
+    "array": "a list",
+    "string": "text",
+    "number": "a number",
+    "integer": "a whole number",
+    "boolean": "true or false",
+    "null": "null",
+}
+
+
+def complete(config: dict[str, Any], schema: str | Path) -> dict[str, Any]:
+    """``config`` with all defaults. `GanError` if it breaks the schema or a rule between its parts."""
+    definition = _read_schema(str(schema))
+    config = _with_defaults(json.loads(json.dumps(config)), definition, definition)
+    _validate(config, definition)
+    for name, row in config["variants"].items():
+        _validate(row["training"], definition["properties"]["training"], f"variants.{name}.training")
+    for name, row in config["datasets"].items():
+        row["reference"] = row["reference"] or row["contrasts"][0]
+        _check_dataset(name, row)
+    for name, row in config["variants"].items():
+        _check_variant(name, row, config["training"])
+    _check_baselines(config["variants"])
+    for name in config["variants"]:
+        _check_start(name, config)
+    for kind in ("datasets", "variants"):
+        for name in config["study"][kind]:
+            if name not in config[kind]:
+                raise GanError(f"config: study.{kind} names {name!r}; known: {', '.join(config[kind])}")
+    _check_metrics(config["metrics"])
+    _check_nodes(config["resources"]["train"])
+    return config
+
+
+def check_pair(config: dict[str, Any], dataset: str, variant: str) -> None:
+    """`GanError` if ``variant`` cannot be trained on ``dataset``; config: of `complete`."""
+    row, chosen = config["datasets"][dataset], config["variants"][variant]
+    options = defaults(chosen["family"]) | chosen["options"]
+    if options.get("conditional") and row["labels"] is None:
+        raise GanError(
+            f"config: variants.{variant}.options.conditional is true, but datasets.{dataset}.labels is null; "
+            f"name its labels or leave the pair out of the study"
+        )
+    if row["labels"] == "contrast" and not options.get("conditional"):
+        raise GanError(
+            f"config: datasets.{dataset}.labels is contrast, but variants.{variant} is not conditional; "
+            f"set its options.conditional to true or leave the pair out of the study"
+        )
+    training, size = config["training"] | chosen["training"], row["slices"]["size"]
+    try:
+        pyramid = Pyramid.of(tuple(size) if isinstance(size, list) else (size, size))
+        _check_resolutions(options, pyramid)
+        FAMILIES[chosen["family"]](**options).check_fit(pyramid.doublings, training["kimg"], training["batch"])
+    except GanError as error:
+        raise GanError(f"config: variants.{variant} on datasets.{dataset}: {error}") from error
+    _check_phases(variant, options, training)
+
+
+def subject_labels(labels: Any) -> Any:
+    """The rule ``labels`` of a data set where subjects are what it labels, None where slices or contrasts are."""
+    return None if labels == "contrast" or (isinstance(labels, dict) and "slice" in labels) else labels
+
+
+def check_syntax(path: str | Path) -> None:
+    """`GanError` that names the line where the file ``path`` is not YAML; a file that is absent is no concern here."""
+    import yaml
+
+    try:
+        yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return
+    except yaml.MarkedYAMLError as error:
+        place = error.problem_mark or error.context_mark
+        where = f"line {place.line + 1}, column {place.column + 1}" if place else "somewhere"
+        raise GanError(f"{path}: {where}: {error.problem or error.context}; correct it there or just above") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise GanError(f"{path}: not YAML in UTF-8 ({str(error).splitlines()[0]}); correct it") from error
+
+
+@functools.cache
+def _read_schema(path: str) -> dict[str, Any]:
+    import yaml
+
+    return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+
+
+def _with_defaults(value: Any, schema: dict[str, Any], root: dict[str, Any]) -> Any:
+    """Fill in the ``default`` of every absent property, all the way down."""
+    if "$ref" in schema:
+        schema = root["$defs"][schema["$ref"].rsplit("/", 1)[1]] | {k: v for k, v in schema.items() if k != "$ref"}
+    if not isinstance(value, dict):
+        return value
+    properties = schema.get("properties", {})
+    for key, part in properties.items():
+        if key not in value and "default" in part:
+            value[key] = json.loads(json.dumps(part["default"]))
+    rest = schema.get("additionalProperties")
+    for key in value:
+        part = properties.get(key, rest if isinstance(rest, dict) else {})
+        value[key] = _with_defaults(value[key], part, root)
+    return value
+
+
+def _validate(config: dict[str, Any], schema: dict[str, Any], below: str = "") -> None:
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import best_match
+
+    error = best_match(Draft202012Validator(schema).iter_errors(config))
+    if error is None:
+        return
+    where = ".".join(str(part) for part in (*below.split("."), *error.absolute_path) if part != "")
+    parent = typing.cast(dict[str, Any], error.schema)
+    if error.validator == "additionalProperties":
+        known = parent.get("properties", {})
+        unknown = next(key for key in error.instance if key not in known)
+        key = f"{where}.{unknown}" if where else unknown
+        raise GanError(f"config: unknown key {key}; allowed here: {', '.join(known)}")
+    if error.validator == "required":
+        missing = next(key for key in error.validator_value if key not in error.instance)
+        raise GanError(f"config: {where or 'the top level'} lacks the key {missing!r}")
+    if error.validator == "enum":
+        allowed = ", ".join(map(str, error.validator_value))
+        raise GanError(f"config: {where} is {error.instance!r}; allowed: {allowed}")
+    if error.validator == "type":
+        kinds = error.validator_value if isinstance(error.validator_value, list) else [error.validator_value]
+        value = "empty" if error.instance is None else json.dumps(error.instance)
+        raise GanError(f"config: {where} is {value}; it must be {' or '.join(KINDS[kind] for kind in kinds)}")
+    raise GanError(f"config: {where}: {error.message}")
+
+
+def _check_dataset(name: str, row: dict[str, Any]) -> None:
+    kinds = [key for key in ("path", "url", "phantom") if key in row["source"]]
+    if len(kinds) != 1:
+        raise GanError(
+            f"config: datasets.{name}.source names {kinds or 'nothing'}; give exactly one of path, url, phantom"
+        )
+    if row["reference"] not in row["contrasts"]:
+        allowed = ", ".join(row["contrasts"])
+        raise GanError(f"config: datasets.{name}.reference is {row['reference']!r}; allowed: {allowed}")
+    if row["mask"] in row["contrasts"]:
+        raise GanError(
+            f"config: datasets.{name}.mask is {row['mask']!r}, which is among its contrasts; name a label volume"
+        )
+    if taken := {WHOLE, JOINT} & {*row["contrasts"], row["mask"]}:
+        raise GanError(f"config: datasets.{name} has a contrast called {min(taken)!r}, as some scores are; rename it")
+    if row["labels"] is not None and subject_labels(row["labels"]) is None:
+        _check_slice_labels(name, row)
+    parts = sum(row["split"][part] for part in ("train", "val", "test"))
+    if abs(parts - 1) > 1e-6:
+        raise GanError(f"config: datasets.{name}.split adds up to {parts:g}; train + val + test must be 1")
+    if row["layout"] in ("nifti", "dicom") and row["pattern"] is None:
+        raise GanError(f"config: datasets.{name}.pattern is null; layout {row['layout']} needs one with {{subject}}")
+    window = row["intensity"]
+    if window["map"] == "window" and (window["low"] is None or window["high"] is None):
+        raise GanError(f"config: datasets.{name}.intensity: map window needs the values low and high")
+    if window["low"] is not None and window["high"] is not None and window["low"] >= window["high"]:
+        raise GanError(
+            f"config: datasets.{name}.intensity.low is {window['low']:g}; it must be below high, {window['high']:g}"
+        )
+
+
+def _check_slice_labels(name: str, row: dict[str, Any]) -> None:
+    """Labels of slices or contrasts, of a data set that has such."""
+    where = f"config: datasets.{name}.labels is {json.dumps(row['labels'])}"
+    if row["layout"] == "images":
+        raise GanError(f"{where}, but pictures are no slices of a volume; give folder or a table")
+    if row["labels"] == "contrast" and len(row["contrasts"]) == 1:
+        raise GanError(f"{where}, but there is one contrast; name more contrasts, or other labels")
+    if row["labels"] == "contrast" and row["mask"]:
+        raise GanError(f"{where}, so that each image is of one contrast, without the mask; set mask to null")
+
+
+def _check_variant(name: str, row: dict[str, Any], training: dict[str, Any]) -> None:
+    family = row["family"]
+    if family not in FAMILIES:
+        raise GanError(f"config: variants.{name}.family is {family!r}; allowed: {', '.join(FAMILIES)}")
+    fields = {item.name: item for item in dataclasses.fields(FAMILIES[family])}
+    types_of = typing.get_type_hints(FAMILIES[family])
+    for key, value in row["options"].items():
+        where = f"variants.{name}.options.{key}"
+        if key not in fields:
+            raise GanError(f"config: unknown key {where}; allowed here: {', '.join(fields)}")
+        _check_option(where, value, types_of[key], fields[key].metadata)
+    options = defaults(family) | row["options"]
+    given = training | row["training"]
+    if given["precision"] not in FAMILIES[family].PRECISIONS:
+        raise GanError(
+            f"config: training.precision is {given['precision']}, but the family {family} of variants.{name} computes "
+            f"in {', '.join(FAMILIES[family].PRECISIONS)}"
+        )
+    batch = given["batch"]
+    group = options.get("mbstd_group")
+    if group and batch % group:
+        raise GanError(
+            f"config: training.batch is {batch}, but variants.{name}.options.mbstd_group is {group}; "
+            f"the batch must be a multiple of the group"
+        )
+    try:
+        FAMILIES[family](**row["options"])
+    except GanError as error:
+        raise GanError(f"config: variants.{name}.options: {error}") from error
+
+
+def _check_baselines(variants: dict[str, Any]) -> None:
+    for name, row in variants.items():
+        baseline = row["baseline"]
+        if baseline is not None and (baseline == name or baseline not in variants):
+            known = ", ".join(other for other in variants if other != name) or "none, it is the only variant"
+            raise GanError(
+                f"config: variants.{name}.baseline is {baseline!r}; allowed: null or another variant ({known})"
+            )
+
+
+def _check_start(name: str, config: dict[str, Any]) -> None:
+    """What the variant ``name`` starts from exists, is of its family, and does not start from itself."""
+    row, where = config["variants"][name], f"variants.{name}.init_from"
+    start = row["init_from"]
+    if start is None:
+        if frozen := row["options"].get("freeze_d"):
+            raise GanError(
+                f"config: variants.{name}.options.freeze_d is {frozen}, but {where} is null: layers that nothing has "
+                f"trained would be frozen; name what it starts from, or set freeze_d to 0"
+            )
+        return
+    given = {key for key, value in start.items() if value is not None}
+    if given == {"path", "sha256"}:
+        return
+    if given - {"seed"} != {"dataset", "variant"}:
+        raise GanError(
+            f"config: {where} names {', '.join(sorted(given)) or 'nothing'}; give dataset and variant (and seed) of a "
+            f"cell, or path and sha256 of a file"
+        )
+    for kind in ("dataset", "variant"):
+        if start[kind] not in config[f"{kind}s"]:
+            raise GanError(f"config: {where}.{kind} is {start[kind]!r}; known: {', '.join(config[f'{kind}s'])}")
+    family = config["variants"][start["variant"]]["family"]
+    if family != row["family"]:
+        raise GanError(
+            f"config: {where}.variant is {start['variant']!r} of the family {family}, but {name} is of the family "
+            f"{row['family']}; name a variant of that family"
+        )
+    _check_chain(name, config["variants"])
+
+
+def _check_chain(name: str, variants: dict[str, Any]) -> None:
+    """A variant has one ``init_from`` for all of its cells: one that leads back to it would have no beginning."""
+    chain = [name]
+    while (start := variants[chain[-1]]["init_from"]) and start["variant"] in variants:
+        chain.append(start["variant"])
+        if chain[-1] in chain[:-1]:
+            raise GanError(
+                f"config: variants.{name}.init_from leads in a circle ({' <- '.join(chain)}), and a cell cannot start "
+                f"from itself; name a variant without init_from, which may be a copy of this row"
+            )
+
+
+def _check_option(where: str, value: Any, kind: Any, limits: typing.Mapping[str, Any]) -> None:
+    allowed = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+    fits = any(_is_a(value, one) for one in allowed)
+    if not fits:
+        names = " or ".join(map(_in_words, allowed))
+        raise GanError(f"config: {where} is {value!r}; it must be of type {names}")
+    if problem := unfit(value, limits):
+        raise GanError(f"config: {where} is {value!r}; {problem}")
+
+
+def _is_a(value: Any, kind: Any) -> bool:
+    if kind is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if kind is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if typing.get_origin(kind) is tuple:
+        kinds = typing.get_args(kind)
+        if not isinstance(value, list | tuple):
+            return False
+        if kinds[-1] is ...:
+            kinds = kinds[:1] * len(value)
+        return len(kinds) == len(value) and all(map(_is_a, value, kinds))
+    return isinstance(value, kind)
+
+
+def _in_words(kind: Any) -> str:
+    """The type of an option as YAML has it."""
+    if typing.get_origin(kind) is tuple:
+        members = [_in_words(one) for one in typing.get_args(kind) if one is not ...]
+        return f"list of {members[0]}" if ... in typing.get_args(kind) else f"[{', '.join(members)}]"
+    return "null" if kind is type(None) else kind.__name__
+
+
+def _check_resolutions(options: dict[str, Any], pyramid: Pyramid) -> None:
+    for kind in ("attention", "quantize"):
+        if options.get(kind, "none") != "none":
+            for resolution in options[f"{kind}_at"]:
+                pyramid.level(resolution, f"{kind}_at")
+
+
+def _check_phases(variant: str, options: dict[str, Any], training: dict[str, Any]) -> None:
+    late = [start for start, _ in options.get("lr_phases", ()) if start >= training["kimg"]]
+    if late:
+        raise GanError(
+            f"config: variants.{variant}.options.lr_phases has a phase from {late[0]:g} kimg, but its training ends at "
+            f"{training['kimg']:g}; let it begin earlier or train longer"
+        )
+
+
+def _check_metrics(metrics: dict[str, Any]) -> None:
+    inception = metrics["inception"]
+    if "inception" in metrics["extractors"] and not (inception["path"] or inception["url"]):
+        raise GanError(
+            "config: metrics.extractors asks for inception, but metrics.inception names no file; "
+            "give its path or url, or choose indomain or random"
+        )
+    if inception["url"] and not inception["sha256"]:
+        raise GanError("config: metrics.inception.url is given without sha256; add the checksum of the file")
+
+
+def _check_nodes(train: dict[str, Any]) -> None:
+    gpus, nodes = train["gpu"], train["nodes"]
+    if nodes > 1 and (gpus < nodes or gpus % nodes):
+        raise GanError(f"config: resources.train.gpu is {gpus}; give a multiple of resources.train.nodes, {nodes}")
