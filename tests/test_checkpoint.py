@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from gan.cells import stats as read_stats
 from gan.errors import GanError
 from gan.study import run_key
 from gan.train import lock
-from gan.train.checkpoint import load_checkpoint, publish, save_checkpoint
+from gan.train.checkpoint import load_checkpoint, publish, read_archive, save_checkpoint
 from gan.train.loop import train
 from gan.train.outputs import release
 from gan.train.signals import Stopped, StopSignals
@@ -318,6 +319,29 @@ def test_damaged_checkpoint_falls_back_to_the_previous_one(whole, tmp_path, dama
     assert [(row["event"], row["step"]) for row in events] == [("checkpoint_broken", 20)]
     result["stats"] = [row for row in result["stats"] if "event" not in row]
     assert result == whole
+
+
+def test_damage_at_any_byte_is_told_or_harmless(tmp_path):
+    path, content = tmp_path / "weights.pt", {"format": "form", "weights": torch.arange(8.0)}
+    torch.save(content, path)
+    whole, problems = path.read_bytes(), set()
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x80]) + whole[place + 1 :])
+        found, problem = read_archive(path, "form")
+        problems.add(problem)
+        assert problem or (found and torch.equal(found["weights"], content["weights"])), place
+    assert {"it ends too early", "a wrong offset"} <= problems
+
+
+def test_a_packed_archive_that_is_damaged_is_told(tmp_path):
+    path = tmp_path / "weights.pt"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a", "x" * 1000)
+    damaged = bytearray(path.read_bytes())
+    damaged[31] ^= 0xFF  # the first byte of the packed text
+    path.write_bytes(damaged)
+    found, problem = read_archive(path, "form")
+    assert found is None and "decompressing" in problem
 
 
 def test_all_checkpoints_damaged(tmp_path):

@@ -5,9 +5,11 @@ so far: a scheduler that clears the outputs of a failed job leaves it alone.
 """
 
 import contextlib
+import errno
 import os
 import pickle
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,10 @@ from gan.files import atomic_path
 
 FORMAT = "gan-checkpoint-1"
 CURRENT, PREVIOUS = "checkpoint.pt", "previous.pt"
+DAMAGED = (
+    *(zipfile.BadZipFile, zlib.error, pickle.UnpicklingError),
+    *(RuntimeError, EOFError, ValueError, LookupError),
+)  # what readers of archives raise, as the damage may be
 
 
 def save_checkpoint(folder: Path, run_key: str, state: dict[str, Any]) -> None:
@@ -82,8 +88,12 @@ def read_archive(path: Path, form: str) -> tuple[dict[str, Any] | None, str]:
         if damaged:
             return None, f"checksum of {damaged}"
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (zipfile.BadZipFile, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        return None, str(error).splitlines()[0]
+    except DAMAGED as error:
+        return None, str(error).partition("\n")[0] or "it ends too early"
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        return None, "a wrong offset"
     if not isinstance(content, dict) or content.get("format") != form:
         return None, "unknown format"
     return content, ""
