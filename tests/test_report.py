@@ -1,5 +1,6 @@
 """The comparison: what is averaged, what is claimed, what is shown, and that nothing is dropped in silence."""
 
+import itertools
 import json
 import math
 import re
@@ -422,3 +423,13 @@ def test_joint_scores_stand_between_the_mean_and_the_contrasts(tmp_path):
     headings = re.findall(r"^### (.*)", text, re.MULTILINE)
     assert headings[:4] == ["Mean over contrasts", "The contrasts of a sample together", "Contrast t1c", "Contrast t2f"]
     assert "0.4" in text.split("together")[1].split("###")[0]
+
+
+def test_every_table_of_the_text_ends_with_an_empty_line(tmp_path):
+    """Else Markdown takes what follows for a row."""
+    cells = make_study(tmp_path / "demo", seeds=2)
+    write_report("demo", cells, tmp_path / "out")
+    lines = (tmp_path / "out/comparison.md").read_text().splitlines()
+    assert any(line.startswith("The best value") for line in lines)
+    after = [below for above, below in itertools.pairwise(lines) if above.startswith("|") and not below.startswith("|")]
+    assert len(after) > 2 and set(after) == {""}

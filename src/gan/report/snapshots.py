@@ -106,7 +106,7 @@ def markdown(best: pd.DataFrame, lead: str | None) -> str:
     if not parts:
         return ""
     note = "The best value of each metric, its kimg, and what the chosen snapshot has, where that is another one.\n"
-    return "### Best snapshot of each metric\n\n" + "\n".join(parts) + note
+    return "### Best snapshot of each metric\n\n" + "\n".join([*parts, note])
 
 
 def _markdown_entry(entry: Best | None) -> str:
