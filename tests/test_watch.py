@@ -112,6 +112,15 @@ def test_a_variant_says_whether_its_loss_saturates(family, options, saturates):
     assert found == (["discriminator_saturated"] if saturates else [])
 
 
+@pytest.mark.parametrize(("target", "limit"), [(0.0, 1.0), (1.0, 1.0), (3.0, 9.0)])
+def test_a_penalty_is_steep_beside_the_norm_that_it_asks_for(target, limit):
+    small = {"channel_base": 16, "channel_max": 4, "objective": "wgan_gp", "gp_target": target}
+    variant = build("stylegan2", defaults("stylegan2") | small, ImageShape(1, (16, 16)), 4)
+    for penalty, told in ((0.99 * limit, []), (1.01 * limit, ["critic_steep"])):
+        watch = Watch(variant.saturates, variant.gp_target)
+        assert [event for _ in range(WINDOW) for event, _ in watch.row({"loss/gp": penalty})] == told
+
+
 # ---------------------------------------------------------------- trainings
 
 

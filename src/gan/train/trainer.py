@@ -66,7 +66,8 @@ class Trainer:
         self._first = {phase.trains: phase for phase in reversed(self.phases)}  # a network's loss, before its penalties
         for name in self.optimizers:
             self._trainable(name, False)
-        self.meter, self.watch, self.step = Meter(), Watch(self.variant.saturates), 0
+        self.watch = Watch(self.variant.saturates, self.variant.gp_target)
+        self.meter, self.step = Meter(), 0
         self._seed = recipe["seed"]
 
     @property

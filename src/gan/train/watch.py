@@ -18,7 +18,7 @@ DRIFTED = (
     100  # mean output of a critic, where the published drift term, 0.001 D^2, equals the gradient penalty's weight
 )
 DRIFT_RATIO = 10  # of that mean to the distance between real and generated images, which is all that is learned from
-STEEP = 1.0  # mean (|gradient| - 1)^2: as far from its target as no gradient at all
+STEEP = 1.0  # mean (|gradient| - target)^2 over target^2: as far from the target as no gradient at all
 UNEVEN = 0.05  # perplexity of the codes, as a part of their number
 ALIKE = 0.25  # 1 - MS-SSIM of samples, as a part of that of real images; k images in turn would give 1 - 1/k
 RECALL, LOST = 0.1, 0.1  # the least recall that can be lost, and the part of it that is left then
@@ -58,8 +58,8 @@ SIGNS = (
     ),
     Sign(
         "critic_steep",
-        ("loss/gp",),
-        lambda penalty: penalty > STEEP,
+        ("loss/gp", "target/gp"),
+        lambda penalty, target: penalty > STEEP * max(1.0, target**2),
         "the gradient penalty does not hold the critic (loss/gp {loss/gp:.3g}); lower the learning rate or raise the "
         "penalty's weight",
     ),
@@ -93,10 +93,12 @@ SIGNS = (
 class Watch:
     """Warns once of each kind. All it remembers is in `state_dict`, so a resumed run warns as an uninterrupted one.
 
-    saturates: of the variant, whose loss else says nothing of saturation.
+    saturates: of the variant, whose loss else says nothing of saturation; gp_target: the gradient norm that its
+    penalty asks for.
     """
 
     saturates: bool = True
+    gp_target: float = 1.0
     warned: list[str] = field(default_factory=list)
     shown: dict[str, int] = field(default_factory=dict)
     recall: float = 0.0
@@ -104,7 +106,7 @@ class Watch:
     def row(self, row: dict[str, Any]) -> list[tuple[str, str]]:
         """Warnings (event, message) that a row of statistics gives rise to; a sign heeds rows with its keys alone."""
         self.recall = max(self.recall, row.get("scores/recall", 0.0))
-        row = row | {"scores/recall_best": self.recall}
+        row = row | {"scores/recall_best": self.recall, "target/gp": self.gp_target}
         found = []
         for sign in SIGNS:
             if not set(sign.keys) <= set(row) or (sign.event == "discriminator_saturated" and not self.saturates):

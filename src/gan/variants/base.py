@@ -96,6 +96,7 @@ class Variant(nn.Module, abc.ABC):
     epoch = 0  # real images that make an epoch: whoever trains the variant sets it
     budget = 0.0  # real images that the training will have seen at its end: likewise
     saturates = True  # loss/D falls to 0 as the discriminator tells every real image from every generated one
+    gp_target = 1.0  # gradient norm that the gradient penalty asks for
 
     def __init__(self, options: Any, shape: ImageShape, batch: int):
         """options: an instance of ``OPTIONS``; batch: images per step, over all devices."""

@@ -71,7 +71,7 @@ class StyleGAN2(Variant):
         for layer in self._frozen():
             layer.requires_grad_(False)
         self.objective = objectives.OBJECTIVES[options.objective]
-        self.saturates = self.objective.saturates
+        self.saturates, self.gp_target = self.objective.saturates, options.gp_target
         self.register_buffer("path_length_mean", torch.zeros([]))
         if options.lecam:
             self.register_buffer("anchors", torch.zeros(3))
@@ -192,7 +192,7 @@ class StyleGAN2(Variant):
             terms["lecam"] = self.options.lecam, self._lecam(real, fake)
         if self.gp_weight:
             between = objectives.interpolate(originals, images)
-            penalty = objectives.gradient_penalty(self._judge(between, batch.labels), between, self.options.gp_target)
+            penalty = objectives.gradient_penalty(self._judge(between, batch.labels), between, self.gp_target)
             terms["gp"] = self.gp_weight, penalty
         if notes:
             terms["fq"] = self.options.quantize_commitment, torch.stack([n.commitment for n in notes]).sum() / 2
