@@ -51,7 +51,7 @@ class Side:
 
     def step(self) -> float:
         """Seconds of a step in the mean over many."""
-        return sum(self._phase(name, trains) / every for name, trains, every in self.variant.phases())
+        return sum(self._phase(phase.name, phase.trains) / phase.every for phase in self.variant.phases())
 
     def _phase(self, name: str, trains: str) -> float:
         for key, network in self.networks.items():
