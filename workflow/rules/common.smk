@@ -22,6 +22,7 @@ BENCHMARKS = f"{ROOT}/benchmarks"
 STARTED = time.time()
 TRAINED = [*STUDY.cells(), *STUDY.sources()]
 METRICS = STUDY.metrics
+KERNELS = f"{RESULTS}/ops/kernels.json"
 WEIGHTS = f"{RESULTS}/inception/{(METRICS['inception']['sha256'] or 'weights')[:12]}.pt"
 
 IMAGE = "envs/study.sif"
@@ -81,6 +82,11 @@ def ask(kind, what):
     if what == "mem_mb" or (what == "runtime" and kind != "train"):
         return lambda wildcards, attempt: amount * attempt
     return amount
+
+
+def kernels_for(kind):
+    """Input of jobs of this kind; ancient: other kernels are no reason to do them again."""
+    return ancient(KERNELS) if ask(kind, "ops") == "cuda" else []
 
 
 def extractor_spec(wildcards):

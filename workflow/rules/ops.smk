@@ -4,16 +4,10 @@ from pathlib import Path
 
 import gan
 
-KERNELS = f"{RESULTS}/ops/kernels.json"
 KERNEL_SOURCES = [
     str(path) for path in sorted(Path(gan.__path__[0], "ops/csrc").iterdir())
 ]
 os.environ.setdefault("GAN_OPS_CACHE", str(Path(RESULTS, "ops").absolute()))
-
-
-def kernels_for(kind):
-    """Input of jobs of this kind; ancient: other kernels are no reason to do them again."""
-    return ancient(KERNELS) if ask(kind, "ops") == "cuda" else []
 
 
 rule kernels:
