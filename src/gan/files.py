@@ -4,12 +4,20 @@ import contextlib
 import hashlib
 import json
 import os
+import pickle
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from gan.errors import NO_SPACE, GanError, no_space
+
+DAMAGED = (
+    *(zipfile.BadZipFile, zlib.error, pickle.UnpicklingError),
+    *(RuntimeError, EOFError, ValueError, LookupError),
+)  # what readers of archives of tensors raise, as the damage may be
 
 
 @contextlib.contextmanager

@@ -6,7 +6,6 @@ A file holds what the extractor needs (weights, or where they lie and their chec
 """
 
 import os
-import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from gan.errors import GanError
-from gan.files import atomic_path, checksum
+from gan.files import DAMAGED, atomic_path, checksum
 from gan.metrics import inception
 from gan.metrics.indomain import IndomainFeatures, train_encoder
 
@@ -103,7 +102,7 @@ def _read(path: Path) -> tuple[str, dict[str, Any]]:
         file = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise GanError(f"{path}: no such file; run the step that makes the extractor") from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
+    except (OSError, *DAMAGED) as error:
         raise GanError(f"{path}: not the file of an extractor, or a broken one; {remedy}") from error
     if not isinstance(file, dict) or file.get("format") != FORMAT or file.get("kind") not in KINDS:
         raise GanError(f"{path}: not the file of an extractor; {remedy}")

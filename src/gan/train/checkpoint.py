@@ -9,21 +9,16 @@ import errno
 import os
 import pickle
 import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from gan.errors import GanError
-from gan.files import atomic_path
+from gan.files import DAMAGED, atomic_path
 
 FORMAT = "gan-checkpoint-1"
 CURRENT, PREVIOUS = "checkpoint.pt", "previous.pt"
-DAMAGED = (
-    *(zipfile.BadZipFile, zlib.error, pickle.UnpicklingError),
-    *(RuntimeError, EOFError, ValueError, LookupError),
-)  # what readers of archives raise, as the damage may be
 
 
 def save_checkpoint(folder: Path, run_key: str, state: dict[str, Any]) -> None:
@@ -88,6 +83,8 @@ def read_archive(path: Path, form: str) -> tuple[dict[str, Any] | None, str]:
         if damaged:
             return None, f"checksum of {damaged}"
         content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        return None, "it holds more than tensors, numbers and text"
     except DAMAGED as error:
         return None, str(error).partition("\n")[0] or "it ends too early"
     except OSError as error:

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import pickle
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from gan.errors import GanError
-from gan.files import atomic_path
+from gan.files import DAMAGED, atomic_path
 from gan.variants import build, variant_class
 from gan.variants.base import ImageShape
 
@@ -165,7 +164,7 @@ def _read(path: Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise GanError(f"{path}: no such file; name the generator.pt of a trained cell") from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
+    except (OSError, *DAMAGED) as error:
         raise GanError(
             f"{path}: not a generator file, or a broken one; name a generator.pt or train it again"
         ) from error
