@@ -51,7 +51,8 @@ class OnCluster:
 
     def start(self, *options: str, target: str | Sequence[str] = "all") -> subprocess.Popen:
         """Snakemake, at work; its words go to ``snakemake.log`` in the folder."""
-        command = [sys.executable, "-m", "snakemake", "--profile", "slurm"]
+        # tests in the background of a shell ignore Ctrl-C, and so would all that they start
+        command = ["env", "--default-signal=INT", sys.executable, "-m", "snakemake", "--profile", "slurm"]
         command += ["--slurm-init-seconds-before-status-checks", "1", "--seconds-between-status-checks", "1"]
         command += ["--latency-wait", "5", *options, "--configfile", "tiny.yaml", f"{self.name}.yaml", "--"]
         command += [target] if isinstance(target, str) else target

@@ -13,7 +13,6 @@ from typing import Any
 from PIL import Image
 from tqdm import tqdm
 
-from gan.config import subject_labels
 from gan.data.label_table import read_labels
 from gan.data.patterns import compile_pattern, files_below, folders_with_files
 from gan.data.pool import together
@@ -40,7 +39,7 @@ class Found:
 def find(row: Row, root: Path) -> list[Found]:
     """All volumes (or images) that a dataset row asks for, by subject, then in the order of its contrasts, mask last.
 
-    row: ``layout``, ``pattern``, ``contrasts``, ``mask`` and ``labels`` of config.yaml; root: the data set's ``raw``.
+    row: ``layout``, ``pattern``, ``contrasts``, ``mask`` of config.yaml and ``labels`` if they are of subjects; root: the data set's ``raw``.
     Where nothing matches at ``root`` and it holds a single folder (as archives often do), that folder is the root.
     Each subject has each contrast once, except in the layout ``images``, where a subject has any number of images.
 
@@ -112,7 +111,7 @@ def _complete(everything: list[Found], row: Row) -> list[Found]:
 
 
 def _labelled(found: list[Found], row: Row, root: Path) -> list[Found]:
-    rule = subject_labels(row["labels"])
+    rule = row["labels"]
     if rule is None:
         return [replace(item, label="") for item in found]
     if isinstance(rule, dict):
