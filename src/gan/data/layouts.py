@@ -39,9 +39,10 @@ class Found:
 def find(row: Row, root: Path) -> list[Found]:
     """All volumes (or images) that a dataset row asks for, by subject, then in the order of its contrasts, mask last.
 
-    row: ``layout``, ``pattern``, ``contrasts``, ``mask`` of config.yaml and ``labels`` if they are of subjects; root: the data set's ``raw``.
-    Where nothing matches at ``root`` and it holds a single folder (as archives often do), that folder is the root.
-    Each subject has each contrast once, except in the layout ``images``, where a subject has any number of images.
+    row: ``layout``, ``pattern``, ``contrasts``, ``mask`` of config.yaml, and ``labels`` if they are of subjects; root:
+    the data set's ``raw``. Where nothing matches there and it holds a single folder (as archives often do), that folder
+    is the root. Each subject has each contrast once, except in the layout ``images``, where a subject has any number
+    of images.
 
     Raises GanError when the folder is missing or empty, nothing matches, a subject lacks a contrast or its mask or has
     one twice, a label is unknown, or an image stands in train and test.
