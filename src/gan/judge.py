@@ -25,14 +25,12 @@ from gan.metrics.real import RealFeatures
 from gan.metrics.scores import (
     CURVE,
     PIXELS,
-    SIMILARITY,
     Sets,
     join,
     metric_name,
     score_areas,
     score_curve,
     score_similarity,
-    without_interval,
 )
 from gan.metrics.ssim import PAIRS, similarity_of_pairs
 from gan.study import METRICS_REVISION, canonical
@@ -70,7 +68,7 @@ class Protocol:
 
 class Extracted(NamedTuple):
     """features: of each extractor, by contrast [n, d], and joint ones where images have several contrasts; pairs: by
-    contrast, MS-SSIM of pairs of these images, of `PAIRS` at most; areas: of the labels of masks, % [n, L]."""
+    contrast, MS-SSIM of as many pairs of them as were asked for; areas: of the labels of masks, % [n, L]."""
 
     features: list[dict[str, NDArray[np.float32]]]
     pairs: dict[str, NDArray[np.float64]]
@@ -130,7 +128,7 @@ class Judge:
             rows += [row | {"metric": metric_name(row["metric"], extract.name)} | conditions for row in scoring(sets)]
         return rows
 
-    def similarity(self, pairs: dict[str, NDArray], seed: int, bootstrap: int = 0) -> list[dict[str, Any]]:
+    def similarity(self, pairs: dict[str, NDArray], seed: int, bootstrap: int) -> list[dict[str, Any]]:
         """Rows of how alike generated images are (``pairs`` of `extract`), beside training images."""
         real = self.panel[0][1].similarity
         numbers = {name: 2 * len(next(iter(of.values()))) for name, of in (("n_real", real), ("n_fake", pairs))}
@@ -143,7 +141,9 @@ class Judge:
         conditions = {"split": "train", "n_real": len(real), "n_fake": len(fake), "extractor": PIXELS, "seed": seed}
         return [row | conditions for row in score_areas(fake, real, mask, bootstrap=bootstrap, seed=seed)]
 
-    def extract(self, path: Path, generator: Snapshot, number: int, seed: int, truncation: float) -> Extracted:
+    def extract(
+        self, path: Path, generator: Snapshot, number: int, seed: int, truncation: float, pairs: int = PAIRS
+    ) -> Extracted:
         """What `Extracted` says of ``number`` generated images, which are not kept."""
         contrasts = to_score(generator.data)
         names = [contrast.name for contrast in contrasts]
@@ -154,7 +154,7 @@ class Judge:
                     f"{', '.join(known.contrasts)}; score it with the features of its own data set"
                 )
         parts: list[dict[str, list[NDArray]]] = [{name: [] for name in names} for _ in self.panel]
-        pairs: dict[str, list[NDArray]] = {name: [] for name in names}
+        alike: dict[str, list[NDArray]] = {name: [] for name in names}
         areas: list[NDArray] = []
         together: dict[int | None, list[Scored]] = {}
         for contrast in contrasts:
@@ -175,13 +175,13 @@ class Judge:
                         grey = features.generated_to_uint8(images[:, channel].numpy())
                         for (extract, _), part in zip(self.panel, parts, strict=True):
                             part[name].append(extract(grey))
-                        room = PAIRS - sum(map(len, pairs[name]))
-                        pairs[name].append(similarity_of_pairs(grey[: 2 * room]))
+                        room = pairs - sum(map(len, alike[name]))
+                        alike[name].append(similarity_of_pairs(grey[: 2 * room]))
                     masks = grids.to_labels(images[:, -1].numpy(), generator.mask_labels)
                     areas.append(label_areas(masks, generator.mask_labels))
                     bar.update(len(images))
         *found, similarity = [
-            {name: np.concatenate(blocks) for name, blocks in part.items()} for part in (*parts, pairs)
+            {name: np.concatenate(blocks) for name, blocks in part.items()} for part in (*parts, alike)
         ]
         if len(names) > 1 and None in together:
             found = [join(fake) for fake in found]
@@ -194,14 +194,12 @@ class Judge:
         generator = load_generator(path, self.device)
         asked = {"extractors": [extract.id for extract, _ in self.panel], "number": number, "seed": seed}
         asked |= {"truncation": protocol.truncation, "run_key": generator.run_key, "revision": METRICS_REVISION}
-        asked |= {"metrics": [*CURVE, SIMILARITY]}
+        asked |= {"metrics": CURVE}
         said = path.with_suffix(".json")
         if said.exists() and canonical((known := read_json(said))["asked"]) == canonical(asked):
             return known["rows"]
-        fakes, pairs, _ = self.extract(path, generator, number, seed, protocol.truncation)
-        found = self.rows(fakes, "val", seed, score_curve)
-        found += [without_interval(row) for row in self.similarity(pairs, seed)]
-        rows = [{"kimg": generator.kimg, **row} for row in found]
+        fakes = self.extract(path, generator, number, seed, protocol.truncation, pairs=0).features
+        rows = [{"kimg": generator.kimg, **row} for row in self.rows(fakes, "val", seed, score_curve)]
         write_json(said, {"asked": asked, "rows": rows})
         return rows
 

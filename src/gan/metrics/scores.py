@@ -203,11 +203,6 @@ def score_areas(fake: NDArray, real: NDArray, mask: str, *, bootstrap: int, seed
     return rows
 
 
-def without_interval(row: dict[str, Any]) -> dict[str, Any]:
-    """A row of `score` as `score_curve` makes them."""
-    return {key: value for key, value in row.items() if key not in ("low", "high", "relative", "replicates")}
-
-
 def _rows(name: str, limits: tuple[float, float], found: dict[str, tuple]) -> list[dict[str, Any]]:
     """A row per contrast, and their mean. All contrasts share their resamples, so replicates may be averaged."""
     single = [measured for contrast, measured in found.items() if contrast != JOINT]
