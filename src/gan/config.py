@@ -14,6 +14,7 @@ from typing import Any
 
 from gan.cells import JOINT, WHOLE
 from gan.errors import GanError
+from gan.labels import label_of
 from gan.pyramid import Pyramid
 from gan.variants.options import FAMILIES, defaults, unfit
 
@@ -74,11 +75,6 @@ def check_pair(config: dict[str, Any], dataset: str, variant: str) -> None:
     except GanError as error:
         raise GanError(f"config: variants.{variant} on datasets.{dataset}: {error}") from error
     _check_phases(variant, options, training)
-
-
-def subject_labels(labels: Any) -> Any:
-    """The rule ``labels`` of a data set where subjects are what it labels, None where slices or contrasts are."""
-    return None if labels == "contrast" or (isinstance(labels, dict) and "slice" in labels) else labels
 
 
 def check_syntax(path: str | Path) -> None:
@@ -163,7 +159,7 @@ def _check_dataset(name: str, row: dict[str, Any]) -> None:
         )
     if taken := {WHOLE, JOINT} & {*row["contrasts"], row["mask"]}:
         raise GanError(f"config: datasets.{name} has a contrast called {min(taken)!r}, as some scores are; rename it")
-    if row["labels"] is not None and subject_labels(row["labels"]) is None:
+    if label_of(row["labels"]) in ("slice", "contrast"):
         _check_slice_labels(name, row)
     parts = sum(row["split"][part] for part in ("train", "val", "test"))
     if abs(parts - 1) > 1e-6:

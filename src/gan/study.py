@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from gan.cells import flatten
-from gan.config import check_pair, complete, subject_labels
+from gan.config import check_pair, complete
+from gan.labels import label_of
 from gan.variants.options import FAMILIES, defaults
 
 DATA_REVISION = 1  # raise when the store made from the same volumes changes
@@ -58,7 +59,8 @@ class Study:
         """The part of a data set's row that decides its volumes."""
         row = self.dataset(name)
         keys = ("layout", "pattern", "contrasts", "reference", "align", "mask")
-        decides = {key: row[key] for key in keys} | {"labels": subject_labels(row["labels"])}
+        labels = row["labels"] if label_of(row["labels"]) == "subject" else None
+        decides = {key: row[key] for key in keys} | {"labels": labels}
         return {"source": identity(row["source"]), **decides, "revision": DATA_REVISION}
 
     def store_spec(self, name: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from gan.data.pictures import read_picture
 from gan.data.planes import Frame, as_slices, frame, pixel_spacing, place, place_labels, upright
 from gan.data.store import STEP
 from gan.errors import GanError
+from gan.labels import label_of
 
 BLOCK = 8  # slices at a time: what is between source and store stays in the processor's cache
 
@@ -77,7 +78,7 @@ def encode(item: Item, row: dict[str, Any]) -> Encoded:
     to = frame(reference.stack.shape[1:], reference.spacing, size, spec["fit"])  # type: ignore[arg-type]
     images = _stored(opened, slices[kept], to)
     shown = _shown(kept, item.tiles)
-    parts = row["labels"]["slice"] if isinstance(row["labels"], dict) and "slice" in row["labels"] else 0
+    parts = row["labels"]["slice"] if label_of(row["labels"]) == "slice" else 0
     encoded = Encoded(
         images=images,
         slices=slices + item.first,

@@ -15,6 +15,7 @@ from gan.data.sheet import Row, Tile, as_grey, contact_sheet, preview
 from gan.data.store import stored_channels, writing
 from gan.data.volumes import TABLE, channels
 from gan.errors import GanError
+from gan.labels import label_of
 
 SHEET_ROWS, SHEET_TILES, SHEET_WIDTH = 12, 10, 20
 PREVIEWS = 64
@@ -129,13 +130,6 @@ def _previews(
 def _mask(row: dict[str, Any]) -> int | None:
     """The channel of the mask."""
     return None if row["mask"] is None else len(row["contrasts"])
-
-
-def label_of(labels: Any) -> str | None:
-    """What the rule ``labels`` of a data set names: ``subject``, ``slice`` or ``contrast``; None without labels."""
-    if labels is None or labels == "contrast":
-        return labels
-    return "slice" if isinstance(labels, dict) and "slice" in labels else "subject"
 
 
 def _meta(row: dict[str, Any], name: str) -> dict[str, Any]:
