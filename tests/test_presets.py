@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from test_workflow import merge
 
 from gan import study
 from gan.train.trainer import Trainer
@@ -40,15 +41,9 @@ TINY = {
 }
 
 
-def _merged(base, over):
-    if not isinstance(base, dict) or not isinstance(over, dict):
-        return over
-    return base | {key: _merged(base.get(key), value) for key, value in over.items()}
-
-
 def _shown(path):
     config = yaml.safe_load((ROOT / "config.yaml").read_text())
-    return study.load(_merged(config, yaml.safe_load(path.read_text())), SCHEMA)
+    return study.load(merge(config, yaml.safe_load(path.read_text())), SCHEMA)
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=[path.stem for path in EXAMPLES])

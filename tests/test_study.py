@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from test_workflow import merge
 
 from gan import study
 from gan.errors import GanError
@@ -198,7 +199,7 @@ def test_driver_imports_neither_torch_nor_numpy():
 
 def test_demo_is_an_overlay_of_the_shipped_config(config):
     overlay = yaml.safe_load((REPOSITORY / "demo.yaml").read_text())
-    loaded = load(_merged(config, overlay))
+    loaded = load(merge(config, overlay))
     assert loaded.name == "demo" and loaded.dataset("phantom")["contrasts"] == ["t1c"]
 
 
@@ -207,9 +208,3 @@ def test_page_of_options_is_up_to_date():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     assert (REPOSITORY / "docs/config.md").read_text() == module.render(), "run `make docs`"
-
-
-def _merged(base, over):
-    if not isinstance(base, dict) or not isinstance(over, dict):
-        return over
-    return base | {key: _merged(base.get(key), value) for key, value in over.items()}

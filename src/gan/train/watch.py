@@ -14,9 +14,7 @@ from gan.errors import GanError
 WINDOW = 5  # rows of statistics that must agree before a warning
 SATURATED = 0.01  # loss of a discriminator that tells every real image from every generated one
 ADA_LIMIT = 0.8  # Karras et al. 2020b: above it augmentations can leak into the images
-DRIFTED = (
-    100  # mean output of a critic, where the published drift term, 0.001 D^2, equals the gradient penalty's weight
-)
+DRIFTED = 100  # mean output of a critic: the published drift term, 0.001 D^2, is then what the gradient penalty weighs
 DRIFT_RATIO = 10  # of that mean to the distance between real and generated images, which is all that is learned from
 STEEP = 1.0  # mean (|gradient| - target)^2 over target^2: as far from the target as no gradient at all
 UNEVEN = 0.05  # perplexity of the codes, as a part of their number
