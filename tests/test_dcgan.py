@@ -95,3 +95,19 @@ def test_each_network_has_its_learning_rate():
         rates[case] = {name: (o.param_groups[0]["lr"], o.param_groups[0]["betas"]) for name, o in optimizers.items()}
     assert rates["dcgan"] == {"G": (2e-4, (0.5, 0.999)), "D": (2e-4, (0.5, 0.999))}
     assert rates["dcgan_layers"] == {"G": (1e-3, (0.4, 0.999)), "D": (1e-4, (0.4, 0.999))}
+
+
+def test_dcgan_starts_as_published():
+    weights = torch.cat([p.flatten() for p in _make("dcgan", channels=16).parameters() if p.ndim == 4])
+    assert weights.std().item() == pytest.approx(0.02, rel=0.05)
+    optimizer = _make("dcgan").optimizers()["G"].param_groups[0]
+    assert (optimizer["lr"], optimizer["betas"]) == (2e-4, (0.5, 0.999))
+
+
+def test_dcgan_samples_one_image_as_it_does_in_a_batch():
+    """Running statistics in eval mode: an image does not depend on those sampled beside it."""
+    variant = _make("dcgan").eval()
+    z, none = torch.randn(4, 8), torch.zeros(4, 0)
+    together = variant.sample(variant.generator, z, none)
+    torch.testing.assert_close(variant.sample(variant.generator, z[:1], none[:1]), together[:1])
+    assert together.abs().max() <= 1
