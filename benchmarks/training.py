@@ -4,7 +4,8 @@
     python benchmarks/training.py --matrix --official ~/stylegan2-ada-pytorch --out matrix
 
 Cost = (G + Gpl / 4 + D + Dr1 / 16) * 1000 / batch, each phase with its backward pass and optimizer step;
-median of the repeats after one warm-up; process CPU time on a CPU, wall time between synchronisations on a GPU. For
+median of the repeats after one warm-up; process CPU time on a CPU, where each program has a process of its own, wall
+time between synchronisations on a GPU. For
 each size, batch and settings the programs take turns: this one in each precision with each implementation of `gan.ops`
 (``--plain``: in float32 also without minimal filtering, `gan.ops.winograd`), and the official one (`official.py`) with
 networks of the same parameters, the same batch and the same augmentation at the same probability, in float32 and, on a
@@ -15,14 +16,17 @@ a GPU, the memory that a step takes above weights and optimizers. ``--out`` writ
 """
 
 import argparse
+import contextlib
 import itertools
 import json
+import multiprocessing
 import platform
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
@@ -37,6 +41,7 @@ from gan.errors import GanError
 from gan.ops import extension, winograd
 from gan.ops.precision import PRECISIONS, computing, full_precision
 from gan.train.device import check_precision, device_name
+from gan.train.heap import keep_freed_memory
 from gan.variants import build
 from gan.variants.base import Batch, ImageShape, Variant
 
@@ -110,13 +115,44 @@ def measure(sides: dict[str, dict[str, Step]], repeats: int, device: torch.devic
     """Seconds of every phase of every side, the sides in turn: {side: {phase: median}}."""
     times = {side: {name: [] for name in steps} for side, steps in sides.items()}
     phases = next(iter(sides.values()))
-    for turn in range(repeats + 1):
-        for name in phases:
-            for side, steps in sides.items():
-                seconds = _timed(steps[name], device)
-                if turn:
-                    times[side][name].append(seconds)
+    with contextlib.ExitStack() as stack:
+        clocks = {side: stack.enter_context(_clock(side, steps, device)) for side, steps in sides.items()}
+        for turn in range(repeats + 1):
+            for name in phases:
+                for side, clock in clocks.items():
+                    seconds = clock(name)
+                    if turn:
+                        times[side][name].append(seconds)
     return {side: {name: statistics.median(values) for name, values in by.items()} for side, by in times.items()}
+
+
+@contextlib.contextmanager
+def _clock(side: str, steps: dict[str, Step], device: torch.device) -> Iterator[Callable[[str], float]]:
+    """What takes the seconds of a phase: on a CPU in a process of the side's own, since the heap is the process's."""
+    if device.type != "cpu":
+        yield lambda name: _timed(steps[name], device)
+        return
+    context = multiprocessing.get_context("fork")
+    here, there = context.Pipe()
+    process = context.Process(target=_serve, args=(side, steps, there), daemon=True)
+    process.start()
+    there.close()
+
+    def seconds(name: str) -> float:
+        here.send(name)
+        return here.recv()
+
+    yield seconds
+    process.terminate()
+    process.join()
+
+
+def _serve(side: str, steps: dict[str, Step], pipe: Connection) -> None:
+    """Answer names of phases with their seconds; this program with the heap that `gan.run` gives it."""
+    if not side.startswith("official"):
+        keep_freed_memory()
+    while True:
+        pipe.send(_timed(steps[pipe.recv()], torch.device("cpu")))
 
 
 def _timed(step: Step, device: torch.device) -> float:

@@ -27,6 +27,7 @@ from gan.judge import Judge
 from gan.metrics.scores import WHOLE
 from gan.study import run_key
 from gan.train.device import DEVICES, pick_device
+from gan.train.heap import keep_freed_memory
 from gan.train.loop import OnSnapshot, train
 from gan.train.signals import Stopped, StopSignals
 from gan.variants.base import Batch, ImageShape
@@ -246,6 +247,8 @@ def main(argv: list[str] | None = None) -> int:
             arguments = sys.argv[1:] if argv is None else argv
             return launch.launch(arguments, given.gpus, given.nodes, given.endpoint, given.device, stop)
         with parallel.joined(pick_device(given.device)) as device:
+            if device.type == "cpu":
+                keep_freed_memory()
             return _train(given, device, stop)
 
 
