@@ -14,7 +14,7 @@ from tiny import TinyData
 from torch import Tensor
 from torch.multiprocessing import start_processes
 
-from gan import parallel
+from gan import check, ops, parallel
 from gan.augment import BLIT, COLOUR, CORRUPTION, GEOMETRY, AugmentPipe
 from gan.errors import GanError
 from gan.nn import BatchNorm
@@ -196,6 +196,7 @@ def everything(folder: Path, other: Path) -> dict[str, Any]:
         "pieces": pieces(),
         "stopped": stopped(folder),
         "apart": apart(),
+        "implementation": (check.agreed("no kernels" if parallel.rank() else None), ops.chosen(torch.device("cuda"))),
         "refused": [
             refused(9),
             refused(4, mbstd_group=4),

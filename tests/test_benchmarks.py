@@ -23,7 +23,7 @@ def training(monkeypatch):
     spec.loader.exec_module(module)
     threads = torch.get_num_threads()
     yield module
-    ops.use("reference")
+    ops.use("cuda")
     torch.set_num_threads(threads)
 
 

@@ -30,7 +30,7 @@ TESTS = Path(__file__).parent
 CHECKPOINT_KIMG = 0.08  # every 10 of the 40 steps
 
 
-def run(base: Path, *, emit=None, given=None):
+def run(base: Path, *, emit=None, given=None, warnings=()):
     return train(
         given or recipe(),
         TinyData(),
@@ -38,6 +38,7 @@ def run(base: Path, *, emit=None, given=None):
         checkpoints=base / "state",
         checkpoint_kimg=CHECKPOINT_KIMG,
         emit=emit,
+        warnings=warnings,
     )
 
 
@@ -431,6 +432,21 @@ def test_another_device_is_noted(tmp_path):
     run(tmp_path)
     events = [row for row in read_stats(tmp_path / "cell/stats.jsonl") if "event" in row]
     assert [(row["event"], row["step"]) for row in events] == [("device_changed", 12)]
+
+
+def test_other_implementations_of_the_operations_are_noted(tmp_path):
+    with pytest.raises(Stopped):
+        run(tmp_path, emit=stop_at(12), warnings=[("ops_reference", "no kernels")])
+    path = tmp_path / "state/checkpoint.pt"
+    content = torch.load(path)
+    assert content["state"]["ops"] == "reference"
+    content["state"]["ops"] = "cuda"
+    torch.save(content, path)
+    run(tmp_path)
+    events = [row for row in read_stats(tmp_path / "cell/stats.jsonl") if "event" in row]
+    assert [(row["event"], row["step"]) for row in events] == [("ops_reference", 0), ("ops_changed", 12)]
+    assert events[0]["message"] == "no kernels"
+    assert "a run with the kernels goes on with PyTorch's functions" in events[1]["message"]
 
 
 def test_half_written_files_of_a_killed_process_are_removed(tmp_path):

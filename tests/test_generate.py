@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from tiny import TinyData, recipe
 
-from gan import grids, ops
+from gan import check, grids
 from gan.data.planes import as_slices, upright
 from gan.errors import GanError
 from gan.generate import main, slerp, slice_to_ras
@@ -41,13 +41,14 @@ def generate(path: Path, out: Path, *more: str) -> int:
     return main(["--generator", str(path), "--out", str(out), "--device", "cpu", *more])
 
 
-def test_kernels_are_used_if_asked_for(tmp_path, monkeypatch):
+def test_kernels_are_asked_for_unless_told_otherwise(tmp_path, monkeypatch, capsys):
     asked = []
-    monkeypatch.setattr(ops, "use", asked.append)
+    monkeypatch.setattr(check, "choose", lambda *wanted: asked.append(wanted) or "no GPU of that kind")
     path = made(tmp_path / "generator.pt")
     for more in ([], ["--ops", "cuda"]):
         assert generate(path, tmp_path / "out", "--n", "1", *more) == 0
-    assert asked == ["reference", "cuda"]
+    assert asked == [(wanted, torch.device("cpu")) for wanted in ("auto", "cuda")]
+    assert "slower: no GPU of that kind" in capsys.readouterr().err
 
 
 # ---------------------------------------------------------------- the file

@@ -140,6 +140,18 @@ def test_without_a_compiler_the_build_says_so(tmp_path, monkeypatch, capsys):
     assert "no CUDA compiler" in capsys.readouterr().err and not (tmp_path / "receipt.json").exists()
 
 
+def test_a_build_that_may_fail_notes_why_until_one_succeeds(tmp_path, sources, monkeypatch, capsys):
+    monkeypatch.setattr(torch.version, "cuda", None)
+    receipt = tmp_path / "receipt.json"
+    assert build.refused() is None
+    assert build.main(["--optional", "--arch", "90", "--receipt", str(receipt)]) == 0
+    assert capsys.readouterr().out.startswith("no kernels: torch is built without CUDA")
+    found = json.loads(receipt.read_text())
+    assert found["library"] is None and found["refused"] == build.refused() and "without CUDA" in found["refused"]
+    assert build.main(["--optional", "--arch", "host", "--receipt", str(receipt)]) == 0
+    assert json.loads(receipt.read_text())["library"] == str(build.library(build.HOST)) and build.refused() is None
+
+
 def test_a_source_that_does_not_compile_is_one_line_with_the_log(sources, capsys):
     (sources / "library.cpp").write_text("int library() { return nonsense; }\n")
     assert build.main(["--arch", "host"]) == 1
@@ -197,7 +209,8 @@ def test_a_gpu_without_kernels_is_an_error_unless_the_reference_is_asked_for(mon
     monkeypatch.setattr(extension, "_chosen", "cuda")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda i: (9, 0))
-    with pytest.raises(GanError, match=r"not built for sm_90; run python -m gan.ops.build, or choose ops: reference"):
+    said = r"not built for sm_90; run GAN_OPS_CACHE='.*' python -m gan.ops.build, or choose ops: reference"
+    with pytest.raises(GanError, match=said):
         extension.takes(OnGpu())
     monkeypatch.setattr(extension, "_chosen", "reference")
     assert not extension.takes(OnGpu())

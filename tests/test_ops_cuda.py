@@ -1,11 +1,10 @@
 """The kernels of gan.ops equal the reference, in values and in first and second derivatives.
 
 Each test runs the kernels' sources as loops on the CPU, in float64 too, and, marked `gpu`, as CUDA kernels. The
-reference is always the functions of PyTorch in float64, of inputs that the dtype holds exactly.
+cases, and how they are compared, are those of `gan.check`, in more shapes, rates and layouts.
 """
 
 import itertools
-from collections.abc import Iterator
 
 import pytest
 import torch
@@ -14,24 +13,25 @@ from torch.autograd import gradcheck, gradgradcheck
 
 from gan import ops
 from gan.augment import SYM6
+from gan.check.kernels import (
+    DTYPES,
+    LAYOUTS,
+    OF_DERIVATIVES,
+    TOLERANCE,
+    Case,
+    affine_resample,
+    bias_act,
+    draw,
+    epilogue,
+    errors,
+    maps,
+    upfirdn,
+)
 from gan.ops import build, extension, fused
-from gan.variants import build as build_variant
-from gan.variants.base import Batch, ImageShape
 
 D = torch.float64
-# Relative to the largest value: rounding of the result, and of what is kept for a derivative.
-TOLERANCE = {D: 1e-12, torch.float32: 2e-5, torch.float16: 4e-3, torch.bfloat16: 3e-2}
-DTYPES = [torch.float32, torch.float16, torch.bfloat16]
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 PLACES = [*(("cpu", t) for t in (D, *DTYPES)), *(pytest.param("cuda", t, marks=pytest.mark.gpu) for t in DTYPES)]
-LAYOUTS = {
-    "contiguous": lambda x: x.contiguous(),
-    "channels_last": lambda x: x.contiguous(
-        memory_format=torch.channels_last if x.ndim == 4 else torch.channels_last_3d
-    ),
-    "sliced": lambda x: torch.stack([x, x], -1)[..., 0],
-    "misaligned": lambda x: torch.cat([x.new_zeros(1), x.flatten()])[1:].view(x.shape),
-}
 OPS = torch.ops.gan
 
 
@@ -44,11 +44,8 @@ def _library(request) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _kernels() -> Iterator[None]:
+def _seed() -> None:
     torch.manual_seed(0)
-    ops.use("cuda")
-    yield
-    ops.use("reference")
 
 
 @pytest.fixture(params=DEVICES)
@@ -62,42 +59,11 @@ def _gpu(request) -> None:
         pytest.skip("no GPU")
 
 
-def draw(*shape: int, dtype: torch.dtype = D, device: str = "cpu") -> Tensor:
-    """Normal numbers that float64 and ``dtype`` both hold."""
-    return torch.randn(shape, device=device).to(dtype)
-
-
-def derivatives(op, inputs: list[Tensor], weight: Tensor) -> list[Tensor]:
-    """The value; gradients of its sum with ``weight`` by the inputs; gradients of their weighted squares, as path
-    length and R1 take them, by the inputs and by ``weight``."""
-    inputs = [x.detach().requires_grad_() for x in inputs]
-    value = op(*inputs)
-    weight = weight.to(value).requires_grad_()
-    first = torch.autograd.grad(value, inputs, weight, create_graph=True)
-    penalty = sum(
-        (k + 1) * g.to(torch.promote_types(g.dtype, torch.float32)).square().sum() for k, g in enumerate(first)
-    )
-    second = torch.autograd.grad(penalty, [*inputs, weight], allow_unused=True, materialize_grads=True)
-    return [t.detach() for t in (value, *first, *second)]
-
-
-def assert_equal(reference, op, inputs: list[Tensor], dtype: torch.dtype) -> None:
-    """All `derivatives`, each relative to its largest value; errors of a derivative are those of what it is made of."""
-    exact = [x.detach().cpu().double() for x in inputs]
-    weight = draw(*reference(*exact).shape, dtype=dtype).double()
-    expected, got = derivatives(reference, exact, weight), derivatives(op, inputs, weight.to(inputs[0].device))
-    for place, (mine, right) in enumerate(zip(got, expected, strict=True)):
-        error = (mine.cpu().double() - right).abs().max() / right.abs().max().clamp(min=1e-3)
-        assert error <= TOLERANCE[dtype] * (1 if place == 0 else 4), (place, float(error))
-
-
-def off_the_clamp(x: Tensor, bias: Tensor, act: str, gain: float, clamp: float | None, dim: int) -> Tensor:
-    """``x`` without the values whose rounding decides whether the clamp cuts them off."""
-    if clamp is None:
-        return x
-    y = ops.bias_act(x.cpu().double(), bias.cpu().double(), act, gain, None, dim).to(x.device)
-    along = bias.view([-1 if i == dim % x.ndim else 1 for i in range(x.ndim)])
-    return x.copy_(torch.where((y.abs() - clamp).abs() < 0.04 * clamp, 0.1 - along, x))
+def assert_equal(case: Case) -> None:
+    """The value and all derivatives."""
+    tolerance = TOLERANCE[case.inputs[0].dtype]
+    for place, error in enumerate(errors(case)):
+        assert error <= tolerance * (OF_DERIVATIVES if place else 1), (place, error)
 
 
 ACTS = list(itertools.product(fused.ACTS, [None, 0.75]))
@@ -116,15 +82,8 @@ def test_bias_act(device, dtype, act, clamp):
         ("contiguous", (4, 6, 10), -1),
     ):
         x = LAYOUTS[layout](draw(*shape, dtype=dtype, device=device))
-        bias = draw(shape[dim], dtype=dtype, device=device)
         for gain in (0.5, 2.0):
-            x = off_the_clamp(x, bias, act, gain, clamp, dim)
-            assert_equal(
-                lambda x, b: ops.bias_act(x, b, act, gain, clamp, dim),  # noqa: B023
-                lambda x, b: fused.bias_act(x, b, act, gain, clamp, dim),  # noqa: B023
-                [x, bias],
-                dtype,
-            )
+            assert_equal(bias_act(x, draw(shape[dim], dtype=dtype, device=device), act, gain, clamp, dim))
 
 
 RATES = [(1, 1), (2, 1), (1, 2), (2, 2), (3, 2), (2, 3), (1, 3)]
@@ -140,12 +99,7 @@ def test_upfirdn(device, dtype, layout, shape):
         if min(shape[2:]) * up + sum(padding) < k or (dtype != D and place % 5):
             continue
         x, taps = LAYOUTS[layout](draw(*shape, dtype=dtype, device=device)), draw(k, dtype=torch.float32) / k
-        assert_equal(
-            lambda x: ops.upfirdn(x, taps.double(), up, down, padding, 1.5),  # noqa: B023
-            lambda x: fused.upfirdn(x, taps.to(x.device), up, down, (padding,) * (x.ndim - 2), 1.5),  # noqa: B023
-            [x],
-            dtype,
-        )
+        assert_equal(upfirdn(x, taps, up, down, padding))
 
 
 @pytest.mark.parametrize(("device", "dtype"), PLACES)
@@ -153,72 +107,24 @@ def test_upfirdn(device, dtype, layout, shape):
 @pytest.mark.parametrize("shape", [(3, 8, 4, 4), (2, 5, 7, 9), (2, 16, 24, 20), (1, 4, 3, 4, 5), (2, 8, 1, 1)])
 @pytest.mark.parametrize("clamp", [None, 1.5])
 def test_epilogue(device, dtype, layout, shape, clamp):
-    x = draw(*shape, dtype=dtype, device=device)
-    like = {"dtype": fused.wide(x), "device": device}
-    bias, normaliser, strength = (
-        draw(shape[1], **like),
-        draw(*shape[:2], **like).abs() + 0.5,
-        torch.tensor(0.75, **like),
-    )
     for act, images in (("lrelu", shape[0]), ("lrelu", 1), ("linear", 1), ("relu", None)):
-        noise = None if images is None else draw(images, 1, *shape[2:], dtype=torch.float16, device=device).float()
-
-        def inputs(x, bias, normaliser, strength, noise=noise):
-            drawn = None if noise is None else noise.to(x.device, fused.wide(x))
-            return {"bias": bias, "normaliser": normaliser, "noise": drawn, "strength": strength if images else None}  # noqa: B023
-
-        def reference(*args, act=act):
-            return ops.epilogue(args[0], act=act, gain=1.0, clamp=clamp, **inputs(*args)) + 0 * args[3]
-
-        def kernel(*args, act=act):
-            return fused.epilogue(args[0], act=act, gain=1.0, clamp=clamp, **inputs(*args)) + 0 * args[3].to(args[0])
-
-        if clamp is not None:
-            exact = (t.cpu().double() for t in (x, bias, normaliser, strength))
-            y = ops.epilogue(*(args := list(exact))[:1], act=act, gain=1.0, **inputs(*args)).to(device)
-            x = torch.where((y.abs() - clamp).abs() < 0.06 * clamp, torch.zeros_like(x), x)
-            y = ops.epilogue(x.cpu().double(), act=act, gain=1.0, **inputs(*args)).to(device)
-            x = torch.where((y.abs() - clamp).abs() < 0.06 * clamp, x + 1, x)
-        assert_equal(reference, kernel, [LAYOUTS[layout](x), bias, normaliser, strength], dtype)
-
-
-def maps(count: int) -> tuple[Tensor, Tensor]:
-    """Identity, whole shifts, turns with a change of scale, strong shrinking, enlarging, shearing, any."""
-    eye = torch.eye(2)
-    turn = torch.tensor([[0.6, -0.8], [0.8, 0.6]])
-    linear = [eye, eye, 1.3 * turn, 2.7 * eye, 0.3 * turn, torch.tensor([[1, 0.5], [0, 1]]), torch.randn(2, 2)]
-    offset = [[0, 0], [3, -2], [0.4, 1.7], [-9.0, 30.0], [0, 0], [0, 0.25], [5, 5]]
-    return torch.stack(linear)[:count], torch.tensor(offset)[:count]
+        assert_equal(epilogue(draw(*shape, dtype=dtype, device=device), layout, act, images, clamp))
 
 
 @pytest.mark.parametrize(("device", "dtype"), PLACES)
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize(("channels", "size"), [(1, (4, 5)), (3, (16, 16)), (5, (17, 33)), (2, (40, 12))])
 def test_affine_resample(device, dtype, layout, channels, size):
-    taps = torch.tensor(SYM6) / sum(SYM6)
-    linear, offset = maps(7)
-    x = LAYOUTS[layout](draw(7, channels, *size, dtype=dtype, device=device))
-    places = [linear.to(device), offset.to(device), taps.to(device)]
-    assert_equal(
-        lambda x: ops.affine_resample(x, linear.double(), offset.double(), taps.double()),
-        lambda x: fused.affine_resample(x, *places),
-        [x],
-        dtype,
-    )
-    y = fused.affine_resample(x, *places)
+    case = affine_resample(LAYOUTS[layout](draw(7, channels, *size, dtype=dtype, device=device)), *maps(7))
+    assert_equal(case)
+    x, y = case.inputs[0], case.kernel(*case.inputs)
     assert torch.equal(y[0], x[0]) and not torch.equal(y[1], x[1])
 
 
 def test_the_adjoint_of_a_warp_without_an_inverse(device):
     """All pixels of the result read one place, or one line."""
-    taps = torch.tensor(SYM6) / sum(SYM6)
     linear = torch.tensor([[[0.0, 0], [0, 0]], [[1, 1], [1, 1]]])
-    assert_equal(
-        lambda x: ops.affine_resample(x, linear.double(), torch.ones(2, 2, dtype=D), taps.double()),
-        lambda x: fused.affine_resample(x, linear.to(device), torch.ones(2, 2, device=device), taps.to(device)),
-        [draw(2, 1, 6, 7, dtype=torch.float32, device=device)],
-        torch.float32,
-    )
+    assert_equal(affine_resample(draw(2, 1, 6, 7, dtype=torch.float32, device=device), linear, torch.ones(2, 2)))
 
 
 def samples(device: str = "cpu", dtype: torch.dtype = torch.float32) -> dict[str, list[tuple]]:
@@ -305,44 +211,6 @@ def test_sums_do_not_lose_what_is_small():
     bias = torch.zeros(8, requires_grad=True)
     fused.bias_act(x, bias, "linear", 1.0, None, 1).backward(torch.ones_like(x))
     assert (bias.grad == 4 * 256 * 128).all()
-
-
-def gradients(device: str, dtype: torch.dtype) -> dict[str, Tensor]:
-    """Losses of all phases of a small StyleGAN2 with ADA, path length and R1 among them, and their gradients."""
-    torch.manual_seed(0)
-    options = {"z_dim": 8, "w_dim": 8, "channel_base": 128, "channel_max": 8, "augment": "bgc", "ada_p": 0.7}
-    variant = build_variant("stylegan2", options, ImageShape(3, (16, 16)), 4).to(device, dtype)
-    batch = Batch(torch.rand(4, 3, 16, 16).to(device, dtype) * 2 - 1, torch.zeros(4, 0, device=device))
-    found = {}
-    for phase in variant.phases():
-        for name, network in variant.networks().items():
-            network.requires_grad_(name == phase.trains)
-            network.zero_grad(set_to_none=True)
-        torch.manual_seed(1)
-        loss, _ = variant.loss(phase.name, batch)
-        loss.backward()
-        trained = variant.networks()[phase.trains].named_parameters()
-        found |= {f"{phase.name} {name}": p.grad.cpu() for name, p in trained if p.grad is not None}
-        found[f"{phase.name} loss"] = loss.detach().cpu()
-    return found
-
-
-def test_all_phases_of_stylegan2_have_the_same_losses_and_gradients(device, monkeypatch):
-    """On the CPU the kernels are put in the place of the reference."""
-    ops.use("reference")
-    expected = gradients(device, torch.float32)
-    ops.use("cuda")
-    calls = []
-    for name in (kernels := ("affine_resample", "bias_act", "epilogue", "upfirdn")):
-        kernel = getattr(fused, name)
-        monkeypatch.setattr(fused, name, lambda *a, kernel=kernel, name=name: (calls.append(name), kernel(*a))[1])
-    monkeypatch.setattr(extension, "takes", lambda x: x.dtype == torch.float32)
-    got = gradients(device, torch.float32)
-    assert set(calls) == set(kernels) and {name.split()[0] for name in got} >= {"G", "Gpl", "D", "Dr1"}
-    assert got.keys() == expected.keys()
-    for name, right in expected.items():
-        error = (got[name] - right).norm() / right.norm().clamp(min=1e-6)
-        assert error < 1e-3, (name, float(error))
 
 
 def test_wrong_arguments_are_refused():

@@ -121,6 +121,11 @@ def test_ranks_that_differ_are_noticed(pair):
         assert "the ranks have come apart: generator.layers.0.weight is not the same on all of 2" in rank["apart"]
 
 
+def test_ranks_compute_with_the_same_implementation(pair):
+    """One of them may not use the kernels, so none does."""
+    assert [rank["implementation"] for rank in pair[1]] == [("no kernels", "reference")] * 2
+
+
 def test_batches_that_cannot_be_shared_out(pair):
     for rank in pair[1]:
         odd, group, half, fine = rank["refused"]

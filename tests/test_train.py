@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from tiny import Tiny, TinyData, recipe
 
-from gan import grids
+from gan import check, grids
 from gan.cells import stats as read_stats
 from gan.data.store import Store, writing
 from gan.errors import GanError
@@ -397,6 +397,18 @@ def test_command_trains_a_cell_and_keeps_no_checkpoint(tmp_path):
     assert cost["cpu_s"] > 0 and cost["gpu_s"] == 0 and cost["device"] == "cpu" and cost["finished"] >= cost["started"]
     assert list((tmp_path / "states").rglob("stats.jsonl")) and not list((tmp_path / "states").rglob("checkpoint.pt"))
     assert (tmp_path / "cell/generator.pt").exists()
+
+
+def test_kernels_that_are_not_used_are_an_event(tmp_path, monkeypatch, capfd):
+    make_store(tmp_path / "store")
+    asked = []
+    monkeypatch.setattr(check, "choose", lambda *wanted: asked.append(wanted) or "sm_75 is too old")
+    assert cli(tmp_path, dcgan()) == 0
+    assert asked == [("auto", CPU)]
+    first, *_ = events = [row for row in read_stats(tmp_path / "cell/stats.jsonl") if "event" in row]
+    assert first["kimg"] == 0 and [row["event"] for row in events].count("ops_reference") == 1
+    assert first["message"].endswith("which is slower: sm_75 is too old")
+    assert capfd.readouterr().err.count("warning at 0 kimg: PyTorch's functions compute") == 1
 
 
 BAD = [

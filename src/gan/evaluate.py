@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from gan import ops
+from gan import check
 from gan.data.store import Store
 from gan.errors import GanError, command
 from gan.files import read_json, write_json
@@ -190,9 +190,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """``python -m gan.evaluate extractor|features|curve|scores ...``: the steps of the workflow by hand."""
     parser = argparse.ArgumentParser(prog="python -m gan.evaluate", description=__doc__.splitlines()[0])  # type: ignore
     parser.add_argument("--device", default="auto", choices=DEVICES, help="auto takes a GPU if there is one")
-    parser.add_argument(
-        "--ops", default="reference", choices=ops.IMPLEMENTATIONS, help="what computes gan.ops on a GPU (%(default)s)"
-    )
+    parser.add_argument("--ops", default="auto", choices=check.CHOICES, help=check.HELP)
     steps = parser.add_subparsers(dest="step", required=True)
     step = steps.add_parser("extractor", help="make the file of an extractor")
     step.add_argument("kind", choices=features.KINDS)
@@ -210,12 +208,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         step.add_argument("--real", type=Path, nargs="+", required=True, help="real.npz of each, in the same order")
         step.add_argument("--protocol", type=json.loads, default={}, help='settings as JSON, such as {"n_fake": 500}')
     given = parser.parse_args(argv)
-    ops.use(given.ops)
     if given.step == "extractor":
         prepare_extractor(given.kind, given.spec, given.store, given.out, given.device)
     elif given.step == "features":
         real_features(given.extractor, given.store, given.out, given.device)
     else:
+        check.say(check.choose(given.ops, pick_device(given.device)))
         run = score_snapshots if given.step == "curve" else score_cell
         run(given.cell, Judge(given.extractor, given.real, given.device), Protocol.of(given.protocol))
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from gan import grids, ops
+from gan import check, grids
 from gan.errors import GanError, command
 from gan.files import atomic_path, write_json
 from gan.nn import Generator
@@ -196,9 +196,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     what.add_argument("--interpolate", type=int, metavar="STEPS", help="from each image to the next: interpolation.png")
     parser.add_argument("--crossover", type=int, help="--mix: first layer that takes the styles of the column")
     parser.add_argument("--device", choices=DEVICES, default="auto")
-    parser.add_argument(
-        "--ops", choices=ops.IMPLEMENTATIONS, default="reference", help="what computes gan.ops on a GPU (%(default)s)"
-    )
+    parser.add_argument("--ops", choices=check.CHOICES, default="auto", help=check.HELP)
     given = parser.parse_args(argv)
     if not 0 <= given.truncation <= 1:
         raise GanError(f"--truncation is {given.truncation:g}; allowed: 0 to 1")
@@ -211,8 +209,9 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     """Entry point."""
     given = _arguments(argv)
-    ops.use(given.ops)
-    snapshot = load_generator(given.generator, pick_device(given.device))
+    device = pick_device(given.device)
+    check.say(check.choose(given.ops, device))
+    snapshot = load_generator(given.generator, device)
     label = pick_label(snapshot, given.label)
     _, classes = snapshot.latents(given.n, given.seed)
     if label is not None:

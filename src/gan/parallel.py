@@ -99,6 +99,14 @@ def from_first(value: Any) -> Any:
     return values[0]
 
 
+def from_all(value: Any) -> list[Any]:
+    """What each rank gives for ``value``, by rank, on every rank."""
+    values = [value] * world()
+    if world() > 1:
+        dist.all_gather_object(values, value)
+    return values
+
+
 def largest(number: int) -> Callable[[], int]:
     """Begin to find the largest ``number`` over the ranks; the call of what it returns waits for the answer."""
     if world() == 1:

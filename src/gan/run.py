@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from gan import launch, ops, parallel, slurm
+from gan import check, launch, parallel, slurm
 from gan.data.store import Store, stored_channels
 from gan.errors import GanError, command, logged
 from gan.files import read_json
@@ -144,9 +145,10 @@ def run(
     stop: StopSignals | None = None,
     microbatches: int = 1,
     init_from: Path | None = None,
+    warnings: Sequence[tuple[str, str]] = (),
 ) -> None:
     """Train ``recipe`` and write the files of a cell into ``folder``; ``every``: kimg between two checkpoints;
-    ``init_from``: the weights that the recipe starts from."""
+    ``init_from``: the weights that the recipe starts from; ``warnings``: see `train`."""
     dataset = StoreDataset(store, device, bool(recipe["variant"]["options"].get("conditional")))
     train(
         recipe,
@@ -159,6 +161,7 @@ def run(
         stop=stop,
         microbatches=microbatches,
         init_from=init_from,
+        warnings=warnings,
     )
 
 
@@ -220,9 +223,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         "--checkpoint-kimg", type=float, default=20.0, help="kimg between two checkpoints (%(default)g)"
     )
     parser.add_argument("--device", choices=DEVICES, default="auto", help="auto takes a GPU if there is one")
-    parser.add_argument(
-        "--ops", choices=ops.IMPLEMENTATIONS, default="reference", help="what computes gan.ops on a GPU"
-    )
+    parser.add_argument("--ops", choices=check.CHOICES, default="auto", help=check.HELP)
     parser.add_argument("--gpus", type=int, default=1, help="processes that share each batch, one a GPU (%(default)d)")
     parser.add_argument(
         "--microbatches", type=int, default=1, help="pieces in which each takes its part of a batch (%(default)d)"
@@ -246,14 +247,15 @@ def main(argv: list[str] | None = None) -> int:
         if max(given.gpus, given.nodes) > 1 and not launch.launched():
             arguments = sys.argv[1:] if argv is None else argv
             return launch.launch(arguments, given.gpus, given.nodes, given.endpoint, given.device, stop)
-        with parallel.joined(pick_device(given.device)) as device:
+        device = pick_device(given.device)
+        refusal = check.choose(given.ops, device)
+        with parallel.joined(device) as device:
             if device.type == "cpu":
                 keep_freed_memory()
-            return _train(given, device, stop)
+            return _train(given, device, stop, check.agreed(refusal))
 
 
-def _train(given: argparse.Namespace, device: torch.device, stop: StopSignals) -> int:
-    ops.use(given.ops)
+def _train(given: argparse.Namespace, device: torch.device, stop: StopSignals, refusal: str | None) -> int:
     if given.threads:
         torch.set_num_threads(max(1, given.threads // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
     recipe, store, leads = read_recipe(given.recipe), Store.open(given.store), parallel.rank() == 0
@@ -261,7 +263,8 @@ def _train(given: argparse.Namespace, device: torch.device, stop: StopSignals) -
     try:
         scores = live_scores(given.judge, given.device) if given.judge and leads else None
         folders, every = (given.folder, given.checkpoints), given.checkpoint_kimg
-        run(recipe, store, *folders, device, every, scores, stop, given.microbatches, given.init_from)
+        warnings = [("ops_reference", check.message(refusal))] if refusal else []
+        run(recipe, store, *folders, device, every, scores, stop, given.microbatches, given.init_from, warnings)
     except Stopped as stopped:
         if leads:
             print(stopped, file=sys.stderr)

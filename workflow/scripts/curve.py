@@ -1,11 +1,12 @@
 from pathlib import Path
 
-from gan import ops
+from gan import check
 from gan.errors import logged
 from gan.evaluate import score_snapshots
 from gan.judge import Judge
+from gan.train.device import pick_device
 
 with logged(snakemake.log[0]):
-    ops.use(snakemake.resources.ops)
+    check.say(check.choose(snakemake.resources.ops, pick_device(snakemake.resources.device)))
     judge, protocol = Judge.read(snakemake.input.judge, snakemake.resources.device)
     score_snapshots(Path(snakemake.output.curve).parent, judge, protocol)

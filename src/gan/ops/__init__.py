@@ -7,7 +7,7 @@ contiguous or channels_last, and synchronises nothing with the host.
 from gan.ops.activation import bias_act
 from gan.ops.affine import affine_resample
 from gan.ops.epilogue import epilogue
-from gan.ops.extension import IMPLEMENTATIONS, use
+from gan.ops.extension import IMPLEMENTATIONS, chosen, use
 from gan.ops.modulation import conv, demodulation, modulated_conv
 from gan.ops.resample import binomial_taps, blur, downsample, upfirdn, upsample
 from gan.ops.warp import warp
@@ -18,6 +18,7 @@ __all__ = [
     "bias_act",
     "binomial_taps",
     "blur",
+    "chosen",
     "conv",
     "demodulation",
     "downsample",

@@ -26,10 +26,11 @@ from pathlib import Path
 import torch
 
 from gan.errors import GanError, command
-from gan.files import atomic_path, write_json
+from gan.files import atomic_path, read_json, write_json
 
 SOURCES = Path(__file__).parent / "csrc"
 COMMON = (80, 90)  # A100 and H100 or H200; newer ones compile the PTX of the last when they load it
+REFUSAL = "refused.json"  # beside the libraries
 HOST: tuple[int, ...] = ()  # no architecture: the kernels as loops on the CPU alone
 
 
@@ -88,10 +89,23 @@ def build(architectures: Sequence[int] | None = None) -> Path:
     if path.exists():
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(path.with_suffix(".lock")):
+    with locked(path.with_suffix(".lock")):
         if not path.exists():
             _compile(path, chosen)
     return path
+
+
+def refused() -> str | None:
+    """Why a build that might fail (``--optional``) has made no library for this torch and these sources."""
+    with contextlib.suppress(GanError, OSError, LookupError, TypeError):
+        return read_json(folder() / REFUSAL)["refused"]
+    return None
+
+
+def prefix() -> str:
+    """What must stand before a command that is to find this cache."""
+    given = os.environ.get("GAN_OPS_CACHE")
+    return f"GAN_OPS_CACHE={shlex.quote(given)} " if given else ""
 
 
 def find_toolkit() -> Toolkit:
@@ -149,7 +163,8 @@ def _cxx() -> str:
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock ``path``, and wait for whoever holds it. OSError where there is no writing, or are no locks."""
     with open(path, "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
@@ -222,12 +237,22 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m gan.ops.build", description="Build the CUDA kernels of gan.ops.")
     parser.add_argument("--arch", help="compute capabilities, as 80,90 (those of the visible GPUs, else 80,90)")
     parser.add_argument("--receipt", type=Path, help="JSON file that says what was built")
+    parser.add_argument("--optional", action="store_true", help="if it cannot be, note why and end with 0")
     given = parser.parse_args(argv)
     architectures = parse_architectures(given.arch) if given.arch else default_architectures()
     start, receipt = time.monotonic(), {"torch": torch.__version__, "cuda": torch.version.cuda}
-    path = build(architectures)
-    receipt |= {"library": str(path), "architectures": list(architectures)}
-    print(f"{path} ({time.monotonic() - start:.0f} s)")
+    try:
+        path = build(architectures)
+    except GanError as error:
+        if not given.optional:
+            raise
+        receipt |= {"library": None, "refused": str(error)}
+        write_json(folder() / REFUSAL, receipt)
+        print(f"no kernels: {error}")
+    else:
+        receipt |= {"library": str(path), "architectures": list(architectures)}
+        (folder() / REFUSAL).unlink(missing_ok=True)
+        print(f"{path} ({time.monotonic() - start:.0f} s)")
     if given.receipt:
         write_json(given.receipt, receipt)
     return 0

@@ -1,7 +1,8 @@
 """Which implementation CUDA tensors get, and the library that holds the kernels (built by `gan.ops.build`).
 
-CUDA tensors take the functions of PyTorch, as those of other devices do, until the kernels are asked for by
-``use("cuda")``: then float32, float16 and bfloat16 go to them, and it is an error if they have not been built.
+CUDA tensors of float32, float16 and bfloat16 go to the kernels, and it is an error if they have not been built; after
+``use("reference")`` they take the functions of PyTorch, as those of other devices do. The programs ask `gan.check`
+which of the two it is to be.
 """
 
 from pathlib import Path
@@ -15,7 +16,7 @@ from gan.ops import fused
 IMPLEMENTATIONS = ("cuda", "reference")
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
-_chosen = "reference"
+_chosen = "cuda"
 _loaded: Path | None = None
 
 
@@ -25,6 +26,11 @@ def use(implementation: str) -> None:
     if implementation not in IMPLEMENTATIONS:
         raise ValueError(f"ops: no implementation {implementation!r}; there are {', '.join(IMPLEMENTATIONS)}")
     _chosen = implementation
+
+
+def chosen(device: torch.device) -> str:
+    """What tensors of ``device`` get."""
+    return _chosen if device.type == "cuda" else "reference"
 
 
 def takes(x: Tensor) -> bool:
@@ -46,9 +52,10 @@ def find() -> Path:
         if all(serves(path, *capability) for capability in seen):
             return path
     names = ", ".join(f"sm_{major}{minor}" for major, minor in seen)
+    why = f" ({refused})" if (refused := build.refused()) else ""
     raise GanError(
-        f"{build.folder()}: the kernels of gan.ops are not built for {names or 'a GPU'}; "
-        f"run python -m gan.ops.build, or choose ops: reference"
+        f"{build.folder()}: the kernels of gan.ops are not built for {names or 'a GPU'}{why}; "
+        f"run {build.prefix()}python -m gan.ops.build, or choose ops: reference"
     )
 
 

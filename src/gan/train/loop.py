@@ -4,7 +4,7 @@ import contextlib
 import functools
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gan import parallel
+from gan import ops, parallel
 from gan.errors import GanError
 from gan.files import write_json
 from gan.grids import layout, to_uint8, write_grid
@@ -34,6 +34,7 @@ from gan.variants.options import defaults
 Emit = Callable[[dict[str, Any]], None]
 OnSnapshot = Callable[[float, Path], dict[str, float] | None]
 
+_OPS = {"cuda": "the kernels", "reference": "PyTorch's functions"}
 PAIRS = 100  # of samples whose likeness is looked at: their mean to 0.01
 
 
@@ -50,6 +51,7 @@ def train(
     stop: StopSignals | None = None,
     microbatches: int = 1,
     init_from: Path | None = None,
+    warnings: Sequence[tuple[str, str]] = (),
 ) -> Cost:
     """Train ``recipe`` on ``dataset``, going on from the checkpoint if there is one, and return what it has cost.
 
@@ -61,8 +63,9 @@ def train(
     path): every snapshot, as soon as it is on disk; a file that it writes beside ``path`` is an output too, and the
     scores that it returns become a row. stop: of a caller that watches for signals longer than the training lasts.
     microbatches: as in `Trainer`. init_from: the weights that the recipe starts from (`gan.train.transfer`), which a
-    resumed run does not read. With more than one rank (`gan.parallel`) all call it; rank 0 alone writes, emits and
-    calls ``on_snapshot``, and the others need only read ``checkpoints`` and ``init_from``.
+    resumed run does not read. warnings: events, with their messages, of what was found before. With more than one rank
+    (`gan.parallel`) all call it; rank 0 alone writes, emits and calls ``on_snapshot``, and the others need only read
+    ``checkpoints`` and ``init_from``.
 
     Raises `Stopped` after SIGTERM or SIGINT to any rank, on all of them, with the state saved; `GanError` if the
     checkpoint is of another recipe or broken, the disk is full, or the training diverges.
@@ -71,7 +74,7 @@ def train(
         if cost := parallel.from_first(_reopened(recipe, checkpoints, folder)):
             return cost
         given = recipe, dataset, folder, checkpoints, checkpoint_kimg, torch.device(device), microbatches
-        run = _Run(*given, emit, on_snapshot, init_from)
+        run = _Run(*given, emit, on_snapshot, init_from, warnings)
         try:
             run.start()
             while run.trainer.step < run.schedule.steps:
@@ -125,6 +128,7 @@ class _Run:
         emit: Emit | None,
         on_snapshot: OnSnapshot | None,
         init_from: Path | None,
+        warnings: Sequence[tuple[str, str]],
     ):
         self.recipe, self.dataset, self.key = recipe, dataset, run_key(recipe)
         self.folder, self.checkpoints = folder, checkpoints
@@ -133,6 +137,7 @@ class _Run:
         saved = load_checkpoint(checkpoints, self.key)
         weights = None if saved else load_weights(recipe, init_from)
         self.cost = CostMeter(device, saved[0]["cost"] if saved else None)
+        self.ops = ops.chosen(device)
         self.trainer = Trainer(recipe, dataset, device, microbatches)
         self.stats = StatsFile(checkpoints / "stats.jsonl")
         self.real, self.labels = self._reference()
@@ -148,6 +153,8 @@ class _Run:
         self.progress = Progress(recipe["training"]["kimg"], self.kimg, title, self.writes)
         if self.trainer.precision == "tf32" and device.type == "cpu":
             self._event("precision", "tf32 is of GPUs alone: on a CPU this run computes in fp32")
+        for event, message in warnings:
+            self._event(event, message)
         if weights:
             said = transfer(self.trainer, weights)
             self._event("transferred", said, say=False)
@@ -158,6 +165,9 @@ class _Run:
                 self._event(
                     "device_changed", f"a run of {state['device']} goes on on {device.type}: not bit for bit the same"
                 )
+            elif (before := state.get("ops", "reference")) != self.ops:
+                said = f"a run with {_OPS[before]} goes on with {_OPS[self.ops]}: not bit for bit the same"
+                self._event("ops_changed", said)
             if (ranks := state.get("ranks", 1)) != parallel.world():
                 said = f"a run of {ranks} processes goes on with {parallel.world()}: not bit for bit the same"
                 self._event("ranks_changed", said)
@@ -238,6 +248,7 @@ class _Run:
             "trainer": self.trainer.state_dict(),
             "cost": self.cost.state_dict(),
             "device": self.trainer.device.type,
+            "ops": self.ops,
             "ranks": parallel.world(),
             "microbatches": self.trainer.microbatches,
         }

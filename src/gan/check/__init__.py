@@ -1,0 +1,8 @@
+"""Whether the kernels of `gan.ops` compute on this GPU what they should: ``python -m gan.check``.
+
+`choose` asks that once for each library and GPU model, before anything is computed with them.
+"""
+
+from gan.check.trust import CHOICES, HELP, agreed, choose, message, say
+
+__all__ = ["CHOICES", "HELP", "agreed", "choose", "message", "say"]

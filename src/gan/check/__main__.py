@@ -1,0 +1,72 @@
+"""``python -m gan.check``: compare the kernels with the reference on this GPU, in seconds, and note what came out.
+
+Exit codes: 0 all equal; 1 something differs, or the kernels are not built; 3 nothing was found out, as the GPU could
+not be used or has no memory left.
+"""
+
+import argparse
+import functools
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+
+from gan.check import kernels, phases
+from gan.check.rows import Row, table
+from gan.check.trust import UNCHECKED, note
+from gan.errors import GanError, command
+from gan.ops import extension
+from gan.train.device import pick_device
+
+# What is compared, in this order; a further check is a further entry.
+CHECKS: dict[str, Callable[[torch.device], Iterator[Row]]] = {
+    **{name: functools.partial(kernels.compare, name) for name in kernels.CASES},
+    "stylegan2": phases.compare,
+}
+
+
+def run(device: torch.device) -> list[Row]:
+    """All rows of all checks."""
+    return [row for check in CHECKS.values() for row in check(device)]
+
+
+@command
+def main(argv: list[str] | None = None) -> int:
+    """Entry point; see the module for the exit codes."""
+    parser = argparse.ArgumentParser(
+        prog="python -m gan.check", description="Compare the kernels of gan.ops with the reference on this GPU."
+    )
+    parser.add_argument("--device", default="cuda", help="cuda, or one of several GPUs as cuda:1 (%(default)s)")
+    parser.add_argument("--library", type=Path, help="the built kernels (those of this GPU in the cache)")
+    given = parser.parse_args(argv)
+    device = torch.device(given.device)
+    if device.type == "cuda":
+        pick_device("cuda")  # there must be one
+    library = given.library or extension.find()
+    try:
+        torch.zeros(1, device=device)
+        extension.load(library)
+    except (RuntimeError, OSError) as error:  # a GPU that another process holds alone, a library that does not load
+        return _unchecked(error)
+    try:
+        rows = run(device)
+    except torch.OutOfMemoryError as error:
+        return _unchecked(error)
+    print(table(rows))
+    wrong = [row.said() for row in rows if not row.ok]
+    reason = f"{wrong[0]}{f', and {len(wrong) - 1} more' if wrong[1:] else ''}" if wrong else ""
+    path = note(library, device, reason, rows)
+    print(path or "not noted: the folder of the library cannot be written to")
+    if reason:
+        raise GanError(f"the kernels of gan.ops do not compute on this GPU what they should ({reason})")
+    return 0
+
+
+def _unchecked(error: Exception) -> int:
+    print(f"error: the check could not be done: {str(error).splitlines()[0]}", file=sys.stderr)
+    return UNCHECKED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,158 @@
+"""Kernels or reference: what a job computes `gan.ops` with on its GPU, and what is known of that GPU.
+
+The check runs in a process of its own, as a kernel that goes astray takes the whole CUDA context with it. What came out
+is noted beside the library, a file for each GPU model, and read by all later jobs.
+"""
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gan import ops, parallel
+from gan.check.rows import Row
+from gan.errors import GanError
+from gan.files import checksum, read_json, write_json
+from gan.ops import build, extension
+
+CHOICES = ("auto", *ops.IMPLEMENTATIONS)
+HELP = "what computes gan.ops on a GPU: kernels, or PyTorch's functions; auto: kernels that are built and checked"
+LIMIT = 300.0  # s that a check may take
+UNCHECKED = 3  # exit code of a check that has found nothing out
+# Signals of a fault of its own; others come from outside.
+CRASHES = {-number for number in (signal.SIGILL, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGSEGV)}
+ERROR = re.compile(r"^(?:error|[\w.]*Error): (.+)$", re.MULTILINE)
+DRIVER = Path("/proc/driver/nvidia/version")
+
+
+def choose(wanted: str, device: torch.device) -> str | None:
+    """Make `gan.ops` compute with what ``wanted`` (of `CHOICES`) says, on a CPU nothing. Returns why it is not the
+    kernels though `auto` would have had them, in one line.
+
+    Before anything of this process lies on the GPU, which may serve one process at a time. ``device`` without an index
+    is the one of the environment's LOCAL_RANK, else the first one. ``cuda`` raises `GanError` if the kernels are not
+    built, or have not passed the check.
+    """
+    if device.type != "cuda":
+        return None
+    refusal = None if wanted == "reference" else _refusal(device)
+    if refusal and wanted == "cuda":
+        raise GanError(refusal)
+    ops.use("reference" if refusal or wanted == "reference" else "cuda")
+    return refusal
+
+
+def agreed(refusal: str | None) -> str | None:
+    """What `choose` has returned on any rank: all of them then take the reference, so that they compute alike."""
+    refusals = [each for each in parallel.from_all(refusal) if each]
+    if not refusals:
+        return None
+    ops.use("reference")
+    return refusals[0]
+
+
+def say(refusal: str | None) -> None:
+    """Tell on stderr that the reference computes, if there is something to tell."""
+    if refusal:
+        print(f"warning: {message(refusal)}", file=sys.stderr)
+
+
+def message(refusal: str) -> str:
+    """What is said of a refusal."""
+    return f"PyTorch's functions compute in the place of the kernels, which is slower: {refusal}"
+
+
+def _refusal(device: torch.device) -> str | None:
+    """Why the kernels cannot be used on ``device``; None if they can, and then they are loaded."""
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) if device.index is None else device.index)
+    try:
+        library = extension.find()
+    except GanError as error:
+        return str(error)
+    path = place(library, device)
+    with contextlib.ExitStack() as stack:
+        reason = _known(path, library)
+        if reason is None:
+            with contextlib.suppress(OSError):  # read-only: nothing can be noted either, and each job asks for itself
+                stack.enter_context(build.locked(path.with_suffix(".lock")))
+            reason = _known(path, library)
+        if reason is None:
+            reason = _ask(library, device)
+    if not reason:
+        extension.load(library)
+        return None
+    return (
+        f"{path}: the kernels of gan.ops are not trusted on {torch.cuda.get_device_name(device)} ({reason}); "
+        f"{build.prefix()}python -m gan.check asks again, or choose ops: reference"
+    )
+
+
+def place(library: Path, device: torch.device) -> Path:
+    """Where it is noted what came of the check of ``library`` on GPUs of the model of ``device``."""
+    return library.with_name(f"{library.stem}.{re.sub(r'[^A-Za-z0-9]+', '-', _model(device))}.json")
+
+
+def note(library: Path, device: torch.device, reason: str, rows: Sequence[Row] = ()) -> Path | None:
+    """Write down what came out (``reason``: why the kernels are not to be used, empty if they are); None where that
+    cannot be written."""
+    of_gpu = device.type == "cuda"
+    found: dict[str, Any] = {
+        **{"passed": not reason, "reason": reason, "library": checksum(library)},
+        **{"gpu": _model(device), "capability": list(torch.cuda.get_device_capability(device)) if of_gpu else None},
+        **{"torch": torch.__version__, "cuda": torch.version.cuda, "driver": _driver() if of_gpu else None},
+        **{"date": time.strftime("%F %T"), "errors": [row.json() for row in rows]},
+    }
+    path = place(library, device)
+    try:
+        write_json(path, found)
+    except (OSError, GanError):
+        return None
+    return path
+
+
+def _known(path: Path, library: Path) -> str | None:
+    """The reason that is noted, empty if the check was passed; None if nothing is noted of this very library."""
+    try:
+        found = read_json(path)
+        return found["reason"] if found["library"] == checksum(library) else None
+    except (GanError, OSError, LookupError, TypeError):  # none yet, or not one of ours
+        return None
+
+
+def _ask(library: Path, device: torch.device) -> str:
+    """Run the check, which notes its own result; what ended before that is noted here, unless it tells nothing."""
+    command = [sys.executable, "-m", "gan.check", "--device", str(device), "--library", str(library)]
+    print(f"{library}: checking the kernels on {_model(device)}, once, some seconds", file=sys.stderr)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT)
+    except subprocess.TimeoutExpired:
+        reason = f"the check did not end within {LIMIT:g} s"
+        note(library, device, reason)
+        return reason
+    if done.returncode == 0:
+        return ""
+    told = ERROR.findall(done.stderr)
+    reason = told[-1] if told else f"the check ended with code {done.returncode}"
+    from_outside = done.returncode < 0 and done.returncode not in CRASHES
+    if done.returncode != UNCHECKED and not from_outside and _known(place(library, device), library) is None:
+        note(library, device, reason)
+    return reason
+
+
+def _model(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+
+
+def _driver() -> str | None:
+    with contextlib.suppress(OSError):
+        found = re.search(r"Kernel Module\s+(?:for \S+\s+)?([\d.]+)", DRIVER.read_text(encoding="utf-8"))
+        return found[1] if found else None
+    return None
