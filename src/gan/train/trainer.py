@@ -14,6 +14,7 @@ from gan import parallel
 from gan.errors import GanError
 from gan.ops.precision import computing, full_precision
 from gan.train.device import check_precision
+from gan.train.graphs import Graphs
 from gan.train.sampler import Sampler
 from gan.train.stats import Meter
 from gan.train.watch import Watch, norm, require_finite
@@ -41,10 +42,17 @@ class Trainer:
 
     With more than one rank each has a trainer, and all advance together; they differ in the images alone that they see.
     microbatches: in how many pieces, one after another, a rank takes its part of a batch. It saves memory and, rounding
-    apart, changes no number.
+    apart, changes no number. graphs: of a GPU; replay the phases in the place of launching their operations one by one.
     """
 
-    def __init__(self, recipe: dict[str, Any], dataset: Dataset, device: torch.device, microbatches: int = 1):
+    def __init__(
+        self,
+        recipe: dict[str, Any],
+        dataset: Dataset,
+        device: torch.device,
+        microbatches: int = 1,
+        graphs: Graphs | None = None,
+    ):
         training, variant = recipe["training"], recipe["variant"]
         self.precision = training["precision"]
         check_precision(self.precision, variant["family"], device)
@@ -54,7 +62,7 @@ class Trainer:
         self.sampler = Sampler(len(dataset), self.batch, recipe["seed"], parallel.rank(), parallel.world())
         if microbatches < 1:
             raise GanError(f"resources.train.microbatches is {microbatches}; it must be at least 1")
-        self.microbatches = microbatches
+        self.microbatches, self.graphs = microbatches, graphs
         with parallel.Pieces(microbatches).at(0) if microbatches > 1 else contextlib.nullcontext():
             parallel.share(self.batch, "training.batch")
             self.variant = build(variant["family"], variant["options"], dataset.shape, self.batch).to(device)
@@ -82,6 +90,8 @@ class Trainer:
         """
         batch = self.dataset.batch(self.sampler.indices(self.step))
         self.variant.begin_step(self.step * self.batch, self.optimizers)
+        if self.graphs:
+            batch = self.graphs.begin(batch, self.variant.form)
         with parallel.together(), computing(self.precision):
             for phase in self.phases:
                 if self.step % phase.every == 0:
@@ -94,15 +104,19 @@ class Trainer:
         optimizer = self.optimizers[phase.trains]
         self._trainable(phase.trains, True)
         optimizer.zero_grad(set_to_none=True)
-        scalars = self._backward(phase, batch) if self.microbatches == 1 else self._backward_in_pieces(phase, batch)
-        parallel.average_gradients(self._parameters(phase.trains))
+        parameters = self._parameters(phase.trains)
+        if self.graphs:
+            scalars = self.graphs.run(phase.name, lambda: self._backward(phase, batch), parameters)
+        elif self.microbatches > 1:
+            scalars = self._backward_in_pieces(phase, batch)
+        else:
+            scalars = self._backward(phase, batch)
+        parallel.average_gradients(parameters)
         self.meter.add(scalars)
         if self.precision == "fp16":
-            _clean(parameter.grad for parameter in self._parameters(phase.trains) if parameter.grad is not None)
+            _clean(parameter.grad for parameter in parameters if parameter.grad is not None)
         if measure:
-            self.meter.add(
-                {f"grad/{phase.trains}": norm(p.grad for p in self._parameters(phase.trains) if p.grad is not None)}
-            )
+            self.meter.add({f"grad/{phase.trains}": norm(p.grad for p in parameters if p.grad is not None)})
         optimizer.step()
         self._trainable(phase.trains, False)
 
@@ -158,8 +172,8 @@ class Trainer:
         source = self.variant.generator
         average = get_ema_multi_avg_fn(beta)
         average(list(self.ema.parameters()), list(source.parameters()), None)
-        for mine, its in zip(self.ema.buffers(), source.buffers(), strict=True):
-            mine.copy_(its)
+        if buffers := list(self.ema.buffers()):
+            torch._foreach_copy_(buffers, list(source.buffers()))  # type: ignore[reportPrivateImportUsage]
 
     def require_finite(self, kimg: float, means: dict[str, float]) -> None:
         """`GanError` if anything in ``means`` or any weight is NaN or infinite."""

@@ -6,6 +6,7 @@ buffer of the variant, so ``state_dict()`` is the whole of it.
 """
 
 import abc
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -97,6 +98,7 @@ class Variant(nn.Module, abc.ABC):
     budget = 0.0  # real images that the training will have seen at its end: likewise
     saturates = True  # loss/D falls to 0 as the discriminator tells every real image from every generated one
     gp_target = 1.0  # gradient norm that the gradient penalty asks for
+    form: Hashable = None  # while it is the same, a phase is the same operations on the same tensors every time
 
     def __init__(self, options: Any, shape: ImageShape, batch: int):
         """options: an instance of ``OPTIONS``; batch: images per step, over all devices."""

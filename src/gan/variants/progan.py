@@ -27,13 +27,19 @@ class Stage(NamedTuple):
 
     low: int
     high: int
-    alpha: float
+    alpha: float | Tensor
 
     @classmethod
     def of(cls, level: float) -> "Stage":
         """The stage at ``level``, from 0 on; without a fraction alpha is 0 and both levels are one."""
         low = math.floor(level)
         return cls(low, math.ceil(level), level - low)
+
+    def blend(self, low: Tensor, high: Tensor) -> Tensor:
+        """What a fade makes of both levels, in float32 at least: bfloat16 has 256 shares."""
+        old, new = widened(low), widened(high)
+        alpha = self.alpha.to(old.dtype) if isinstance(self.alpha, Tensor) else self.alpha
+        return torch.lerp(old, new, alpha).to(low.dtype)
 
 
 def level_after(images: float, phase: float, doublings: int) -> float:
@@ -57,6 +63,8 @@ class ProGAN(Variant):
     saturates = False
     options: ProGANOptions
     generator: "Generator"
+    alpha: Tensor
+    form: tuple[int, int]
 
     def __init__(self, options: ProGANOptions, shape: ImageShape, batch: int):
         super().__init__(options, shape, batch)
@@ -65,7 +73,8 @@ class ProGAN(Variant):
         widths = [pyramid.width(k, options.channel_base, options.channel_max) for k in range(pyramid.doublings + 1)]
         self.generator = Generator(pyramid, shape.channels, options.z_dim, self.labels, widths)
         self.discriminator = Discriminator(pyramid, shape.channels, self.labels, widths, options.mbstd_group)
-        self.stage = Stage.of(0)
+        self.register_buffer("alpha", torch.zeros([]), persistent=False)
+        self.form = 0, 0
         lay_out(self, len(shape.size))
 
     def phases(self) -> tuple[Phase, ...]:
@@ -84,9 +93,11 @@ class ProGAN(Variant):
     def begin_step(self, seen: int, optimizers: dict[str, torch.optim.Optimizer]) -> None:
         self.options.check_fit(self.pyramid.doublings, self.budget / 1000, self.batch)
         level, before = self._level(seen), Stage.of(self._level(max(0, seen - self.batch)))
-        self.stage = Stage.of(level)
+        low, high, alpha = Stage.of(level)
+        self.form = low, high
+        self.alpha.fill_(alpha)
         self.generator.level.fill_(level)
-        if self.stage[:2] != before[:2]:
+        if self.form != before[:2]:
             for optimizer in optimizers.values():
                 optimizer.state.clear()
 
@@ -106,6 +117,11 @@ class ProGAN(Variant):
     def sample(generator: nn.Module, z: Tensor, labels: Tensor, truncation: float = 1.0) -> Tensor:
         """As `Variant.sample`; an image of a level that is not the last is enlarged. truncation: see `Generator`."""
         return generator(z, labels, truncation)
+
+    @property
+    def stage(self) -> Stage:
+        """That of this step; its share is a tensor, which a recorded step reads anew."""
+        return Stage(*self.form, self.alpha)
 
     def _level(self, seen: int) -> float:
         doublings = self.pyramid.doublings
@@ -172,7 +188,7 @@ class Generator(nn.Module):
         if stage.high == stage.low:
             return image
         new = widened(self.to_image[stage.high](self.blocks[stage.low](x)))
-        return torch.lerp(double(image), new, stage.alpha)
+        return stage.blend(double(image), new)
 
 
 class Discriminator(nn.Module):
@@ -196,7 +212,7 @@ class Discriminator(nn.Module):
         images = reduced(images, 0)
         x = self.from_image[stage.high](images)
         if stage.high > stage.low:
-            x = torch.lerp(self.from_image[stage.low](halve(images)), self.blocks[stage.low](x), stage.alpha)
+            x = stage.blend(self.from_image[stage.low](halve(images)), self.blocks[stage.low](x))
         for level in reversed(range(stage.low)):
             x = self.blocks[level](x)
         x = self.conv(minibatch_stddev(widened(x), self.mbstd_group))
@@ -252,7 +268,7 @@ def at_stage(images: Tensor, stage: Stage, doublings: int) -> Tensor:
     """Images [N, C, *size] as ``stage`` has them: averaged down, and in a fade blended with those of half the size."""
     for _ in range(doublings - stage.high):
         images = halve(images)
-    return torch.lerp(double(halve(images)), images, stage.alpha) if stage.high > stage.low else images
+    return stage.blend(double(halve(images)), images) if stage.high > stage.low else images
 
 
 def double(x: Tensor) -> Tensor:

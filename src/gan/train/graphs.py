@@ -1,0 +1,109 @@
+"""A phase of a step as a CUDA graph: its operations are recorded once and then started all at once.
+
+A step is thousands of small kernels, and a GPU that waits for each to be launched is idle for most of the time at small
+batches. A graph repeats the kernels with the addresses that they had, so whatever changes from step to step must lie
+in tensors that stay: the batch, weights, buffers, and the state of the random generator, which a graph reads when it is
+started. So the numbers are those of the step without graphs. Optimizers, whose learning rates change, and the exchange
+between ranks stay outside: they are few launches.
+"""
+
+import contextlib
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from gan.errors import GanError
+from gan.variants.base import Batch
+
+WARM_UP = 3  # runs before the recording: libraries choose their algorithms and take their workspaces in the first ones
+
+
+Compute = Callable[[], dict[str, Tensor]]
+
+
+class Replays(Protocol):
+    """What is asked of a `torch.cuda.CUDAGraph`."""
+
+    def replay(self) -> None: ...
+
+
+class Recorded(NamedTuple):
+    """A graph and the tensors that it writes to."""
+
+    graph: Replays
+    scalars: dict[str, Tensor]
+    gradients: list[Tensor | None]
+
+
+class Graphs:
+    """The graphs of a training on one GPU. They share their memory, since no two run at once."""
+
+    def __init__(self, device: torch.device):
+        # Not the default stream, which cannot be recorded. Warming up belongs there too: so do workspaces of libraries.
+        self._stream = torch.cuda.Stream(device)
+        self._pool = torch.cuda.graph_pool_handle()
+        self._form: Hashable = None
+        self._batch: Batch | None = None
+        self._runs: Counter[str] = Counter()
+        self._recorded: dict[str, Recorded] = {}
+
+    def begin(self, batch: Batch, form: Hashable) -> Batch:
+        """``batch`` in the tensors that graphs read. form: `Variant.form`; another one makes other graphs."""
+        if form != self._form:
+            self._form = form
+            self._runs.clear()
+            self._recorded.clear()
+        if self._batch is None:
+            self._batch = Batch(*map(torch.clone, batch))
+        for mine, its in zip(self._batch, batch, strict=True):
+            mine.copy_(its)
+        return self._batch
+
+    def run(self, name: str, compute: Compute, parameters: Sequence[Tensor]) -> dict[str, Tensor]:
+        """``compute()``, which sets the gradients of ``parameters`` and returns scalars, or the graph of it.
+
+        name: of the phase. Scalars and gradients are overwritten when the phase runs again. `GanError` if it cannot be
+        recorded.
+        """
+        with self._beside():
+            self._runs[name] += 1
+            if self._runs[name] <= WARM_UP:
+                return compute()
+            if name not in self._recorded:
+                self._recorded[name] = self._record(name, compute, parameters)
+            graph, scalars, gradients = self._recorded[name]
+            graph.replay()
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = gradient
+        return scalars
+
+    @contextlib.contextmanager
+    def _beside(self) -> Iterator[None]:
+        """Context of the stream of the graphs, which begins after what was asked for before it and ends likewise."""
+        outside = torch.cuda.current_stream(self._stream.device)
+        self._stream.wait_stream(outside)
+        with torch.cuda.stream(self._stream):
+            yield
+        outside.wait_stream(self._stream)
+
+    def _record(self, name: str, compute: Compute, parameters: Sequence[Tensor]) -> Recorded:
+        try:
+            graph, scalars = self._capture(compute)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            raise GanError(
+                f"phase {name} cannot be recorded as a CUDA graph ({str(error).splitlines()[0]}); "
+                f"set resources.train.step to eager"
+            ) from error
+        return Recorded(graph, scalars, [parameter.grad for parameter in parameters])
+
+    def _capture(self, compute: Compute) -> tuple[Replays, dict[str, Tensor]]:
+        graph = torch.cuda.CUDAGraph()
+        # thread_local: what other threads ask of the GPU is none of the recording's business
+        with torch.cuda.graph(graph, self._pool, self._stream, capture_error_mode="thread_local"):
+            scalars = compute()
+        return graph, scalars

@@ -1,0 +1,130 @@
+"""Replayed phases make the numbers of phases that run operation by operation.
+
+A CUDA graph repeats kernels with the addresses and numbers that they had. `Tape` does the same with the operations of
+PyTorch on any device: what a phase takes from Python, or from a tensor that is another one each time, shows there too.
+"""
+
+import contextlib
+import copy
+import functools
+
+import pytest
+import torch
+from test_precision import _recipe
+from test_variants import CASES
+from tiny import TinyData
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from gan.train import graphs
+from gan.train.graphs import Graphs
+from gan.train.trainer import Trainer
+
+CPU = torch.device("cpu")
+OFTEN = {"r1_every": 1, "pl_every": 1}  # so that every phase is replayed in a few steps
+
+
+class Tape(TorchDispatchMode):
+    """Notes the operations of a phase with their tensors, and does them again with the same tensors.
+
+    A graph is recorded without doing anything; here the recording was the first replay.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.calls, self.done = [], True
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        self.calls.append((func, args, kwargs or {}, result))
+        return result
+
+    @torch.no_grad()
+    def replay(self):
+        for func, args, kwargs, result in [] if self.done else self.calls:
+            for mine, its in zip(tree_leaves(result), tree_leaves(func(*args, **kwargs)), strict=True):
+                if isinstance(mine, torch.Tensor) and mine.data_ptr() != its.data_ptr():
+                    mine.copy_(its)
+        self.done = False
+
+
+class Tapes(Graphs):
+    """Tapes in the place of graphs."""
+
+    def __init__(self, monkeypatch):
+        monkeypatch.setattr(graphs, "WARM_UP", 1)
+        monkeypatch.setattr(torch.cuda, "Stream", lambda device: None)
+        monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: None)
+        super().__init__(CPU)
+        self.replayed = []
+
+    def run(self, name, compute, parameters):
+        self.replayed += [name] * (name in self._recorded)
+        return super().run(name, compute, parameters)
+
+    def _beside(self):
+        return contextlib.nullcontext()
+
+    def _capture(self, compute):
+        with Tape() as tape:
+            scalars = compute()
+        return tape, scalars
+
+
+def _trainer(case, tapes=None, precision="fp32", **options):
+    recipe = copy.deepcopy(_recipe(case, precision))
+    family = recipe["variant"]["family"]
+    recipe["variant"]["options"] |= (OFTEN if family == "stylegan2" else {}) | options
+    return Trainer(recipe, TinyData(size=16, channels=2, labels=2), CPU, graphs=tapes)
+
+
+def _same(one, other):
+    pairs = zip(tree_leaves(one.state_dict()), tree_leaves(other.state_dict()), strict=True)
+    return all(torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b for a, b in pairs)
+
+
+def _compare(one, other, steps):
+    """Weights, moments, moving averages, statistics, sums for the log and random generators: to the bit."""
+    for step in range(steps):
+        for trainer in (one, other):
+            torch.manual_seed(step)
+            trainer.advance(measure=step % 3 == 0)
+        assert _same(one, other), f"step {step}"
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_replayed_steps_are_the_steps(case, monkeypatch):
+    tapes = Tapes(monkeypatch)
+    one, other = _trainer(case), _trainer(case, tapes)
+    _compare(one, other, steps=6)
+    assert set(tapes.replayed) == {phase.name for phase in other.phases}
+
+
+def test_a_schedule_goes_on(monkeypatch):
+    """The learning rate is no number of the recording."""
+    schedule = {"lr_warmup_kimg": 0.016, "lr_phases": [[0, 0.002], [0.02, 0.001]]}
+    _compare(_trainer("stylegan2", **schedule), _trainer("stylegan2", Tapes(monkeypatch), **schedule), steps=6)
+
+
+def test_networks_that_grow_are_recorded_anew(monkeypatch):
+    """From the end of the first level to the first steps of the second: two kinds of steps, the share grows in one."""
+    tapes = Tapes(monkeypatch)
+    one, other = (_trainer("progan", given, phase_kimg=0.064) for given in (None, tapes))
+    one.step = other.step = 13
+    _compare(one, other, steps=3)
+    assert other.variant.form == (0, 0) and tapes.replayed == ["G", "D"]
+    _compare(one, other, steps=4)
+    assert other.variant.form == (0, 1) and tapes.replayed == ["G", "D"] * 3
+
+
+def _growing(trainer, loss, *given):
+    return loss(*given)[0] * (1 + trainer.step), {}
+
+
+def test_what_is_taken_from_python_shows(monkeypatch):
+    """Or this test of tests would pass with anything."""
+    one, other = _trainer("stylegan2"), _trainer("stylegan2", Tapes(monkeypatch))
+    for trainer in (one, other):
+        monkeypatch.setattr(trainer.variant, "loss", functools.partial(_growing, trainer, trainer.variant.loss))
+    with pytest.raises(AssertionError, match="step 2"):
+        _compare(one, other, steps=3)
