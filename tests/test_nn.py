@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from gan.errors import GanError
 from gan.nn import Conv, Discriminator, Generator, Linear, Mapping, Pyramid, minibatch_stddev, pixel_norm
+from gan.nn.layers import pointwise
 from gan.nn.synthesis import StyledConv, ToImage
 
 SMALL = {"channel_base": 64, "channel_max": 8}
@@ -264,3 +265,21 @@ def test_activations_are_clamped_in_float16_alone():
         conv.weight.fill_(1.0)
     assert conv(high.half()).abs().max() == 256
     assert conv(high.bfloat16()).abs().max() > 256 and conv(high).abs().max() > 256
+
+
+@pytest.mark.parametrize("size", [(4, 6), (3, 4, 2)], ids=["image", "volume"])
+@pytest.mark.parametrize(("inputs", "outputs"), [(1, 12), (3, 12), (12, 1), (12, 3), (12, 10)])
+@pytest.mark.parametrize("each", [False, True], ids=["shared", "each"])
+def test_pointwise_is_a_convolution_to_the_second_derivative(size, inputs, outputs, each):
+    x = torch.randn(2, inputs, *size, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(*[2] * each, outputs, inputs, dtype=torch.float64, requires_grad=True)
+    y, expected = pointwise(x, weight), torch.einsum("ni...,noi->no...", x, weight.expand(2, -1, -1))
+    torch.testing.assert_close(y, expected)
+    assert y.movedim(1, -1).is_contiguous()
+    for found, other in zip(_derivatives(y, x, weight), _derivatives(expected, x, weight), strict=True):
+        torch.testing.assert_close(found, other)
+
+
+def _derivatives(y, x, weight):
+    first = torch.autograd.grad(y.sin().sum(), (x, weight), create_graph=True)
+    return *first, *torch.autograd.grad(sum(g.square().sum() for g in first), (x, weight))

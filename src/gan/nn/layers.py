@@ -14,6 +14,7 @@ from gan.errors import GanError
 from gan.ops import bias_act, binomial_taps, conv, downsample
 
 CLAMP = 256.0  # on activations in float16 (Karras et al. 2020b)
+_FEW = 8  # channels, as images have: on a CPU the gradient of their weights takes ten times as long in another order
 
 
 class Linear(nn.Module):
@@ -77,10 +78,15 @@ def pointwise(x: Tensor, weight: Tensor) -> Tensor:
     The result is channels_last, and in that format nothing is copied. It fixes the format of a network: an image of one
     channel has none that a convolution could follow.
     """
-    x = x.movedim(1, -1)
-    if weight.ndim == 3:
-        return torch.bmm(x.flatten(1, -2), weight.mT).unflatten(1, x.shape[1:-1]).movedim(-1, 1)
-    return functional.linear(x, weight).movedim(-1, 1)
+    pixels, few = x.movedim(1, -1), x.device.type == "cpu" and min(weight.shape[-2:]) <= _FEW
+    if weight.ndim == 2 and (not few or weight.shape[1] == 1):
+        return functional.linear(pixels, weight).movedim(-1, 1)
+    weight = weight.expand(len(x), -1, -1)
+    if few and weight.shape[1] < weight.shape[2]:
+        y = torch.bmm(weight, x.flatten(2)).mT.contiguous()
+    else:
+        y = torch.bmm(pixels.flatten(1, -2), weight.mT)
+    return y.unflatten(1, x.shape[2:]).movedim(-1, 1)
 
 
 def reduced_clamp(x: Tensor, gain: float = 1.0) -> float | None:
