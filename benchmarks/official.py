@@ -1,7 +1,9 @@
 """The official StyleGAN2-ADA program (NVlabs/stylegan2-ada-pytorch) as a side of `benchmarks/training.py`.
 
-Its checkout lies elsewhere and stays as it is. One thing is put in its place while it runs: the derivatives of
-`grid_sample`, which need PyTorch 1.7 to 1.9 there, and without which its R1 does not run.
+Its checkout lies elsewhere and stays as it is. Two things are put in their place while it runs: the derivatives of
+`grid_sample`, which need PyTorch 1.7 to 1.9 there, and without which its R1 does not run; and the loader of its
+kernels, which looks in `sys.modules` for what pybind11 3 does not enter there. Without kernels it would take its slow
+functions of PyTorch with no more than a warning: an error here.
 """
 
 import sys
@@ -10,8 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.utils import cpp_extension
 
 from gan.augment import BLIT, COLOUR, GEOMETRY
+from gan.errors import GanError
+from gan.ops import build
 from gan.variants.base import Batch
 
 AUGMENTATIONS = {  # its keywords, by our names
@@ -28,8 +33,11 @@ def phases(
 
     path: of the checkout; options: of our StyleGAN2, whose networks its own then equal to the last parameter; p: of the
     augmentation; fastest: float16 at the four highest resolutions in channels_last, and TF32, which are for a GPU.
+    `GanError` if its kernels cannot be built for a GPU.
     """
     sys.path.insert(0, str(path))
+    if device.type == "cuda":
+        _load_kernels()
     from torch_utils.ops import grid_sample_gradfix  # type: ignore[import-not-found]
     from training.augment import AugmentPipe  # type: ignore[import-not-found]
     from training.loss import StyleGAN2Loss  # type: ignore[import-not-found]
@@ -47,6 +55,7 @@ def phases(
     }
 
     def step(name: str, key: str, every: int) -> None:
+        torch.backends.cudnn.benchmark = True  # as its training loop does
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = fastest
         generator.requires_grad_(key == "G")
         discriminator.requires_grad_(key == "D")
@@ -55,6 +64,7 @@ def phases(
         optimizers[key].step()
         optimizers[key].zero_grad(set_to_none=True)
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cudnn.benchmark = False
 
     return {
         "G": lambda: step("Gmain", "G", 1),
@@ -62,6 +72,25 @@ def phases(
         "D": lambda: step("Dmain", "D", 1),
         "Dr1": lambda: step("Dreg", "D", 16),
     }
+
+
+def _load_kernels() -> None:
+    from torch_utils import custom_ops  # type: ignore[import-not-found]
+    from torch_utils.ops import bias_act, upfirdn2d  # type: ignore[import-not-found]
+
+    custom_ops.get_plugin = _plugin
+    for operation in (bias_act, upfirdn2d):
+        if not operation._init():
+            raise GanError(
+                f"{operation.__file__}: its kernels do not build, the warning above says why; with the slow functions "
+                f"in their place the official program is not to be timed"
+            )
+
+
+def _plugin(name: str, sources: list[str], **flags: Any) -> Any:
+    """Headers that a toolkit may lack (cusparse.h) come with the packages of torch's CUDA."""
+    packaged = [str(root / "include") for root in build._pip_roots()]
+    return cpp_extension.load(name, sources, extra_include_paths=packaged, **flags)
 
 
 def _networks(options: dict[str, Any], batch: Batch, fastest: bool) -> tuple[torch.nn.Module, torch.nn.Module]:

@@ -2,21 +2,25 @@
 
     python benchmarks/training.py --size 64 --batch 8 --augment bgc --official ~/stylegan2-ada-pytorch
     python benchmarks/training.py --matrix --official ~/stylegan2-ada-pytorch --out matrix
+    python benchmarks/training.py --matrix --counted
 
 Cost = (G + Gpl / 4 + D + Dr1 / 16) * 1000 / batch, each phase with its backward pass and optimizer step;
 median of the repeats after one warm-up; process CPU time on a CPU, where each program has a process of its own, wall
-time between synchronisations on a GPU. For
-each size, batch and settings the programs take turns: this one in each precision with each implementation of `gan.ops`
-(``--plain``: in float32 also without minimal filtering, `gan.ops.winograd`), and the official one (`official.py`) with
-networks of the same parameters, the same batch and the same augmentation at the same probability, in float32 and, on a
-GPU, with its fastest flags. What the machine cannot run is left out by name.
+time between synchronisations on a GPU. For each size, batch and settings the programs take turns: this one in each
+precision with each implementation of `gan.ops` (``--plain``: in float32 also without minimal filtering,
+`gan.ops.winograd`), and the official one (`official.py`) with networks of the same parameters, the same batch and the
+same augmentation at the same probability, in float32 and, on a GPU, with its fastest flags. What the machine cannot run
+is left out by name.
 
-Beside the times stand the operations of the plain convolutions and matrix products (`torch.utils.flop_counter`) and, of
-a GPU, the memory that a step takes above weights and optimizers. ``--out`` writes <out>.json and <out>.md as it goes.
+A second table has what is counted of each program without running it (`counting.py`): operations of plain convolutions
+and matrix products, bytes moved, the time that both take at least on a GPU (`floors.py`), and memory above what lies
+there between steps. ``--counted`` tells this alone, of all programs, and needs no GPU. ``--out`` writes <out>.json and
+<out>.md as it goes.
 """
 
 import argparse
 import contextlib
+import functools
 import itertools
 import json
 import multiprocessing
@@ -31,10 +35,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
 
+import counting
+import floors
 import official
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
 
 from gan import ops
 from gan.errors import GanError
@@ -44,6 +48,7 @@ from gan.train.device import check_precision, device_name
 from gan.train.heap import keep_freed_memory
 from gan.variants import build
 from gan.variants.base import Batch, ImageShape, Variant
+from gan.variants.options import FAMILIES
 
 SETTINGS: dict[str, dict[str, Any]] = {  # of StyleGAN2, as published for 256 x 256 (Karras et al. 2020b)
     "auto": {},
@@ -79,12 +84,12 @@ class Program:
         return f"{self.precision}{kernels}{' plain' if self.plain else ''}"
 
     def lacks(self, family: str, device: torch.device) -> str | None:
-        """Why it cannot be run here, if it cannot."""
+        """Why it cannot be run here, if it cannot; on the meta device, where it is counted, all can."""
         if device.type == "cpu" and (self.ops == "cuda" or self.precision == "tf32"):
             return "for a GPU"
         try:
             check_precision(self.precision, family, device)
-            if self.ops == "cuda":
+            if self.ops == "cuda" and device.type == "cuda":
                 extension.find()
         except GanError as error:
             return str(error)
@@ -167,29 +172,6 @@ def _timed(step: Step, device: torch.device) -> float:
     return time.perf_counter() - start
 
 
-class Operations(TorchDispatchMode):
-    """Counts as `FlopCounterMode` does, which does not know which module a derivative of a derivative belongs to."""
-
-    count = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        result = func(*args, **kwargs)
-        if func.overloadpacket in flop_registry:
-            self.count += flop_registry[func.overloadpacket](*args, **kwargs, out_val=result)
-        return result
-
-
-def work(steps: dict[str, Step]) -> dict[str, float]:
-    """TFLOP of each phase."""
-    found = {}
-    for name, step in steps.items():
-        with Operations() as operations:
-            step()
-        found[name] = operations.count / 1e12
-    return found
-
-
 def memory(steps: dict[str, Step], device: torch.device) -> float | None:
     """GB that a step takes above what lies in a GPU's memory between steps."""
     if device.type != "cuda":
@@ -198,40 +180,66 @@ def memory(steps: dict[str, Step], device: torch.device) -> float | None:
     torch.cuda.reset_peak_memory_stats(device)
     for step in steps.values():
         step()
-    return (torch.cuda.max_memory_allocated(device) - between) / 2**30
+    return (torch.cuda.max_memory_allocated(device) - between) / 1e9
 
 
 def run(
     case: Case, programs: Sequence[Program], given: argparse.Namespace, device: torch.device
 ) -> list[dict[str, Any]]:
     """A row for each program; GanError if the options do not go with the case."""
-    torch.manual_seed(0)
-    real = torch.rand(case.batch, given.channels, case.size, case.size, device=device) * 2 - 1
-    batch = Batch(real, torch.zeros(case.batch, 0, device=device))
     options = json.loads(given.options)
     if given.family == "stylegan2":
         options = {"augment": given.augment, "ada_p": given.p, **SETTINGS[case.settings], **options}
-    variant, counted = Program(plain=True).phases(given.family, options, batch, device)
+    shape = case.batch, given.channels, case.size, case.size
+
+    def counts(program: Program) -> dict[str, Any]:
+        phases = functools.partial(program.phases, given.family, options)
+        return floors.count(phases, shape, program.ops == "cuda")
+
+    rows = {}
+    for program in programs:
+        found, peak = counts(program), given.peak or floors.PEAK[program.precision]
+        rows[program.name] = found | floors.floors(found, case.batch, peak, given.bandwidth)
+    if not given.counted:
+        plain = {key: value for key, value in counts(Program()).items() if key in ("tflop", "every")}
+        for name, timed in times(programs, options, shape, given, device).items():
+            rows[name] = rates(rows.get(name, plain) | timed, case.batch)
+    return [{**case._asdict(), "program": name, **row} for name, row in rows.items()]
+
+
+def times(
+    programs: Sequence[Program],
+    options: dict[str, Any],
+    shape: tuple[int, ...],
+    given: argparse.Namespace,
+    device: torch.device,
+) -> dict[str, dict[str, Any]]:
+    """Of each program, and of the official one if given: seconds by phase, GB of a step."""
+    torch.manual_seed(0)
+    batch = Batch(torch.rand(shape, device=device) * 2 - 1, torch.zeros(shape[0], 0, device=device))
     sides = {program.name: program.phases(given.family, options, batch, device)[1] for program in programs}
     if given.official:
+        filled = vars(FAMILIES[given.family](**options))
         ways = {"official": False} | ({"official, fastest": True} if device.type == "cuda" else {})
         for name, fastest in ways.items():
-            arguments = given.official, vars(variant.options), batch, device, given.p
-            sides[name] = official.phases(*arguments, fastest=fastest)
-    every = {phase.name: phase.every for phase in variant.phases()}
-    tflop, times = work(counted), measure(sides, given.repeats, device)
-    rows = []
-    for name, seconds in times.items():
-        row = {**case._asdict(), "program": name, "seconds": seconds, "tflop": tflop}
-        row["s_per_kimg"] = {phase: value / every[phase] * 1000 / case.batch for phase, value in seconds.items()}
-        row["total"] = sum(row["s_per_kimg"].values())
-        row["tflop_per_s"] = {phase: tflop[phase] / value for phase, value in seconds.items()}
-        rows.append(row | {"images_per_s": 1000 / row["total"], "step_gb": memory(sides[name], device)})
-    return rows
+            sides[name] = official.phases(given.official, filled, batch, device, given.p, fastest=fastest)
+    seconds = measure(sides, given.repeats, device)
+    return {name: {"seconds": seconds[name], "step_gb": memory(sides[name], device)} for name in sides}
+
+
+def rates(row: dict[str, Any], batch: int) -> dict[str, Any]:
+    """``row`` with the costs and speeds that its counts and seconds make."""
+    cost = floors.per_kimg(row["seconds"], row["every"], batch)
+    total = sum(cost.values())
+    speed = {phase: row["tflop"][phase] / seconds for phase, seconds in row["seconds"].items()}
+    return row | {"s_per_kimg": cost, "total": total, "tflop_per_s": speed, "images_per_s": 1000 / total}
 
 
 def table(rows: list[dict[str, Any]]) -> str:
     """Markdown: seconds per kimg by phase, beside the official program where it has run."""
+    rows = [row for row in rows if "seconds" in row]
+    if not rows:
+        return ""
     phases = list(rows[0]["s_per_kimg"])
     head = ["size", "batch", "settings", "program", *phases, "total", "of official", "images/s", "TFLOP/s", "GB"]
     lines = [f"| {' | '.join(head)} |", f"|{'---|' * 4}{'---:|' * (len(head) - 4)}"]
@@ -247,6 +255,14 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def tables(rows: list[dict[str, Any]]) -> str:
+    """Seconds per kimg, and what was counted."""
+    shares = all(row.get("step_gb") is not None for row in rows)
+    counted = floors.table(rows, [*Case._fields, "program"], shares)
+    titled = {"Seconds per kimg": table(rows), "Counted, not measured; of a kimg": counted}
+    return "\n\n".join(f"{title}:\n\n{lines}" for title, lines in titled.items() if lines)
+
+
 def write(out: Path, about: dict[str, Any], rows: list[dict[str, Any]], skipped: list[str]) -> None:
     """<out>.json and <out>.md."""
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -254,7 +270,7 @@ def write(out: Path, about: dict[str, Any], rows: list[dict[str, Any]], skipped:
     out.with_name(f"{out.name}.json").write_text(text + "\n")
     said = "; ".join(f"{key} {value}" for key, value in about.items() if key != "arguments")
     left = "".join(f"- left out: {line}\n" for line in skipped)
-    lines = f"{said}\n\n{table(rows) if rows else ''}\n\nSeconds per kimg.\n\n{left}"
+    lines = f"{said}\n\n{tables(rows)}\n\n{left}"
     out.with_name(f"{out.name}.md").write_text(lines)
 
 
@@ -275,11 +291,16 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--plain", action="store_true", help="also time this program without minimal filtering")
+    parser.add_argument("--counted", action="store_true", help="count only, without a device; all programs")
+    parser.add_argument("--peak", type=float, help=f"TFLOP/s that floors assume; by precision: {floors.PEAK}")
+    parser.add_argument("--bandwidth", type=float, default=floors.BANDWIDTH, help="GB/s that floors assume")
     parser.add_argument("--official", type=Path, help="checkout of NVlabs/stylegan2-ada-pytorch")
     parser.add_argument("--out", type=Path, help="files for the numbers, without suffix")
     given = parser.parse_args(argv)
     if given.official and given.family != "stylegan2":
         parser.error("--official goes with --family stylegan2")
+    if given.official and given.counted:
+        parser.error("--counted is of this program alone, without --official")
     if given.matrix:
         vars(given).update(MATRIX)
     return given
@@ -288,7 +309,7 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     given = arguments(argv)
     torch.set_num_threads(given.threads)
-    device = torch.device(given.device)
+    device = counting.META if given.counted else torch.device(given.device)
     full_precision()
     about = {
         "machine": device_name(device) if device.type == "cuda" else platform.processor() or platform.machine(),
@@ -308,7 +329,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         where = f"{case.size} x {case.size}, batch {case.batch}, {case.settings}"
         try:
             rows += (found := run(case, able, given, device))
-            print(f"{table(found)}\n", flush=True)
+            print(f"{tables(found)}\n", flush=True)
         except (GanError, torch.OutOfMemoryError) as error:
             skipped.append(f"{where}: {str(error).splitlines()[0]}")
             print(f"left out: {skipped[-1]}", flush=True)
