@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 from torch.utils._foreach_utils import _get_fused_kernels_supported_devices
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from gan.errors import GanError
@@ -114,7 +113,7 @@ class Held(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        before = {_storage(x) for x in _tensors((args, kwargs))}
+        before = {_storage(x) for x in _tensors((args, *(kwargs or {}).values()))}
         for x in _tensors(result):
             if (key := _storage(x)) not in before and key not in self._alive:
                 self._keep(key, x, func.overloadpacket.__name__)
@@ -157,8 +156,11 @@ def _read_by_convolution_backward(given: dict[str, Any]) -> list[Tensor]:
     return [given["grad_output"], *[given["weight"]] * by_input, *[given["input"]] * by_weight]
 
 
-def _tensors(tree: Any) -> list[Tensor]:
-    return [x for x in tree_leaves(tree) if isinstance(x, Tensor)]
+def _tensors(value: Any) -> list[Tensor]:
+    """Of an argument or a result: itself, or what lists hold."""
+    if isinstance(value, Tensor):
+        return [value]
+    return [x for item in value for x in _tensors(item)] if isinstance(value, (list, tuple)) else []
 
 
 def _storage(x: Tensor) -> int:

@@ -87,10 +87,11 @@ def _load_kernels() -> None:
             )
 
 
-def _plugin(name: str, sources: list[str], **flags: Any) -> Any:
+def _plugin(name: str, sources: list[str], extra_cuda_cflags: list[str]) -> Any:
     """Headers that a toolkit may lack (cusparse.h) come with the packages of torch's CUDA."""
-    packaged = [str(root / "include") for root in build._pip_roots()]
-    return cpp_extension.load(name, sources, extra_include_paths=packaged, **flags)
+    cpp_extension.CUDA_HOME = str(build.find_toolkit().root)
+    packaged = [f"-isystem{root / 'include'}" for root in build._pip_roots()]
+    return cpp_extension.load(name, sources, extra_cflags=packaged, extra_cuda_cflags=[*extra_cuda_cflags, *packaged])
 
 
 def _networks(options: dict[str, Any], batch: Batch, fastest: bool) -> tuple[torch.nn.Module, torch.nn.Module]:

@@ -87,13 +87,13 @@ def test_nothing_to_run_is_said(training, capsys):
 
 
 def test_counts_need_no_device_and_take_every_program(training, kernels, tmp_path):
-    programs = ["--precision", "fp32", "fp16", "--ops", "reference", "cuda", "--counted"]
+    programs = ["--precision", "fp16", "--ops", "reference", "cuda", "--counted"]
     case = ["--size", "16", "--batch", "4", "--options", NARROW, "--peak", "2", "--bandwidth", "50"]
     training.main([*programs, *case, "--out", str(tmp_path / "counted")])
     found = json.loads((tmp_path / "counted.json").read_text())
     rows = {row["program"]: row for row in found["rows"]}
     assert found["skipped"] == []
-    assert list(rows) == ["fp32", "fp32 kernels", "fp16", "fp16 kernels"]
+    assert list(rows) == ["fp16", "fp16 kernels"]
     for row in rows.values():
         per_kimg = {name: 250 / every for name, every in {"G": 1, "Gpl": 4, "D": 1, "Dr1": 16}.items()}
         moved = {name: row["gb"][name] * count for name, count in per_kimg.items()}
@@ -101,9 +101,9 @@ def test_counts_need_no_device_and_take_every_program(training, kernels, tmp_pat
         assert row["gb_per_kimg"] == pytest.approx(moved)
         assert row["floor"] == pytest.approx({"arithmetic": tflop / 2, "bytes": sum(moved.values()) / 50})
         assert "seconds" not in row
+        assert row["counted_gb"] > 0
     for name in ("G", "Gpl", "D", "Dr1"):
-        assert rows["fp32 kernels"]["gb"][name] < rows["fp32"]["gb"][name]
-    assert rows["fp16"]["counted_gb"] < rows["fp32"]["counted_gb"]
+        assert 0 < rows["fp16 kernels"]["gb"][name] < rows["fp16"]["gb"][name]
     assert "| 16 | 4 | auto | fp16 kernels |" in (tmp_path / "counted.md").read_text()
 
 
