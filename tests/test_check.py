@@ -118,9 +118,9 @@ def test_a_difference_is_an_error_and_noted(host, tmp_path, monkeypatch, capsys)
     noted = json.loads(note.read_text())
     assert not noted["passed"] and "and 3 more" in noted["reason"] and len(noted["errors"]) == 8
     assert capsys.readouterr().err.endswith(f"do not compute on this GPU what they should ({noted['reason']})\n")
-    assert trust._known(note, library) == noted["reason"]
+    assert trust._known(note, library, "reason") == noted["reason"]
     library.write_bytes(b"built again")
-    assert trust._known(note, library) is None
+    assert trust._known(note, library, "reason") is None
 
 
 def test_the_check_is_a_process_of_its_own(tmp_path):
@@ -167,7 +167,7 @@ def test_rows_are_shown_in_columns():
 def gpu(tmp_path, monkeypatch) -> SimpleNamespace:
     """A GPU that is not there, kernels that are built for it, and a check that ends with ``code`` and ``stderr`` after
     it has noted ``reason``, or before (None)."""
-    made = SimpleNamespace(code=0, stderr="", reason="", delay=0.0, calls=[], loaded=[])
+    made = SimpleNamespace(code=0, stderr="", reason="", graphs="", delay=0.0, calls=[], loaded=[])
     made.library = tmp_path / "torch/sm90.so"
     made.record = made.library.with_name("sm90.NVIDIA-H200.json")
     made.library.parent.mkdir()
@@ -179,7 +179,7 @@ def gpu(tmp_path, monkeypatch) -> SimpleNamespace:
         if made.delay > timeout:
             raise subprocess.TimeoutExpired(command, timeout)
         if made.reason is not None:
-            trust.note(made.library, GPU, made.reason)
+            trust.note(made.library, GPU, made.reason, graphs=made.graphs)
         return SimpleNamespace(returncode=made.code, stderr=made.stderr)
 
     for name, value in (("count", 1), ("capability", (9, 0)), ("name", NAME)):
@@ -233,7 +233,7 @@ def test_kernels_that_do_not_pass_are_an_error_or_left_alone(gpu, capsys):
     fails(gpu)
     refusal = check.choose("auto", GPU)
     assert refusal == (
-        f"{gpu.record}: the kernels of gan.ops are not trusted on {NAME} (the kernels are wrong); "
+        f"{gpu.record}: the kernels of gan.ops are not trusted on {NAME} (upfirdn: off by 2); "
         "python -m gan.check asks again, or choose ops: reference"
     )
     assert ops.chosen(GPU) == "reference" and gpu.loaded == []
@@ -264,6 +264,22 @@ def test_a_check_that_crashes_has_not_been_passed(gpu, code, stderr, reason):
     fails(gpu, code, stderr, None)
     assert f"({reason})" in check.choose("auto", GPU) and f"({reason})" in check.choose("auto", GPU)
     assert json.loads(gpu.record.read_text())["reason"] == reason and len(gpu.calls) == 1
+
+
+def test_graphs_are_trusted_where_they_were_checked(gpu):
+    """Whatever became of the check of the graphs, that of the kernels before it holds."""
+    ops.use("reference")
+    assert check.graphs_refused(GPU) == "they are checked together with the kernels, which are not in use"
+    check.choose("auto", GPU)
+    assert check.graphs_refused(GPU) is None
+    for code, graphs in ((1, "graph of Dr1, losses in float32: off by inf"), (-signal.SIGSEGV, "has not ended")):
+        gpu.record.unlink()
+        fails(gpu, code, "", "")
+        gpu.graphs = graphs
+        assert check.choose("cuda", GPU) is None and ops.chosen(GPU) == "cuda"
+        assert check.graphs_refused(GPU) == f"{gpu.record}: {graphs}"
+    gpu.record.unlink()
+    assert check.graphs_refused(GPU) == f"{gpu.record}: not checked"
 
 
 def test_a_check_that_does_not_end_has_not_been_passed(gpu, monkeypatch):

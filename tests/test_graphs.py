@@ -7,6 +7,7 @@ PyTorch on any device: what a phase takes from Python, or from a tensor that is 
 import contextlib
 import copy
 import functools
+import re
 
 import pytest
 import torch
@@ -16,6 +17,9 @@ from tiny import TinyData
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from gan import parallel
+from gan.check import graphs as check
+from gan.errors import GanError
 from gan.train import graphs
 from gan.train.graphs import Graphs
 from gan.train.trainer import Trainer
@@ -115,6 +119,45 @@ def test_networks_that_grow_are_recorded_anew(monkeypatch):
     assert other.variant.form == (0, 0) and tapes.replayed == ["G", "D"]
     _compare(one, other, steps=4)
     assert other.variant.form == (0, 1) and tapes.replayed == ["G", "D"] * 3
+
+
+def test_the_check_of_a_gpu_replays_all_phases(monkeypatch):
+    monkeypatch.setattr(check, "STEPS", check.EVERY * 3)
+    monkeypatch.setattr(check, "WARM_UP", 1)
+    tapes = Tapes(monkeypatch)
+    expected = check.losses(CPU, None)
+    assert check.losses(CPU, tapes) == expected and set(tapes.replayed) == {"G", "Gpl", "D", "Dr1"}
+    assert list(check.compare(CPU)) == []
+
+
+@pytest.mark.parametrize(
+    ("step", "device", "microbatches", "expected"),
+    [
+        ("auto", "cpu", 1, ""),
+        ("eager", "cuda", 1, ""),
+        ("auto", "cuda", 2, "one at a time and not as CUDA graphs, which is slower: resources.train.microbatches is 2"),
+        ("auto", "cuda", 1, "which is slower: a note says so"),
+        ("graph", "cpu", 1, GanError("resources.train.step is graph, but CUDA graphs are for a GPU; set it to eager")),
+        ("graph", "cuda", 4, GanError("resources.train.microbatches is 4, CUDA graphs are for whole batches; set")),
+        ("graph", "cuda", 1, Graphs),
+    ],
+)
+def test_who_gets_graphs(step, device, microbatches, expected, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: None)
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: None)
+    given = step, torch.device(device), microbatches, "a note says so"
+    if isinstance(expected, GanError):
+        with pytest.raises(GanError, match=re.escape(str(expected))):
+            graphs.pick_graphs(*given)
+        return
+    found, said = graphs.pick_graphs(*given)
+    assert isinstance(found, Graphs) == (expected is Graphs) and said.find("" if found else expected) >= 0
+
+
+def test_several_gpus_get_none(monkeypatch):
+    monkeypatch.setattr(parallel, "world", lambda: 2)
+    with pytest.raises(GanError, match=r"resources.train.gpu is 2, CUDA graphs are for one; set it to eager"):
+        graphs.pick_graphs("graph", torch.device("cuda"), 1, None)
 
 
 def _growing(trainer, loss, *given):

@@ -28,6 +28,7 @@ from gan.judge import Judge
 from gan.metrics.scores import WHOLE
 from gan.study import run_key
 from gan.train.device import DEVICES, pick_device
+from gan.train.graphs import STEPS, Graphs, pick_graphs
 from gan.train.heap import keep_freed_memory
 from gan.train.loop import OnSnapshot, train
 from gan.train.signals import Stopped, StopSignals
@@ -144,6 +145,7 @@ def run(
     on_snapshot: OnSnapshot | None = None,
     stop: StopSignals | None = None,
     microbatches: int = 1,
+    graphs: Graphs | None = None,
     init_from: Path | None = None,
     warnings: Sequence[tuple[str, str]] = (),
 ) -> None:
@@ -160,6 +162,7 @@ def run(
         device=device,
         stop=stop,
         microbatches=microbatches,
+        graphs=graphs,
         init_from=init_from,
         warnings=warnings,
     )
@@ -224,6 +227,9 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--device", choices=DEVICES, default="auto", help="auto takes a GPU if there is one")
     parser.add_argument("--ops", choices=check.CHOICES, default="auto", help=check.HELP)
+    parser.add_argument(
+        "--step", choices=STEPS, default="auto", help="on a GPU: CUDA graphs, or one operation at a time"
+    )
     parser.add_argument("--gpus", type=int, default=1, help="processes that share each batch, one a GPU (%(default)d)")
     parser.add_argument(
         "--microbatches", type=int, default=1, help="pieces in which each takes its part of a batch (%(default)d)"
@@ -263,8 +269,11 @@ def _train(given: argparse.Namespace, device: torch.device, stop: StopSignals, r
     try:
         scores = live_scores(given.judge, given.device) if given.judge and leads else None
         folders, every = (given.folder, given.checkpoints), given.checkpoint_kimg
+        distrust = check.graphs_refused(device) if device.type == "cuda" and given.step == "auto" else None
+        graphs, eager = pick_graphs(given.step, device, pieces := given.microbatches, distrust)
         warnings = [("ops_reference", check.message(refusal))] if refusal else []
-        run(recipe, store, *folders, device, every, scores, stop, given.microbatches, given.init_from, warnings)
+        warnings += [("step_eager", eager)] if eager else []
+        run(recipe, store, *folders, device, every, scores, stop, pieces, graphs, given.init_from, warnings)
     except Stopped as stopped:
         if leads:
             print(stopped, file=sys.stderr)

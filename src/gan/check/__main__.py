@@ -1,5 +1,7 @@
 """``python -m gan.check``: compare the kernels with the reference on this GPU, in seconds, and note what came out.
 
+Then steps of a training that are replayed as CUDA graphs with steps that are not, which is noted apart.
+
 Exit codes: 0 all equal; 1 something differs, or the kernels are not built; 3 nothing was found out, as the GPU could
 not be used or has no memory left.
 """
@@ -7,12 +9,12 @@ not be used or has no memory left.
 import argparse
 import functools
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
 
-from gan.check import kernels, phases
+from gan.check import graphs, kernels, phases
 from gan.check.rows import Row, table
 from gan.check.trust import UNCHECKED, note
 from gan.errors import GanError, command
@@ -51,16 +53,24 @@ def main(argv: list[str] | None = None) -> int:
         return _unchecked(error)
     try:
         rows = run(device)
+        path = note(library, device, refused := _reason(rows), rows, graphs="their check has not ended")
+        replayed = list(graphs.compare(device))
     except torch.OutOfMemoryError as error:
         return _unchecked(error)
-    print(table(rows))
-    wrong = [row.said() for row in rows if not row.ok]
-    reason = f"{wrong[0]}{f', and {len(wrong) - 1} more' if wrong[1:] else ''}" if wrong else ""
-    path = note(library, device, reason, rows)
+    note(library, device, refused, [*rows, *replayed], graphs=(unlike := _reason(replayed)))
+    print(table([*rows, *replayed]))
     print(path or "not noted: the folder of the library cannot be written to")
-    if reason:
-        raise GanError(f"the kernels of gan.ops do not compute on this GPU what they should ({reason})")
+    if refused:
+        raise GanError(f"the kernels of gan.ops do not compute on this GPU what they should ({refused})")
+    if unlike:
+        raise GanError(f"steps replayed as CUDA graphs do not compute on this GPU what they should ({unlike})")
     return 0
+
+
+def _reason(rows: Sequence[Row]) -> str:
+    """What differs, empty if nothing does."""
+    wrong = [row.said() for row in rows if not row.ok]
+    return f"{wrong[0]}{f', and {len(wrong) - 1} more' if wrong[1:] else ''}" if wrong else ""
 
 
 def _unchecked(error: Exception) -> int:

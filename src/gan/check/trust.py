@@ -50,6 +50,15 @@ def choose(wanted: str, device: torch.device) -> str | None:
     return refusal
 
 
+def graphs_refused(device: torch.device) -> str | None:
+    """Why CUDA graphs are not to be used on ``device``, a GPU, unless they are asked for. After `choose`."""
+    if ops.chosen(device) == "reference":
+        return "they are checked together with the kernels, which are not in use"
+    library = extension.find()
+    known = _known(path := place(library, device), library, "graphs")
+    return None if known == "" else f"{path}: {'not checked' if known is None else known}"
+
+
 def agreed(refusal: str | None) -> str | None:
     """What `choose` has returned on any rank: all of them then take the reference, so that they compute alike."""
     refusals = [each for each in parallel.from_all(refusal) if each]
@@ -79,11 +88,11 @@ def _refusal(device: torch.device) -> str | None:
         return str(error)
     path = place(library, device)
     with contextlib.ExitStack() as stack:
-        reason = _known(path, library)
+        reason = _known(path, library, "reason")
         if reason is None:
             with contextlib.suppress(OSError):  # read-only: nothing can be noted either, and each job asks for itself
                 stack.enter_context(build.locked(path.with_suffix(".lock")))
-            reason = _known(path, library)
+            reason = _known(path, library, "reason")
         if reason is None:
             reason = _ask(library, device)
     if not reason:
@@ -100,12 +109,14 @@ def place(library: Path, device: torch.device) -> Path:
     return library.with_name(f"{library.stem}.{re.sub(r'[^A-Za-z0-9]+', '-', _model(device))}.json")
 
 
-def note(library: Path, device: torch.device, reason: str, rows: Sequence[Row] = ()) -> Path | None:
-    """Write down what came out (``reason``: why the kernels are not to be used, empty if they are); None where that
-    cannot be written."""
+def note(
+    library: Path, device: torch.device, reason: str, rows: Sequence[Row] = (), graphs: str = "not checked"
+) -> Path | None:
+    """Write down what came out; None where that cannot be written. reason: why the kernels are not to be used, empty if
+    they are; graphs: the same of CUDA graphs."""
     of_gpu = device.type == "cuda"
     found: dict[str, Any] = {
-        **{"passed": not reason, "reason": reason, "library": checksum(library)},
+        **{"passed": not reason, "reason": reason, "graphs": graphs, "library": checksum(library)},
         **{"gpu": _model(device), "capability": list(torch.cuda.get_device_capability(device)) if of_gpu else None},
         **{"torch": torch.__version__, "cuda": torch.version.cuda, "driver": _driver() if of_gpu else None},
         **{"date": time.strftime("%F %T"), "errors": [row.json() for row in rows]},
@@ -118,11 +129,11 @@ def note(library: Path, device: torch.device, reason: str, rows: Sequence[Row] =
     return path
 
 
-def _known(path: Path, library: Path) -> str | None:
-    """The reason that is noted, empty if the check was passed; None if nothing is noted of this very library."""
+def _known(path: Path, library: Path, what: str) -> str | None:
+    """The ``reason`` or what of ``graphs`` is noted, empty if all is well; None if nothing is, of this very library."""
     try:
         found = read_json(path)
-        return found["reason"] if found["library"] == checksum(library) else None
+        return found[what] if found["library"] == checksum(library) else None
     except (GanError, OSError, LookupError, TypeError):  # none yet, or not one of ours
         return None
 
@@ -133,16 +144,18 @@ def _ask(library: Path, device: torch.device) -> str:
     print(f"{library}: checking the kernels on {_model(device)}, once, some seconds", file=sys.stderr)
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT)
+        told = ERROR.findall(done.stderr)
+        reason = told[-1] if told else f"the check ended with code {done.returncode}"
+        # from outside, like a job that is cancelled, it tells nothing
+        tells = done.returncode != UNCHECKED and (done.returncode >= 0 or done.returncode in CRASHES)
+        passed = done.returncode == 0
     except subprocess.TimeoutExpired:
-        reason = f"the check did not end within {LIMIT:g} s"
-        note(library, device, reason)
-        return reason
-    if done.returncode == 0:
+        reason, tells, passed = f"the check did not end within {LIMIT:g} s", True, False
+    if passed:
         return ""
-    told = ERROR.findall(done.stderr)
-    reason = told[-1] if told else f"the check ended with code {done.returncode}"
-    from_outside = done.returncode < 0 and done.returncode not in CRASHES
-    if done.returncode != UNCHECKED and not from_outside and _known(place(library, device), library) is None:
+    if (known := _known(place(library, device), library, "reason")) is not None:
+        return known
+    if tells:
         note(library, device, reason)
     return reason
 

@@ -15,13 +15,35 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from gan import parallel
 from gan.errors import GanError
 from gan.variants.base import Batch
 
+STEPS = ("auto", "graph", "eager")
 WARM_UP = 3  # runs before the recording: libraries choose their algorithms and take their workspaces in the first ones
 
-
 Compute = Callable[[], dict[str, Tensor]]
+
+
+def pick_graphs(step: str, device: torch.device, microbatches: int, refused: str | None) -> tuple["Graphs | None", str]:
+    """What ``step`` of `STEPS` comes to: graphs or None, and in words why there are none though they would pay.
+
+    refused: what speaks against graphs on this GPU if it is ``auto``. `GanError` if they are asked for and cannot be.
+    """
+    if step == "eager" or (step == "auto" and device.type == "cpu"):
+        return None, ""
+    lacks = ""
+    if device.type == "cpu":
+        lacks = "CUDA graphs are for a GPU"
+    elif parallel.world() > 1:
+        lacks = f"resources.train.gpu is {parallel.world()}, CUDA graphs are for one"
+    elif microbatches > 1:
+        lacks = f"resources.train.microbatches is {microbatches}, CUDA graphs are for whole batches"
+    if lacks and step == "graph":
+        raise GanError(f"resources.train.step is graph, but {lacks}; set it to eager")
+    if step == "auto" and (why := lacks or refused):
+        return None, f"the GPU gets its operations one at a time and not as CUDA graphs, which is slower: {why}"
+    return Graphs(device), ""
 
 
 class Replays(Protocol):

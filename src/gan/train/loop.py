@@ -21,6 +21,7 @@ from gan.study import run_key
 from gan.train import outputs
 from gan.train.checkpoint import clean, load_checkpoint, save_checkpoint
 from gan.train.cost import Cost, CostMeter
+from gan.train.graphs import Graphs
 from gan.train.lock import locked
 from gan.train.progress import Progress
 from gan.train.schedule import Schedule, stem
@@ -50,6 +51,7 @@ def train(
     device: str | torch.device = "cpu",
     stop: StopSignals | None = None,
     microbatches: int = 1,
+    graphs: Graphs | None = None,
     init_from: Path | None = None,
     warnings: Sequence[tuple[str, str]] = (),
 ) -> Cost:
@@ -62,10 +64,10 @@ def train(
     another process trains the same run, this one waits. emit: sees every row of the statistics; on_snapshot(kimg,
     path): every snapshot, as soon as it is on disk; a file that it writes beside ``path`` is an output too, and the
     scores that it returns become a row. stop: of a caller that watches for signals longer than the training lasts.
-    microbatches: as in `Trainer`. init_from: the weights that the recipe starts from (`gan.train.transfer`), which a
-    resumed run does not read. warnings: events, with their messages, of what was found before. With more than one rank
-    (`gan.parallel`) all call it; rank 0 alone writes, emits and calls ``on_snapshot``, and the others need only read
-    ``checkpoints`` and ``init_from``.
+    microbatches, graphs: as in `Trainer`. init_from: the weights that the recipe starts from (`gan.train.transfer`),
+    which a resumed run does not read. warnings: events, with their messages, of what was found before. With more than
+    one rank (`gan.parallel`) all call it; rank 0 alone writes, emits and calls ``on_snapshot``, and the others need
+    only read ``checkpoints`` and ``init_from``.
 
     Raises `Stopped` after SIGTERM or SIGINT to any rank, on all of them, with the state saved; `GanError` if the
     checkpoint is of another recipe or broken, the disk is full, or the training diverges.
@@ -73,7 +75,7 @@ def train(
     with contextlib.nullcontext(stop) if stop else StopSignals() as stop, _owned(checkpoints, stop):
         if cost := parallel.from_first(_reopened(recipe, checkpoints, folder)):
             return cost
-        given = recipe, dataset, folder, checkpoints, checkpoint_kimg, torch.device(device), microbatches
+        given = recipe, dataset, folder, checkpoints, checkpoint_kimg, torch.device(device), microbatches, graphs
         run = _Run(*given, emit, on_snapshot, init_from, warnings)
         try:
             run.start()
@@ -125,6 +127,7 @@ class _Run:
         checkpoint_kimg: float,
         device: torch.device,
         microbatches: int,
+        graphs: Graphs | None,
         emit: Emit | None,
         on_snapshot: OnSnapshot | None,
         init_from: Path | None,
@@ -138,7 +141,7 @@ class _Run:
         weights = None if saved else load_weights(recipe, init_from)
         self.cost = CostMeter(device, saved[0]["cost"] if saved else None)
         self.ops = ops.chosen(device)
-        self.trainer = Trainer(recipe, dataset, device, microbatches)
+        self.trainer = Trainer(recipe, dataset, device, microbatches, graphs)
         self.stats = StatsFile(checkpoints / "stats.jsonl")
         self.real, self.labels = self._reference()
         warning = None
