@@ -5,12 +5,12 @@
     python benchmarks/training.py --matrix --counted
 
 Cost = (G + Gpl / 4 + D + Dr1 / 16) * 1000 / batch, each phase with its backward pass and optimizer step;
-median of the repeats after one warm-up; process CPU time on a CPU, where each program has a process of its own, wall
+median of the repeats after a warm-up; process CPU time on a CPU, where each program has a process of its own, wall
 time between synchronisations on a GPU. For each size, batch and settings the programs take turns: this one in each
-precision with each implementation of `gan.ops` (``--plain``: in float32 also without minimal filtering,
-`gan.ops.winograd`), and the official one (`official.py`) with networks of the same parameters, the same batch and the
-same augmentation at the same probability, in float32 and, on a GPU, with its fastest flags. What the machine cannot run
-is left out by name.
+precision with each implementation of `gan.ops`, with and without CUDA graphs (``--plain``: in float32 also without
+minimal filtering, `gan.ops.winograd`), and the official one (`official.py`) with networks of the same parameters, the
+same batch and the same augmentation at the same probability, in float32 and, on a GPU, with its fastest flags. What the
+machine cannot run is left out by name.
 
 A second table has what is counted of each program without running it (`counting.py`): operations of plain convolutions
 and matrix products, bytes moved, the time that both take at least on a GPU (`floors.py`), and memory above what lies
@@ -20,6 +20,7 @@ there between steps. ``--counted`` tells this alone, of all programs, and needs 
 
 import argparse
 import contextlib
+import dataclasses
 import functools
 import itertools
 import json
@@ -28,7 +29,6 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -39,12 +39,14 @@ import counting
 import floors
 import official
 import torch
+from torch import Tensor
 
 from gan import ops
 from gan.errors import GanError
 from gan.ops import extension, winograd
 from gan.ops.precision import PRECISIONS, computing, full_precision
 from gan.train.device import check_precision, device_name
+from gan.train.graphs import WARM_UP, Graphs
 from gan.train.heap import keep_freed_memory
 from gan.variants import build
 from gan.variants.base import Batch, ImageShape, Variant
@@ -56,7 +58,7 @@ SETTINGS: dict[str, dict[str, Any]] = {  # of StyleGAN2, as published for 256 x 
 }
 MATRIX = {
     **{"size": [64, 128, 256], "batch": [16, 32, 64], "settings": list(SETTINGS)},
-    **{"precision": list(PRECISIONS), "ops": list(ops.IMPLEMENTATIONS)},
+    **{"precision": list(PRECISIONS), "ops": list(ops.IMPLEMENTATIONS), "step": ["eager", "graph"]},
 }
 
 Step = Callable[[], None]
@@ -70,23 +72,26 @@ class Case(NamedTuple):
     settings: str
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Program:
     """A way in which this program computes."""
 
     precision: str = "fp32"
     ops: str = "reference"
+    step: str = "eager"
     plain: bool = False
 
     @property
     def name(self) -> str:
-        kernels = " kernels" if self.ops == "cuda" else ""
-        return f"{self.precision}{kernels}{' plain' if self.plain else ''}"
+        ways = {"kernels": self.ops == "cuda", "graph": self.step == "graph", "plain": self.plain}
+        return " ".join([self.precision, *(way for way, taken in ways.items() if taken)])
 
     def lacks(self, family: str, device: torch.device) -> str | None:
         """Why it cannot be run here, if it cannot; on the meta device, where it is counted, all can."""
-        if device.type == "cpu" and (self.ops == "cuda" or self.precision == "tf32"):
+        if device.type == "cpu" and (self.ops == "cuda" or self.step == "graph" or self.precision == "tf32"):
             return "for a GPU"
+        if device.type == "meta" and self.step == "graph":
+            return "counts as without graphs"
         try:
             check_precision(self.precision, family, device)
             if self.ops == "cuda" and device.type == "cuda":
@@ -103,13 +108,21 @@ class Program:
         variant = build(family, options, shape, len(batch.real)).to(device)
         networks, optimizers = variant.networks(), variant.optimizers()
         suits = (lambda *_: False) if self.plain else winograd.suits
+        graphs = Graphs(device) if self.step == "graph" else None
+
+        def descend(name: str) -> dict[str, Tensor]:
+            ops.use(self.ops)
+            with computing(self.precision), mock.patch.object(winograd, "suits", suits):
+                variant.loss(name, batch)[0].backward()
+            return {}
 
         def step(name: str, trains: str) -> None:
             for key, network in networks.items():
                 network.requires_grad_(key == trains)
-            ops.use(self.ops)
-            with computing(self.precision), mock.patch.object(winograd, "suits", suits):
-                variant.loss(name, batch)[0].backward()
+            if graphs:
+                graphs.run(name, functools.partial(descend, name), list(networks[trains].parameters()))
+            else:
+                descend(name)
             optimizers[trains].step()
             optimizers[trains].zero_grad(set_to_none=True)
 
@@ -119,14 +132,15 @@ class Program:
 def measure(sides: dict[str, dict[str, Step]], repeats: int, device: torch.device) -> dict[str, dict[str, float]]:
     """Seconds of every phase of every side, the sides in turn: {side: {phase: median}}."""
     times = {side: {name: [] for name in steps} for side, steps in sides.items()}
+    warm_up = 1 if device.type == "cpu" else WARM_UP + 1
     phases = next(iter(sides.values()))
     with contextlib.ExitStack() as stack:
         clocks = {side: stack.enter_context(_clock(side, steps, device)) for side, steps in sides.items()}
-        for turn in range(repeats + 1):
+        for turn in range(repeats + warm_up):
             for name in phases:
                 for side, clock in clocks.items():
                     seconds = clock(name)
-                    if turn:
+                    if turn >= warm_up:
                         times[side][name].append(seconds)
     return {side: {name: statistics.median(values) for name, values in by.items()} for side, by in times.items()}
 
@@ -173,7 +187,7 @@ def _timed(step: Step, device: torch.device) -> float:
 
 
 def memory(steps: dict[str, Step], device: torch.device) -> float | None:
-    """GB that a step takes above what lies in a GPU's memory between steps."""
+    """GB that a step takes above what lies in a GPU's memory between steps; graphs keep what they have taken."""
     if device.type != "cuda":
         return None
     between = torch.cuda.memory_allocated(device)
@@ -193,7 +207,7 @@ def run(
     shape = case.batch, given.channels, case.size, case.size
 
     def counts(program: Program) -> dict[str, Any]:
-        phases = functools.partial(program.phases, given.family, options)
+        phases = functools.partial(dataclasses.replace(program, step="eager").phases, given.family, options)
         return floors.count(phases, shape, program.ops == "cuda")
 
     rows = {}
@@ -224,7 +238,9 @@ def times(
         for name, fastest in ways.items():
             sides[name] = official.phases(given.official, filled, batch, device, given.p, fastest=fastest)
     seconds = measure(sides, given.repeats, device)
-    return {name: {"seconds": seconds[name], "step_gb": memory(sides[name], device)} for name in sides}
+    keeps = {program.name for program in programs if program.step == "graph"}
+    taken = {name: None if name in keeps else memory(steps, device) for name, steps in sides.items()}
+    return {name: {"seconds": seconds[name], "step_gb": taken[name]} for name in sides}
 
 
 def rates(row: dict[str, Any], batch: int) -> dict[str, Any]:
@@ -257,7 +273,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 def tables(rows: list[dict[str, Any]]) -> str:
     """Seconds per kimg, and what was counted."""
-    shares = all(row.get("step_gb") is not None for row in rows)
+    shares = any(row.get("step_gb") is not None for row in rows)
     counted = floors.table(rows, [*Case._fields, "program"], shares)
     titled = {"Seconds per kimg": table(rows), "Counted, not measured; of a kimg": counted}
     return "\n\n".join(f"{title}:\n\n{lines}" for title, lines in titled.items() if lines)
@@ -282,6 +298,7 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--settings", nargs="+", default=["auto"], choices=list(SETTINGS), help="of StyleGAN2")
     parser.add_argument("--precision", nargs="+", default=["fp32"], choices=PRECISIONS, help="of this program")
     parser.add_argument("--ops", nargs="+", default=["reference"], choices=ops.IMPLEMENTATIONS, help="of this program")
+    parser.add_argument("--step", nargs="+", default=["eager"], choices=["eager", "graph"], help="of this program")
     parser.add_argument("--matrix", action="store_true", help=f"all of these: {json.dumps(MATRIX)}")
     parser.add_argument("--channels", type=int, default=3, help="contrasts; the official augmentation knows 1 and 3")
     parser.add_argument("--augment", default="none", choices=sorted(official.AUGMENTATIONS))
@@ -316,7 +333,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         **{"device": str(device), "torch": torch.__version__, "date": datetime.now(UTC).date().isoformat()},
         "arguments": {key: str(value) for key, value in vars(given).items()},
     }
-    programs = [Program(*each) for each in itertools.product(given.precision, given.ops)]
+    programs = [Program(*each) for each in itertools.product(given.precision, given.ops, given.step)]
     programs += [Program(plain=True)] if given.plain else []
     lacking = {program: why for program in programs if (why := program.lacks(given.family, device))}
     able = [program for program in programs if program not in lacking]
