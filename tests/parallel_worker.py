@@ -18,6 +18,7 @@ from gan import check, ops, parallel
 from gan.augment import BLIT, COLOUR, CORRUPTION, GEOMETRY, AugmentPipe
 from gan.errors import GanError
 from gan.nn import BatchNorm
+from gan.train import exchange
 from gan.train.loop import train
 from gan.train.signals import Stopped
 from gan.train.trainer import Trainer
@@ -218,6 +219,7 @@ def start(world: int, work: Callable[..., Any], *arguments: Any) -> list[Any]:
 
 def _rank(rank: int, world: int, port: int, work: Callable[..., Any], arguments: tuple) -> None:
     torch.set_num_threads(1)
+    exchange.SIZE = 1024  # bytes: gradients of networks as small as these go in many buckets
     names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     os.environ.update({name: str(value) for name, value in names.items()})
     with parallel.joined(CPU):

@@ -13,7 +13,7 @@ if there were more ranks.
 import contextlib
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -276,22 +276,6 @@ def gather(x: Tensor) -> Tensor:
         whole[place()] = x
         whole = total(whole)
     return whole.flatten(0, 1)
-
-
-@torch.no_grad()
-def average_gradients(parameters: Iterable[Tensor]) -> None:
-    """Replace the gradients of ``parameters`` by their means over the ranks, in one exchange a dtype."""
-    if parts() == 1:
-        return
-    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    for dtype in dict.fromkeys(gradient.dtype for gradient in gradients):
-        mine = [gradient for gradient in gradients if gradient.dtype == dtype]
-        flat = torch.cat([gradient.flatten() for gradient in mine])
-        dist.all_reduce(flat)
-        means = (flat / parts()).split([gradient.numel() for gradient in mine])
-        torch._foreach_copy_(  # type: ignore[reportPrivateImportUsage]
-            mine, [part.view_as(gradient) for part, gradient in zip(means, mine, strict=True)]
-        )
 
 
 def require_equal(tensors: dict[str, Tensor]) -> None:

@@ -14,6 +14,7 @@ from gan import parallel
 from gan.errors import GanError
 from gan.ops.precision import computing, full_precision
 from gan.train.device import check_precision
+from gan.train.exchange import Exchange
 from gan.train.graphs import Graphs
 from gan.train.sampler import Sampler
 from gan.train.stats import Meter
@@ -71,6 +72,7 @@ class Trainer:
         self.networks = self.variant.networks()
         self.optimizers = self.variant.optimizers()
         self.phases = self.variant.phases()
+        self._exchange = {phase.name: Exchange(self._parameters(phase.trains)) for phase in self.phases}
         self._first = {phase.trains: phase for phase in reversed(self.phases)}  # a network's loss, before its penalties
         for name in self.optimizers:
             self._trainable(name, False)
@@ -106,12 +108,12 @@ class Trainer:
         optimizer.zero_grad(set_to_none=True)
         parameters = self._parameters(phase.trains)
         if self.graphs:
-            scalars = self.graphs.run(phase.name, lambda: self._backward(phase, batch), parameters)
+            scalars = self.graphs.run(phase.name, lambda: self._backward(phase, batch, send=False), parameters)
+            self._exchange[phase.name].send()
         elif self.microbatches > 1:
             scalars = self._backward_in_pieces(phase, batch)
         else:
             scalars = self._backward(phase, batch)
-        parallel.average_gradients(parameters)
         self.meter.add(scalars)
         if self.precision == "fp16":
             _clean(parameter.grad for parameter in parameters if parameter.grad is not None)
@@ -120,9 +122,11 @@ class Trainer:
         optimizer.step()
         self._trainable(phase.trains, False)
 
-    def _backward(self, phase: Phase, batch: Batch) -> dict[str, Tensor]:
+    def _backward(self, phase: Phase, batch: Batch, send: bool = True) -> dict[str, Tensor]:
+        """send: gradients to the other ranks as they come, as no other piece adds to them."""
         loss, scalars = self.variant.loss(phase.name, batch)
-        (loss if self.microbatches == 1 else loss / self.microbatches).backward()
+        with self._exchange[phase.name].sending() if send else contextlib.nullcontext():
+            (loss if self.microbatches == 1 else loss / self.microbatches).backward()
         return scalars | {f"phase/{phase.name}": loss.detach()}
 
     def _backward_in_pieces(self, phase: Phase, batch: Batch) -> dict[str, Tensor]:
@@ -138,7 +142,7 @@ class Trainer:
                 part = batch.piece(index, self.microbatches)
                 with pieces.at(index):
                     if last:
-                        scalars = self._backward(phase, part)
+                        scalars = self._backward(phase, part, send=index == self.microbatches - 1)
                         sums = {name: value + sums.get(name, 0) for name, value in scalars.items()}
                     else:
                         self.variant.loss(phase.name, part)
