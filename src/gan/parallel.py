@@ -20,6 +20,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.distributed_c10d import _abort_process_group
 from torch.distributed.nn.functional import all_reduce
 from torch.distributed.rendezvous import rendezvous
 
@@ -71,7 +72,9 @@ def joined(device: torch.device) -> Iterator[torch.device]:
         yield device
         wait()
     except Exception as error:
-        if _is_first(store):
+        first = _is_first(store)
+        _abort_process_group()  # and its threads: one that lets go of a tensor while Python ends is a SIGABRT
+        if first:
             raise
         raise SystemExit(getattr(error, "code", 1)) from None
     dist.destroy_process_group()
