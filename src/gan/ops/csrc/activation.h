@@ -1,11 +1,11 @@
-// Activations and their derivatives, which are told from the output alone.
+// Activations and their derivatives, which are told from the output alone: so the clamp is one that its dtype holds.
 #pragma once
 
 #include "portable.h"
 
 namespace gan::GAN_TARGET {
 
-template <class A> GAN_HD A clip(A u, A limit) { return u > limit ? limit : u < -limit ? -limit : u; }
+template <class A> GAN_HD A clip(A u, A limit) { return std::abs(u) > limit ? std::copysign(limit, u) : u; }
 
 // Piecewise linear: linear, relu and leaky ReLU differ by the slope of the negative side.
 template <class A> struct Rectifier {
@@ -14,7 +14,10 @@ template <class A> struct Rectifier {
   Rectifier(Act act, double gain, double clamp)
       : slope(act == Act::linear ? A(1) : act == Act::relu ? A(0) : A(0.2)), gain(A(gain)), clamp(A(clamp)) {}
   GAN_HD A value(A x) const { return clip((x > 0 ? x : x * slope) * gain, clamp); }
-  GAN_HD A derivative(A y) const { return std::abs(y) >= clamp ? A(0) : y > 0 ? gain : gain * slope; }
+  GAN_HD A derivative(A y) const {
+    const A falling = gain * slope, slope_here = y > 0 ? gain : falling;
+    return std::abs(y) >= clamp ? A(0) : slope_here;
+  }
 };
 
 template <class A> struct Smooth {

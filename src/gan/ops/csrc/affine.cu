@@ -33,8 +33,9 @@ template <class A> struct Map {
     l00 = l[0], l01 = l[1], l10 = l[2], l11 = l[3];
     x = 2 * o[0] + A(images.w - 1), y = 2 * o[1] + A(images.h - 1);
   }
-  GAN_HD A at_x(A i, A k) const { return l00 * i + l01 * k + x; }
-  GAN_HD A at_y(A i, A k) const { return l10 * i + l11 * k + y; }
+  // Fused in so many words: left to compilers, the warp and its adjoint could round differently.
+  GAN_HD A at_x(A i, A k) const { return std::fma(l00, i, std::fma(l01, k, x)); }
+  GAN_HD A at_y(A i, A k) const { return std::fma(l10, i, std::fma(l11, k, y)); }
 };
 
 // An image that nothing moves passes bit for bit.
@@ -197,6 +198,7 @@ template <class T, bool ADJOINT> struct Coarser {
 template <class A> struct Gather {
   static constexpr int threads = 128, phases = 1, CHANNELS = 4;
   static constexpr A MARGIN = A(0.0625);  // samples: for rounding
+  static constexpr A FAR = A(1e4);        // mirror images: beyond, coordinates no longer tell pixels apart
   using Shared = Nothing;
   Images<A> images;
   const A* wide;
@@ -215,14 +217,17 @@ template <class A> struct Gather {
     A first_x, last_x, first_y, last_y, sums[CHANNELS] = {};
     mirrors(map.l00, map.l01, map.x, span_x, first_x, last_x);
     mirrors(map.l10, map.l11, map.y, span_y, first_y, last_y);
-    if (last_x - first_x < 1e4 && last_y - first_y < 1e4)  // a map that is not finite has no adjoint
+    const A* const first = wide + (n * images.c + c) * images.wide_h() * images.wide_w();
+    const int count = int(images.c - c < CHANNELS ? images.c - c : CHANNELS);
+    if (first_x > -FAR && last_x < FAR && first_y > -FAR && last_y < FAR)  // false of a map that is not finite
       for (A my = first_y; my <= last_y; ++my)
         for (A mx = first_x; mx <= last_x; ++mx) {
           const A x = mirrored(px, mx, span_x), y = mirrored(py, my, span_y);
-          box(map, n, c, px, py, mx, my, x - map.x, y - map.y, sums);
+          box(map, first, count, px, py, mx, my, x - map.x, y - map.y, sums);
         }
-    for (int k = 0; k < CHANNELS && c + k < images.c; ++k)
-      fine[((n * images.c + c + k) * images.fine_h() + py) * images.fine_w() + px] = sums[k];
+    A* const to = fine + ((n * images.c + c) * images.fine_h() + py) * images.fine_w() + px;
+    GAN_UNROLL for (int k = 0; k < CHANNELS; ++k)
+      if (k < count) to[k * int64_t(images.fine_h()) * images.fine_w()] = sums[k];
   }
 
   // Which mirror images the warped samples lie in.
@@ -238,7 +243,8 @@ template <class A> struct Gather {
     return mirror * A(span) + A(odd ? span - p : p);
   }
 
-  GAN_HD void box(const Map<A>& map, int64_t n, int64_t c, int px, int py, A mx, A my, A dx, A dy,
+  // Adds what the samples of `count` channels, the first of them at `first`, pass to pixel (px, py) of a mirror image.
+  GAN_HD void box(const Map<A>& map, const A* first, int count, int px, int py, A mx, A my, A dx, A dy,
                   A (&sums)[CHANNELS]) const {
     // Without an inverse these are infinite, what follows is NaN, and fmin and fmax give the whole image.
     const A scale = 1 / (map.l00 * map.l11 - map.l01 * map.l10);
@@ -258,8 +264,9 @@ template <class A> struct Gather {
         const Folded<A> fx(map.at_x(u, v), images.fine_w() - 1), fy(map.at_y(u, v), images.fine_h() - 1);
         const A weight = fx.mirror == mx && fy.mirror == my ? fx.weight(px) * fy.weight(py) : A(0);
         if (weight == 0) continue;
-        for (int channel = 0; channel < CHANNELS && c + channel < images.c; ++channel)
-          sums[channel] += weight * wide[((n * images.c + c + channel) * height + row) * width + column];
+        const A* const from = first + int64_t(row) * width + column;
+        GAN_UNROLL for (int k = 0; k < CHANNELS; ++k)
+          if (k < count) sums[k] += weight * from[k * int64_t(height) * width];
       }
   }
 };

@@ -23,21 +23,24 @@ template <class T, class Function, bool GRADIENT> struct BiasActAt {
     return shared;
   }
 
+  template <bool LAST, int V> struct Input {
+    A x[V], y[V];
+  };
+  template <bool LAST, int V> GAN_HD Input<LAST, V> take(int64_t offset, int64_t, int64_t) const {
+    Input<LAST, V> in = {};
+    load<V>(x + offset, in.x);
+    if (GRADIENT && y) load<V>(y + offset, in.y);
+    return in;
+  }
+
   template <bool LAST, int V, int W, int S>
-  GAN_HD void at(const Per<W>& shared, int64_t offset, int64_t, int64_t, A (&total)[S]) const {
-    A value[V], output[V];
-    load<V>(x + offset, value);
-    if (GRADIENT && y) load<V>(y + offset, output);
+  GAN_HD void make(const Per<W>& shared, Input<LAST, V> in, int64_t offset, A (&total)[S]) const {
     GAN_UNROLL for (int v = 0; v < V; ++v) {
-      const A sum = value[v] + shared.bias[LAST ? v : 0];
-      if (!GRADIENT) {
-        value[v] = f.value(sum);
-      } else {
-        value[v] = sum * (y ? f.derivative(output[v]) : f.gain);
-        total[LAST ? v : 0] += value[v];
-      }
+      const A sum = in.x[v] + shared.bias[LAST ? v : 0];
+      in.x[v] = GRADIENT ? sum * f.derivative(in.y[v]) : f.value(sum);
+      if (GRADIENT) total[LAST ? v : 0] += in.x[v];
     }
-    store<V>(out + offset, value);
+    store<V>(out + offset, in.x);
   }
 };
 
@@ -51,8 +54,9 @@ template <bool GRADIENT> void launch(const BiasAct& b, Stream stream) {
                   static_cast<T*>(b.out), function};
       sweep<T>(b.sweep, at, b.sums, stream);
     };
-    if (b.act <= Act::lrelu) return go(Rectifier<A>(b.act, b.gain, b.clamp));
-    go(Smooth<A>(b.act, b.gain, b.clamp));
+    const auto clamp = static_cast<T>(b.clamp);
+    if (b.act <= Act::lrelu) return go(Rectifier<A>(b.act, b.gain, clamp));
+    go(Smooth<A>(b.act, b.gain, clamp));
   });
 }
 

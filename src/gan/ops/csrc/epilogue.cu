@@ -5,6 +5,11 @@
 namespace gan::GAN_TARGET {
 namespace {
 
+// The noise of positions side by side; with channels last all values of a load have one position.
+template <class A, int P> GAN_HD void draw(const A* noise, int64_t at, A (&drawn)[P]) {
+  GAN_UNROLL for (int p = 0; p < P; ++p) drawn[p] = noise ? noise[at + p] : A(0);
+}
+
 template <class T> struct EpilogueAt {
   using A = acc<T>;
   static constexpr int sums = 0;
@@ -27,16 +32,24 @@ template <class T> struct EpilogueAt {
     return shared;
   }
 
+  template <bool LAST, int V> struct Input {
+    A x[V], noise[LAST ? 1 : V];
+  };
+  template <bool LAST, int V> GAN_HD Input<LAST, V> take(int64_t offset, int64_t n, int64_t s) const {
+    Input<LAST, V> in;
+    load<V>(x + offset, in.x);
+    draw(noise, n * noise_stride + s, in.noise);
+    return in;
+  }
+
   template <bool LAST, int V, int W, int S>
-  GAN_HD void at(const Per<W>& shared, int64_t offset, int64_t n, int64_t s, A (&)[S]) const {
-    A value[V];
-    load<V>(x + offset, value);
+  GAN_HD void make(const Per<W>& shared, Input<LAST, V> in, int64_t offset, A (&)[S]) const {
     GAN_UNROLL for (int v = 0; v < V; ++v) {
-      const A drawn = noise ? noise[n * noise_stride + s + (LAST ? 0 : v)] : A(0);
       const int w = LAST ? v : 0;
-      value[v] = f.value(value[v] * shared.normaliser[w] + drawn * shared.strength + shared.bias[w]);
+      const A drawn = in.noise[LAST ? 0 : v] * shared.strength;
+      in.x[v] = f.value(in.x[v] * shared.normaliser[w] + drawn + shared.bias[w]);
     }
-    store<V>(out + offset, value);
+    store<V>(out + offset, in.x);
   }
 };
 
@@ -59,21 +72,29 @@ template <class T> struct EpilogueGradientAt {
     return shared;
   }
 
+  template <bool LAST, int V> struct Input {
+    A g[V], y[V], x[V], noise[LAST ? 1 : V];
+  };
+  template <bool LAST, int V> GAN_HD Input<LAST, V> take(int64_t offset, int64_t n, int64_t s) const {
+    Input<LAST, V> in = {};
+    load<V>(grad + offset, in.g);
+    load<V>(y + offset, in.y);
+    if (x) load<V>(x + offset, in.x);
+    draw(noise, n * noise_stride + s, in.noise);
+    return in;
+  }
+
   template <bool LAST, int V, int W, int S>
-  GAN_HD void at(const Per<W>& shared, int64_t offset, int64_t n, int64_t s, A (&total)[S]) const {
-    A g[V], output[V], input[V];
-    load<V>(grad + offset, g);
-    load<V>(y + offset, output);
-    if (x) load<V>(x + offset, input);
+  GAN_HD void make(const Per<W>& shared, Input<LAST, V> in, int64_t offset, A (&total)[S]) const {
     GAN_UNROLL for (int v = 0; v < V; ++v) {
       const int w = LAST ? v : 0;
-      g[v] *= f.derivative(output[v]);
-      total[w] += x ? g[v] * input[v] : A(0);
-      total[W + w] += g[v];
-      total[2 * W + w] += noise ? g[v] * noise[n * noise_stride + s + (LAST ? 0 : v)] : A(0);
-      g[v] *= shared.normaliser[w];
+      in.g[v] *= f.derivative(in.y[v]);
+      total[w] += in.g[v] * in.x[v];
+      total[W + w] += in.g[v];
+      total[2 * W + w] += in.g[v] * in.noise[LAST ? 0 : v];
+      in.g[v] *= shared.normaliser[w];
     }
-    store<V>(out + offset, g);
+    store<V>(out + offset, in.g);
   }
 };
 
@@ -88,7 +109,7 @@ void epilogue(const Epilogue& e, Stream stream) {
     const auto& planes = e.sweep.planes;
     const EpilogueAt<T> at{pointer<T>(e.x), pointer<A>(e.normaliser), pointer<A>(e.noise), pointer<A>(e.strength),
                            pointer<A>(e.bias), planes.c, e.shared_noise ? 0 : planes.s, static_cast<T*>(e.out),
-                           Rectifier<A>(e.act, e.gain, e.clamp)};
+                           Rectifier<A>(e.act, e.gain, static_cast<T>(e.clamp))};
     sweep<T>(e.sweep, at, nullptr, stream);
   });
 }
@@ -100,7 +121,7 @@ void epilogue_gradient(const Epilogue& e, Stream stream) {
     const auto& planes = e.sweep.planes;
     const EpilogueGradientAt<T> at{pointer<T>(e.grad), pointer<T>(e.y), pointer<T>(e.x), pointer<A>(e.normaliser),
                                    pointer<A>(e.noise), planes.c, e.shared_noise ? 0 : planes.s,
-                                   static_cast<T*>(e.out), Rectifier<A>(e.act, e.gain, e.clamp)};
+                                   static_cast<T*>(e.out), Rectifier<A>(e.act, e.gain, static_cast<T>(e.clamp))};
     sweep<T>(e.sweep, at, e.sums, stream);
   });
 }

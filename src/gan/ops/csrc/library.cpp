@@ -79,6 +79,13 @@ void check_like(const Tensor& x, const Maybe& other, at::IntArrayRef shape, cons
               "gan: ", name, " is to be contiguous ", wide(x), " ", shape, " on ", x.device());
 }
 
+// Tensors of values are read as x is: a pointer of another device would be followed all the same.
+void check_alike(const Tensor& x, const Maybe& other, const char* name) {
+  TORCH_CHECK(!other || (other->sizes() == x.sizes() && other->scalar_type() == x.scalar_type() &&
+                         other->device() == x.device()),
+              "gan: ", name, " differs in shape, dtype or device");
+}
+
 // x as [n, c, s] around dim, in the order that it is dense in; `merged` where n and s are summed over alike.
 Planes planes_of(const Tensor& x, int64_t dim, at::MemoryFormat format, bool merged,
                  std::initializer_list<const void*> pointers) {
@@ -117,8 +124,8 @@ std::tuple<Tensor, Tensor> bias_act_gradient_op(const Tensor& input, const Maybe
   const Tensor grad = input.contiguous(format);
   check_like(grad, bias, {grad.size(dim)}, "bias");
   const Maybe y = output ? Maybe(output->contiguous(format)) : output;
-  TORCH_CHECK(!y || (y->sizes() == grad.sizes() && y->scalar_type() == grad.scalar_type()),
-              "gan: y and its gradient differ in shape or dtype");
+  check_alike(grad, y, "y");
+  TORCH_CHECK(y || (static_cast<Act>(act) == Act::linear && !clamp), "gan: this derivative needs y");
   Tensor out = at::empty(grad.sizes(), grad.options().memory_format(format));
   const auto planes = planes_of(grad, dim, format, true, {data(grad), data(y), data(out)});
   const Sweep sweep(planes, sum);
@@ -165,8 +172,8 @@ std::tuple<Tensor, Tensor> epilogue_gradient_op(const Tensor& gradient, const Te
   const Tensor y = output.contiguous(format), grad = gradient.contiguous(format);
   const Maybe x = input ? Maybe(input->contiguous(format)) : input;
   check_like(y, normaliser, {y.size(0), y.size(1)}, "normaliser");
-  TORCH_CHECK(grad.sizes() == y.sizes() && (!x || x->sizes() == y.sizes()) && grad.scalar_type() == y.scalar_type(),
-              "gan: an output, its gradient and the input differ in shape or dtype");
+  check_alike(y, grad, "the gradient");
+  check_alike(y, x, "x");
   Tensor out = at::empty(y.sizes(), y.options().memory_format(format));
   auto planes = planes_of(y, 1, format, false, {data(y), data(grad), data(x), data(out)});
   const Sweep sweep(planes, true);

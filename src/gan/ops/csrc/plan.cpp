@@ -21,7 +21,7 @@ Sweep::Sweep(const Planes& planes, bool sums) : planes(planes) {
   // Long walks save on parts of sums, short ones keep a large GPU busy with a small tensor.
   const int64_t vectors = planes.n * planes.c * planes.s / planes.vector;
   steps = std::clamp<int64_t>(vectors / (threads * 1024), 4, sums ? 32 : 8);
-  chunks = std::max<int64_t>(1, ceil_div(length, lanes * steps));
+  chunks = ceil_div(length, lanes * steps);  // none of nothing, whose sums are then zero
 }
 
 int64_t Sweep::blocks() const {
@@ -31,8 +31,7 @@ int64_t Sweep::blocks() const {
 }
 
 bool upfirdn_by_axes(const Upfirdn& u) {
-  if (u.up > 2 || u.down > 2 || u.up * u.down > 2) return true;
-  return u.taps > (u.dims == 2 ? 12 : 4);
+  return u.up > 2 || u.down > 2 || u.up * u.down > 2 || u.taps > 4;
 }
 
 }  // namespace gan

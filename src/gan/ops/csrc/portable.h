@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <memory>
 #include <stdexcept>
+#include <string>
 #include <type_traits>
 
 #include "kernels.h"
@@ -48,6 +49,15 @@ template <int V, class T> GAN_HD void load(const T* p, acc<T> (&to)[V]) {
 template <int V, class T> GAN_HD void store(T* p, const acc<T> (&from)[V]) {
   Vec<T, V> vec;
   GAN_UNROLL for (int v = 0; v < V; ++v) vec.values[v] = static_cast<T>(from[v]);
+#ifdef __CUDA_ARCH__
+  // Said in PTX, since of an assignment the compiler makes four stores in some places.
+  if constexpr (sizeof vec == 16) {
+    const auto word = reinterpret_cast<const uint4&>(vec);
+    asm volatile("st.global.v4.b32 [%0], {%1, %2, %3, %4};" ::"l"(p), "r"(word.x), "r"(word.y), "r"(word.z), "r"(word.w)
+                 : "memory");
+    return;
+  }
+#endif
   *reinterpret_cast<Vec<T, V>*>(p) = vec;
 }
 
@@ -78,7 +88,8 @@ template <class Program> void run(const Program& program, int64_t blocks, Stream
   if (blocks == 0) return;
   if (blocks > 0x7fffffff) throw std::runtime_error("gan: a tensor has more blocks than a CUDA grid");
   kernel<<<static_cast<unsigned>(blocks), Program::threads, 0, static_cast<cudaStream_t>(stream)>>>(program);
-  if (const auto error = cudaGetLastError()) throw std::runtime_error(cudaGetErrorString(error));
+  if (const auto error = cudaGetLastError())
+    throw std::runtime_error(std::string("gan: a kernel did not start: ") + cudaGetErrorString(error));
 }
 #else
 template <class Program> void run(const Program& program, int64_t blocks, Stream) {

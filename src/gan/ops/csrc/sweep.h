@@ -9,8 +9,8 @@
 
 namespace gan::GAN_TARGET {
 
-// F: type `A`, number of `sums`, `per<W>(n, c)` for what W channels share, and
-// `at<LAST, V>(shared, offset, n, s, sums)` for V values from `offset` on.
+// F: type `A`, number of `sums`, `per<W>(n, c)` for what W channels share; for V values from `offset` on,
+// `take<LAST, V>(offset, n, s)` reads and `make<LAST, V>(shared, input, offset, sums)` writes.
 template <class F, bool LAST, int V> struct SweepProgram {
   using A = typename F::A;
   static constexpr int threads = Sweep::threads, W = LAST ? V : 1, S = F::sums * W, phases = S ? 9 : 1;
@@ -58,12 +58,18 @@ template <class F, bool LAST, int V> struct SweepProgram {
   GAN_HD void walk(int64_t chunk, int lane, int64_t n, int64_t c, A (&sums)[S ? S : 1]) const {
     const Planes& planes = sweep.planes;
     const auto shared = f.template per<W>(n, c);
-    int64_t i = chunk * sweep.steps * sweep.lanes + lane;
-    for (int64_t step = 0; step < sweep.steps && i < sweep.length; ++step, i += sweep.lanes) {
-      const int64_t s = LAST ? i : i * V;
-      const int64_t offset = LAST ? (n * planes.s + s) * planes.c + c : (n * planes.c + c) * planes.s + s;
-      f.template at<LAST, V>(shared, offset, n, s, sums);
+    const int64_t start = LAST ? n * planes.s * planes.c + c : (n * planes.c + c) * planes.s;
+    const int64_t stride = LAST ? planes.c : V, width = LAST ? 1 : V;
+    const auto take = [&](int64_t i) { return f.template take<LAST, V>(start + i * stride, n, i * width); };
+    const auto make = [&](int64_t i, auto in) { f.template make<LAST, V>(shared, in, start + i * stride, sums); };
+    const int64_t first = chunk * sweep.steps * sweep.lanes, end = first + sweep.steps * sweep.lanes;
+    const int64_t last = end < sweep.length ? end : sweep.length;
+    int64_t i = first + lane;
+    for (; i + sweep.lanes < last; i += 2 * sweep.lanes) {  // two at a time: more is on its way from memory
+      const auto one = take(i), other = take(i + sweep.lanes);
+      make(i, one), make(i + sweep.lanes, other);
     }
+    if (i < last) make(i, take(i));
   }
 };
 

@@ -9,6 +9,7 @@ namespace {
 template <class T, class R, bool DEEP, int TZ, int TY, int TX, int V> struct UpfirdnTile {
   using A = acc<T>;
   static constexpr int threads = 128, phases = 1, K = R::taps;
+  static_assert(TX % R::up == 0 && TY % R::up == 0 && (!DEEP || TZ % R::up == 0), "tiles begin on samples");
   using Shared = Nothing;
   const T* x;
   const A* filter;
@@ -89,9 +90,9 @@ template <class T> struct UpfirdnLine {
     const int64_t within = split(i, inner), m = split(i, out);
     A sum = 0;
     for (int j = 0; j < taps; ++j) {
-      const int64_t z = m * down + taps - 1 - j - before;
-      if (z >= 0 && z < in * up && z % up == 0)
-        sum += filter[flip ? taps - 1 - j : j] * static_cast<A>(x[(i * in + z / up) * inner + within]);
+      int64_t z = m * down + taps - 1 - j - before;
+      if (z < 0 || z >= in * up || split(z, up)) continue;
+      sum += filter[flip ? taps - 1 - j : j] * static_cast<A>(x[(i * in + z) * inner + within]);
     }
     *to = static_cast<T>(sum * gain);
   }
@@ -118,12 +119,12 @@ template <class Program> void go(const Upfirdn& u, Stream stream) {
   run(program, program.blocks(), stream);
 }
 
-// Tiles of V = 1 lie along columns, so that neighbouring threads read neighbouring pixels.
+// Tiles of V = 1 lie along columns, so that neighbouring threads read neighbouring pixels. In 3-D the sums of a tile of
+// 8 channels would not stay in registers.
 template <class T, int V, int UP, int DOWN> void tiled(const Upfirdn& u, Stream stream) {
   constexpr int side = V > 1 ? 2 : UP, column = V > 1 ? 2 : 4;
-  if (u.dims == 3) return go<UpfirdnTile<T, Rate<4, UP, DOWN>, true, 2, 2, side, V>>(u, stream);
-  if (u.taps <= 4) return go<UpfirdnTile<T, Rate<4, UP, DOWN>, false, 1, column, side, V>>(u, stream);
-  go<UpfirdnTile<T, Rate<12, UP, DOWN>, false, 1, 4, UP, 1>>(u, stream);
+  if (u.dims == 3) return go<UpfirdnTile<T, Rate<4, UP, DOWN>, true, 2, 2, side, (V < 4 ? V : 4)>>(u, stream);
+  go<UpfirdnTile<T, Rate<4, UP, DOWN>, false, 1, column, side, V>>(u, stream);
 }
 
 template <class T, int V> void at_rate(const Upfirdn& u, Stream stream) {
