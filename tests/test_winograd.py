@@ -13,9 +13,17 @@ def _derivatives(convolve, x, weight):
     return y, *first, *torch.autograd.grad(sum(g.square().sum() for g in first), (x, weight))
 
 
+@pytest.fixture
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.mark.parametrize("chunk", [1, 12, 1 << 22], ids=["row", "image-and-rest", "all"])
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
-def test_equals_the_plain_convolution(monkeypatch, chunk, memory_format):
+def test_equals_the_plain_convolution(monkeypatch, one_thread, chunk, memory_format):
     monkeypatch.setattr(winograd, "_CHUNK", chunk)
     torch.manual_seed(0)
     x = torch.randn(3, 5, 8, 12).to(memory_format=memory_format).requires_grad_()
@@ -58,8 +66,15 @@ def test_result_is_channels_last():
         ((2, 256, 8, 16, 16), (256, 256, 3, 3, 3), torch.float32, False),
     ],
 )
-def test_suits(x, weight, dtype, expected):
+def test_suits(one_thread, x, weight, dtype, expected):
     assert winograd.suits(torch.empty(x, dtype=dtype), torch.empty(weight, dtype=dtype)) is expected
+
+
+def test_threads_leave_narrow_layers_to_the_plain_convolution(one_thread):
+    x, narrow, wide = torch.empty(4, 128, 64, 64), torch.empty(64, 128, 3, 3), torch.empty(128, 128, 3, 3)
+    assert winograd.suits(x, narrow) and winograd.suits(x, wide)
+    torch.set_num_threads(2)
+    assert not winograd.suits(x, narrow) and winograd.suits(x, wide)
 
 
 def test_not_under_autocast():

@@ -19,8 +19,9 @@ from torch import Tensor
 
 _SIDE = 4  # pixels of a tile's result
 # Channels, and the tiles from which on they pay; fewer of either do not pay for the transforms.
-_PAYS = ((256, 32), (128, 64), (64, 1024))
-_CHUNK = 256  # tiles at a time: their values stay in the cache, and the products are of matrices large enough
+_PAYS = ((256, 32), (128, 64))
+_PAYS_ALONE = (64, 1024)  # with one thread: several wait for each other after every product, and these are small
+_CHUNK = 256  # tiles at a time for each thread: few enough for the cache, enough for a product
 
 # Evaluation at 0, 1, -1, 2, -2 and infinity, along an axis: of the pixels of a tile [6, 6], of a result [4, 6] by its
 # transpose, and along both of a kernel [36, 9].
@@ -61,7 +62,8 @@ def suits(x: Tensor, weight: Tensor) -> bool:
     ):
         return False
     channels, tiles = min(weight.shape[:2]), len(x) * x.shape[2] * x.shape[3] // _SIDE**2
-    return any(channels >= enough and tiles >= least for enough, least in _PAYS)
+    limits = (*_PAYS, _PAYS_ALONE) if torch.get_num_threads() == 1 else _PAYS
+    return any(channels >= enough and tiles >= least for enough, least in limits)
 
 
 def conv3x3(x: Tensor, weight: Tensor) -> Tensor:
@@ -143,7 +145,8 @@ def _chunks(pixels: Tensor) -> Iterator[list[tuple[int, int]]]:
 
 
 def _rows(width: int) -> int:
-    return max(1, _CHUNK * _SIDE // width)
+    """Rows of tiles in a chunk."""
+    return max(1, _CHUNK * torch.get_num_threads() * _SIDE // width)
 
 
 def _buffer(pixels: Tensor, channels: int | None = None) -> Tensor:
