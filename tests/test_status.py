@@ -47,6 +47,7 @@ def study(tmp_path, monkeypatch) -> Study:
         touch(RESULTS / "tiny" / name)
     for name in ("indomain/extractor.pt", "indomain/real.npz", "judge.json"):
         touch(RESULTS / "tiny/features/phantom" / name)
+    touch(RESULTS / "tiny/kernels.json")
     return read_study([Path("tiny.yaml")])
 
 
@@ -173,6 +174,7 @@ STEPS = {
     "extractor": "features/phantom/indomain/extractor.pt",
     "features": "features/phantom/indomain/real.npz",
     "judge": "features/phantom/judge.json",
+    "kernels": "kernels.json",
 }
 
 

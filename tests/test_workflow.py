@@ -282,11 +282,43 @@ def test_large_study_is_planned_without_torch(tmp_path):
     assert sum(count for job, count in jobs.items() if job[0] == "train") == 4 * 15 * 3
 
 
-@pytest.mark.parametrize(("kind", "waits"), [("train", {"train"}), ("evaluate", {"curve", "score"})])
-def test_kernels_are_built_before_the_jobs_that_ask_for_them(tmp_path, kind, waits):
+CUDA, NO_CUDA = "cuda: Optional[str] = '13.0'", "cuda: Optional[str] = None"
+
+
+@pytest.mark.parametrize(
+    ("kind", "asked", "torch", "how"),
+    [
+        ("train", {"ops": "cuda", "device": "auto"}, NO_CUDA, "gan.ops.build --receipt"),
+        ("train", {"device": "auto", "gpu": 1}, CUDA, "gan.ops.build --optional"),
+        ("evaluate", {"device": "cuda"}, CUDA, "gan.ops.build --optional"),
+        ("train", {"device": "auto", "gpu": 1}, NO_CUDA, "echo"),
+        ("train", {"device": "auto", "gpu": 0}, CUDA, "echo"),
+        ("train", {"ops": "reference", "device": "cuda", "gpu": 1}, CUDA, "echo"),
+    ],
+)
+def test_kernels_are_built_for_those_who_may_use_them(tmp_path, kind, asked, torch, how):
+    """As seen without importing torch."""
     folder = copy_workflow(tmp_path)
-    edit(folder, {"resources": {kind: {"ops": "cuda"}}})
-    output = snakemake(folder, "--dry-run", "all")
-    blocks = [block for block in re.split(r"\n(?=(?:local)?rule \w+:)", output) if "ops/kernels.json" in block]
-    names = {re.match(r"(?:local)?rule (\w+):", block)[1] for block in blocks}
-    assert names == {"kernels", *waits}
+    (folder / "torch").mkdir()
+    (folder / "torch/__init__.py").write_text("raise ImportError('the driver must not import torch')")
+    (folder / "torch/version.py").write_text(f"__version__ = '2.11.0+any'\n{torch}\n")
+    edit(folder, {"resources": {kind: asked}})
+    output = snakemake(folder, "--dry-run", "--printshellcmds", "results/tiny/kernels.json")
+    assert how in output and ("gan.ops" in output) == ("gan.ops" in how)
+
+
+def test_another_device_asks_for_kernels_and_trains_nothing_again(study):
+    """Kernels that cannot be built are an error for those alone who insist on them; the receipt says why."""
+    receipt = study / "results/tiny/kernels.json"
+    assert json.loads(receipt.read_text()) == {"library": None, "refused": "no job asks for a GPU"}
+    with open(study / "workflow/rules/ops.smk", "a", encoding="utf-8") as rules:
+        rules.write('\nos.environ |= {"CXX": "no-such-compiler", "GAN_OPS_CACHE": os.path.abspath("results/ops")}\n')
+    edit(study, {"resources": {"train": {"device": "auto", "gpu": 1}}})
+    assert planned(study, "all") == Counter({("kernels", None, None): 1})
+    snakemake(study, receipt.relative_to(study))
+    found = json.loads(receipt.read_text())
+    assert found["library"] is None and "no-such-compiler (CXX): install g++" in found["refused"]
+    assert planned(study, "all") == Counter()
+    edit(study, {"resources": {"train": {"ops": "cuda"}}})
+    done = run_snakemake(study, receipt.relative_to(study))
+    assert done.returncode == 1 and "error: no C++ compiler no-such-compiler" in done.stderr

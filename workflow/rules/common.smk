@@ -1,4 +1,6 @@
 # The study, its folders, and what jobs ask of the machine. Rules take narrow params, so that an edit re-runs only what it touches.
+import importlib.util
+import re
 import sys
 import time
 from pathlib import Path
@@ -22,7 +24,7 @@ BENCHMARKS = f"{ROOT}/benchmarks"
 STARTED = time.time()
 TRAINED = [*STUDY.cells(), *STUDY.sources()]
 METRICS = STUDY.metrics
-KERNELS = f"{RESULTS}/ops/kernels.json"
+KERNELS = f"{ROOT}/kernels.json"
 WEIGHTS = f"{RESULTS}/inception/{(METRICS['inception']['sha256'] or 'weights')[:12]}.pt"
 
 IMAGE = "envs/study.sif"
@@ -84,9 +86,34 @@ def ask(kind, what):
     return amount
 
 
-def kernels_for(kind):
-    """Input of jobs of this kind; ancient: other kernels are no reason to do them again."""
-    return ancient(KERNELS) if ask(kind, "ops") == "cuda" else []
+def torch_here():
+    """Version and CUDA of the installed torch, from its files, as importing it takes seconds; CUDA is None in a build for
+    CPUs. With `--sdm` jobs have another torch, which cannot be seen from here and counts as one with CUDA.
+    """
+    if DEPLOYED:
+        return {"version": None, "cuda": "any"}
+    spec = importlib.util.find_spec("torch")
+    path = Path(spec.origin).parent / "version.py" if spec and spec.origin else Path()
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    values = dict(re.findall(r"^(\w+)(?:: [^=]+)? = '(.+)'$", text, re.MULTILINE))
+    return {"version": values.get("__version__"), "cuda": values.get("cuda")}
+
+
+TORCH = torch_here()
+
+
+def wanted_kernels():
+    """How the study wants kernels of `gan.ops` for its GPUs: cuda (there must be), auto (if they can be built), or none.
+
+    For auto they are built when a GPU is asked for that the installed torch can use: other studies pay nothing for them.
+    """
+    found = {"none"}
+    for kind in ("train", "evaluate"):
+        ops, device = ask(kind, "ops"), ask(kind, "device")
+        usable = TORCH["cuda"] and (ask(kind, "gpu") or device == "cuda")
+        if device != "cpu" and (ops == "cuda" or (ops == "auto" and usable)):
+            found.add(ops)
+    return next(how for how in ("cuda", "auto", "none") if how in found)
 
 
 def extractor_spec(wildcards):

@@ -89,7 +89,7 @@ rule curve:
     input:
         snapshots=rules.train.output.snapshots,
         judge=rules.judge.output.judge,
-        kernels=kernels_for("evaluate"),
+        kernels=ancient(KERNELS),
     output:
         curve=f"{CELL}/curve.json",
     log:
@@ -118,7 +118,7 @@ rule score:
         recipe=rules.train.output.recipe,
         curve=rules.curve.output.curve,
         judge=rules.judge.output.judge,
-        kernels=kernels_for("evaluate"),
+        kernels=ancient(KERNELS),
     output:
         scores=f"{CELL}/scores.json",
         replicates=f"{CELL}/replicates.json",

@@ -13,7 +13,8 @@ rule train:
         store=rules.slices.output.store,
         # ancient: it scores snapshots on the way; another judge is no reason to train again
         judge=ancient(JUDGE),
-        kernels=kernels_for("train"),
+        # ancient: nor are other kernels
+        kernels=ancient(KERNELS),
         # the weights of the cell that this one starts from, if it does
         init_from=start_weights,
     output:

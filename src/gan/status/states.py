@@ -204,7 +204,7 @@ def _missing(study: Study, cell: Cell, root: Path, jobs: dict[Path, Job]) -> tup
 
 
 def _chains(study: Study, cell: Cell, root: Path) -> tuple[list[tuple[str, Path, Path]], ...]:
-    """What makes the data, the judge and the weights that training needs, in order: rule, file that it makes, log."""
+    """What makes the data, the judge, kernels and the weights that training needs, in order: rule, its file, its log."""
     data, features, logs = (root / part / cell.dataset for part in ("data", "features", "logs"))
     store = [
         ("fetch", data / "raw", logs / "fetch.log"),
@@ -216,10 +216,11 @@ def _chains(study: Study, cell: Cell, root: Path) -> tuple[list[tuple[str, Path,
         judge.append(("extractor", features / kind / "extractor.pt", logs / f"{kind}_extractor.log"))
         judge.append(("features", features / kind / "real.npz", logs / f"{kind}_features.log"))
     judge.append(("judge", features / "judge.json", logs / "judge.log"))
+    kernels = [("kernels", root / "kernels.json", root / "logs/kernels.log")]
     if not (source := study.source(cell)):
-        return store, judge
+        return store, judge, kernels
     log = root / "logs" / source.dataset / f"{source.variant}_seed{source.seed}_train.log"
-    return store, judge, [(f"train {source.folder}", root / source.folder / "weights.pt", log)]
+    return store, judge, kernels, [(f"train {source.folder}", root / source.folder / "weights.pt", log)]
 
 
 def _error(log: Path, job: Job | None) -> str:
