@@ -12,8 +12,8 @@ import yaml
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 ENVIRONMENTS = sorted(path.stem for path in (REPOSITORY / "envs").glob("*.yaml"))
-# what no module of ours imports by name: Snakemake reads its scripts' arguments, pandas Parquet and Excel
-UNNAMED = {"cpu": {"snakemake", "pyarrow", "openpyxl"}, "gpu": {"snakemake", "pyarrow"}}
+# what no module of ours imports by name: Snakemake reads its scripts' arguments, pandas Parquet and Excel; ninja builds
+UNNAMED = {"cpu": {"snakemake", "pyarrow", "openpyxl"}, "gpu": {"snakemake", "pyarrow", "ninja"}}
 
 
 def locked() -> dict[str, set[str]]:

@@ -108,11 +108,13 @@ def epilogue(x: Tensor, layout: str, act: str, images: int | None, clamp: float 
     def kernel(*args: Tensor) -> Tensor:
         return fused.epilogue(args[0], act=act, gain=1.0, clamp=clamp, **rest(*args)) + 0 * args[3].to(args[0])
 
-    if clamp is not None:  # rounding must not decide what is cut off; zero may lie there too
-        for other in (torch.zeros_like, lambda x: x + 1):
-            exact = [part.cpu().double() for part in (x, *parts)]
-            y = ops.epilogue(exact[0], act=act, gain=1.0, **rest(*exact)).to(x.device)
-            x = torch.where((y.abs() - clamp).abs() < 0.06 * clamp, other(x), x)
+    for other in (torch.zeros_like, lambda x: x + 1):  # rounding must not decide on a side; zero may lie there too
+        exact = [part.cpu().double() for part in (x, *parts)]
+        u = ops.epilogue(exact[0], act="linear", gain=1.0, **rest(*exact))
+        near = u.abs() < 1e-4
+        if clamp is not None:
+            near |= (ops.bias_act(u, None, act, 1.0).abs() - clamp).abs() < 0.06 * clamp
+        x = torch.where(near.to(x.device), other(x), x)
     return Case(reference, kernel, [LAYOUTS[layout](x), *parts])
 
 

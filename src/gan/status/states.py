@@ -204,7 +204,7 @@ def _missing(study: Study, cell: Cell, root: Path, jobs: dict[Path, Job]) -> tup
 
 
 def _chains(study: Study, cell: Cell, root: Path) -> tuple[list[tuple[str, Path, Path]], ...]:
-    """What makes the data, the judge, kernels and the weights that training needs, in order: rule, its file, its log."""
+    """What makes data, judge, kernels and weights that training needs, in order: rule, file that it makes, log."""
     data, features, logs = (root / part / cell.dataset for part in ("data", "features", "logs"))
     store = [
         ("fetch", data / "raw", logs / "fetch.log"),
