@@ -90,7 +90,7 @@ def _load_kernels() -> None:
 def _plugin(name: str, sources: list[str], extra_cuda_cflags: list[str]) -> Any:
     """Headers that a toolkit may lack (cusparse.h) come with the packages of torch's CUDA."""
     cpp_extension.CUDA_HOME = str(build.find_toolkit().root)
-    packaged = [f"-isystem{root / 'include'}" for root in build._pip_roots()]
+    packaged = [word for root in build._pip_roots() for word in ("-isystem", str(root / "include"))]
     return cpp_extension.load(name, sources, extra_cflags=packaged, extra_cuda_cflags=[*extra_cuda_cflags, *packaged])
 
 
