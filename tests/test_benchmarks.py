@@ -3,12 +3,14 @@
 import importlib.util
 import json
 import sys
+import types
 from pathlib import Path
 
 import pytest
 import torch
 
 from gan import ops
+from gan.errors import GanError
 from gan.ops import build, extension
 
 FOLDER = Path(__file__).resolve().parent.parent / "benchmarks"
@@ -210,3 +212,17 @@ def test_table_of_memory(benchmark_file, capsys):
     said = capsys.readouterr().out
     assert "| 16 | 4 | auto | fp32 | 1 |" in said and "GB in" in said
     assert "left out: fp32, 16 x 16, batch 4, paper: option mbstd_group is 8" in said
+
+
+def test_official_program_is_not_timed_without_its_kernels(benchmark_file, monkeypatch):
+    """Of its own accord it would go on with its slow functions."""
+    official = benchmark_file("official")
+    kernels = types.SimpleNamespace(_init=lambda: True, __file__="upfirdn2d.py")
+    custom_ops = types.SimpleNamespace()
+    monkeypatch.setitem(sys.modules, "torch_utils", types.SimpleNamespace(custom_ops=custom_ops))
+    monkeypatch.setitem(sys.modules, "torch_utils.ops", types.SimpleNamespace(bias_act=kernels, upfirdn2d=kernels))
+    official._load_kernels()
+    assert custom_ops.get_plugin is official._plugin
+    kernels._init = lambda: False
+    with pytest.raises(GanError, match=r"upfirdn2d\.py: its kernels do not build"):
+        official._load_kernels()
