@@ -54,11 +54,6 @@ class Exchange:
                 hook.remove()
         self._came = current.finish()
 
-    def send(self) -> None:
-        """Make the gradients means over the ranks when a backward pass has ended in which none could go (a graph)."""
-        if parallel.world() > 1:
-            _Pass(self._buckets, []).finish()
-
 
 def buckets(parameters: Sequence[nn.Parameter]) -> list[Bucket]:
     """``parameters`` in reverse order, a new bucket after `SIZE` bytes and for another dtype."""

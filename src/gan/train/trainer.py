@@ -63,7 +63,7 @@ class Trainer:
         self.sampler = Sampler(len(dataset), self.batch, recipe["seed"], parallel.rank(), parallel.world())
         if microbatches < 1:
             raise GanError(f"resources.train.microbatches is {microbatches}; it must be at least 1")
-        self.microbatches, self.graphs = microbatches, graphs
+        self.microbatches, self.graphs = microbatches, graphs  # graphs: of one rank and whole batches (`pick_graphs`)
         with parallel.Pieces(microbatches).at(0) if microbatches > 1 else contextlib.nullcontext():
             parallel.share(self.batch, "training.batch")
             self.variant = build(variant["family"], variant["options"], dataset.shape, self.batch).to(device)
@@ -108,8 +108,7 @@ class Trainer:
         optimizer.zero_grad(set_to_none=True)
         parameters = self._parameters(phase.trains)
         if self.graphs:
-            scalars = self.graphs.run(phase.name, lambda: self._backward(phase, batch, send=False), parameters)
-            self._exchange[phase.name].send()
+            scalars = self.graphs.run(phase.name, lambda: self._backward(phase, batch), parameters)
         elif self.microbatches > 1:
             scalars = self._backward_in_pieces(phase, batch)
         else:
