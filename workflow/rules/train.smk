@@ -44,6 +44,7 @@ rule train:
         nodes=ask("train", "nodes"),
         device=ask("train", "device"),
         ops=ask("train", "ops"),
+        step=ask("train", "step"),
         microbatches=ask("train", "microbatches"),
         checkpoint_kimg=str(ask("train", "checkpoint_kimg")),
     params:
@@ -54,5 +55,5 @@ rule train:
         # exec: a signal of the scheduler must reach the training process itself, which then saves its state
         "exec python -m gan.run --recipe {params.recipe:q} --store {input.store} --folder {params.folder}"
         " --checkpoints {params.checkpoints} --checkpoint-kimg {resources.checkpoint_kimg} --device {resources.device}"
-        " --ops {resources.ops} --gpus {resources.gpu} --nodes {resources.nodes} --threads {threads}"
+        " --ops {resources.ops} --step {resources.step} --gpus {resources.gpu} --nodes {resources.nodes} --threads {threads}"
         " --microbatches {resources.microbatches} --judge {input.judge} --init-from {input.init_from:q} --log {log}"
