@@ -269,7 +269,10 @@ def test_a_check_that_crashes_has_not_been_passed(gpu, code, stderr, reason):
 def test_graphs_are_trusted_where_they_were_checked(gpu):
     """Whatever became of the check of the graphs, that of the kernels before it holds."""
     ops.use("reference")
-    assert check.graphs_refused(GPU) == "they are checked together with the kernels, which are not in use"
+    assert (
+        check.graphs_refused(GPU)
+        == "graphs are checked with the kernels, which are not in use; resources.train.step graph takes them unchecked"
+    )
     check.choose("auto", GPU)
     assert check.graphs_refused(GPU) is None
     for code, graphs in ((1, "graph of Dr1, losses in float32: off by inf"), (-signal.SIGSEGV, "has not ended")):

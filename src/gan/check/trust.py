@@ -53,7 +53,9 @@ def choose(wanted: str, device: torch.device) -> str | None:
 def graphs_refused(device: torch.device) -> str | None:
     """Why CUDA graphs are not to be used on ``device``, a GPU, unless they are asked for. After `choose`."""
     if ops.chosen(device) == "reference":
-        return "they are checked together with the kernels, which are not in use"
+        return (
+            "graphs are checked with the kernels, which are not in use; resources.train.step graph takes them unchecked"
+        )
     library = extension.find()
     known = _known(path := place(library, device), library, "graphs")
     return None if known == "" else f"{path}: {'not checked' if known is None else known}"
