@@ -147,23 +147,6 @@ def training(case: str, microbatches: int = 1) -> dict[str, list[list[str]]]:
     return found
 
 
-class Straight:
-    """In the place of `gan.train.graphs.Graphs`, which need a GPU."""
-
-    def begin(self, batch, form):
-        return batch
-
-    def run(self, name, compute, parameters):
-        return compute()
-
-
-def weights(graphs: Straight | None) -> dict:
-    trainer = Trainer(recipe("stylegan2"), Data(), CPU, graphs=graphs)
-    for _ in range(2):
-        trainer.advance(measure=False)
-    return trainer.variant.state_dict()
-
-
 def everything(folder) -> dict:
     return {
         "passes": {reverse: passes(reverse) for reverse in (False, True)},
@@ -171,7 +154,6 @@ def everything(folder) -> dict:
         "kinds": kinds(),
         "training": {case: training(case) for case in CASES},
         "pieces": training("stylegan2", 2),
-        "graphs": [weights(None), weights(Straight())],
     }
 
 
@@ -273,12 +255,6 @@ def test_all_gradients_of_a_variant_have_gone_when_backward_ends(pair, case):
 def test_pieces_are_added_up_before_they_go(pair):
     for rank in pair:
         assert rank["pieces"] == rank["training"]["stylegan2"]
-
-
-def test_gradients_of_a_graph_go_when_it_has_ended(pair):
-    for rank in pair:
-        one, other = rank["graphs"]
-        assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
 def test_one_rank_sends_nothing():
