@@ -225,6 +225,15 @@ def test_same_arguments_same_bytes(tmp_path, form):
         assert file.read_bytes() == (tmp_path / "b" / file.name).read_bytes()
 
 
+def test_images_of_another_call_are_not_mixed_with(tmp_path, capfd):
+    path, out = made(tmp_path / "g.pt"), tmp_path / "out"
+    assert generate(path, out, "--n", "3") == generate(path, out, "--n", "3", "--format", "nifti") == 0
+    before = {file.name: file.read_bytes() for file in out.iterdir()}
+    assert generate(path, out, "--n", "2", "--seed", "1") == 1
+    assert "samples.json: images of another call lie here (n is not the same); name another" in capfd.readouterr().err
+    assert {file.name: file.read_bytes() for file in out.iterdir()} == before
+
+
 def test_truncation_brings_images_together(tmp_path):
     snapshot = load_generator(made(tmp_path / "g.pt", "stylegan2", STYLEGAN2, size=16))
     wide, narrow, none = (snapshot.sample(CHUNK, 0, truncation=psi).std(dim=0).mean() for psi in (1.0, 0.5, 0.0))

@@ -5,9 +5,11 @@ images says what made them. Formats: docs/training.md.
 """
 
 import argparse
+import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -17,12 +19,13 @@ from tqdm import tqdm
 
 from gan import check, grids
 from gan.errors import GanError, command
-from gan.files import atomic_path, write_json
+from gan.files import atomic_path, read_json, write_json
 from gan.nn import Generator
 from gan.train.device import DEVICES, pick_device
 from gan.train.snapshot import Snapshot, load_generator
 
 FORMATS = ("png", "nifti", "npy", "grid")
+ABOUT = "samples.json"
 SCALE = 127.5  # [-1, 1] to the scale 0..255 of the intensity map
 
 
@@ -216,6 +219,8 @@ def main(argv: list[str] | None = None) -> None:
     _, classes = snapshot.latents(given.n, given.seed)
     if label is not None:
         classes[:] = label
+    about = _about(snapshot, given, classes)
+    _refuse_others(given.out, about)
     if given.mix:
         grid = mixing_grid(snapshot, given.n, given.seed, classes, given.truncation, given.crossover)
         columns = given.n - given.n // 2 + 1
@@ -227,22 +232,29 @@ def main(argv: list[str] | None = None) -> None:
     else:
         chunks = snapshot.chunks(given.n, given.seed, label, given.truncation)
         write_images(snapshot, chunks, given.n, given.out, given.format)
-    _describe(snapshot, given, classes)
+    write_json(given.out / ABOUT, about)
 
 
-def _describe(snapshot: Snapshot, given: argparse.Namespace, classes: Tensor) -> None:
-    """Write what made the images, for whoever finds them later."""
+def _about(snapshot: Snapshot, given: argparse.Namespace, classes: Tensor) -> dict[str, Any]:
+    """What makes the images, for whoever finds them later."""
     names = snapshot.labels
-    write_json(
-        given.out / "samples.json",
-        {
-            **{"synthetic": True, "family": snapshot.family, "run_key": snapshot.run_key, "kimg": snapshot.kimg},
-            **{"n": given.n, "seed": given.seed, "truncation": given.truncation},
-            "labels": [names[place] for place in classes.tolist()] if names else [],
-            **{key: snapshot.data.get(key) for key in ("dataset", "channels", "mask", "intensity", "spacing", "axis")},
-            "grey_values": grids.NORMALISATION,
-        },
-    )
+    return {
+        **{"synthetic": True, "family": snapshot.family, "run_key": snapshot.run_key, "kimg": snapshot.kimg},
+        **{"n": given.n, "seed": given.seed, "truncation": given.truncation},
+        "labels": [names[place] for place in classes.tolist()] if names else [],
+        **{key: snapshot.data.get(key) for key in ("dataset", "channels", "mask", "intensity", "spacing", "axis")},
+        "grey_values": grids.NORMALISATION,
+    }
+
+
+def _refuse_others(out: Path, about: dict[str, Any]) -> None:
+    """`GanError` if ``out`` has images of another call, among which the new ones could not be told apart."""
+    path, asked = out / ABOUT, json.loads(json.dumps(about))
+    found = read_json(path) if path.exists() else asked
+    if key := next((key for key, value in asked.items() if found.get(key) != value), None):
+        raise GanError(
+            f"{path}: images of another call lie here ({key} is not the same); name another folder or delete it"
+        )
 
 
 if __name__ == "__main__":
