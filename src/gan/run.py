@@ -256,8 +256,6 @@ def main(argv: list[str] | None = None) -> int:
         device = pick_device(given.device)
         refusal = check.choose(given.ops, device)
         with parallel.joined(device) as device:
-            if device.type == "cpu":
-                keep_freed_memory()
             return _train(given, device, stop, check.agreed(refusal))
 
 
@@ -289,4 +287,5 @@ def _train(given: argparse.Namespace, device: torch.device, stop: StopSignals, r
 
 
 if __name__ == "__main__":
+    keep_freed_memory()  # of this process and of ranks, not of one that calls `main` and goes on
     sys.exit(main())

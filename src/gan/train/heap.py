@@ -1,4 +1,4 @@
-"""The heap of a process that trains on a CPU."""
+"""The heap of a process that trains."""
 
 import ctypes
 
@@ -10,7 +10,8 @@ def keep_freed_memory() -> None:
 
     By default glibc takes each buffer above 32 MB from the system and gives it back when it is freed. The system
     clears every page at its first use: a fifth of the CPU time of a step at 256 x 256. With this the process keeps the
-    most that it has held, and the gaps between buffers: a quarter more there. Other C libraries have no such setting.
+    most that it has held, and the gaps between buffers: a quarter more there. Beside a GPU it does little, good or
+    harm. Other C libraries have no such setting.
     """
     library = ctypes.CDLL(None)
     if hasattr(library, "mallopt"):
