@@ -1,6 +1,7 @@
 """The pages link to what exists, and the commands they show are commands."""
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -41,6 +42,20 @@ def test_modules_that_the_pages_run_answer_to_help():
     for module in modules:
         done = subprocess.run([sys.executable, "-m", module, "--help"], capture_output=True, text=True)
         assert done.returncode == 0 and "usage:" in done.stdout, module
+
+
+def test_snakemake_takes_what_the_pages_type():
+    """Options with several values swallow a target that stands behind them; runs without a profile need cores."""
+    from snakemake.cli import parse_args
+
+    text = "".join(page.read_text() for page in PAGES)
+    shown = re.findall(r"^(?: *|.*?`)(?:GAN_REAL_DATA=\S+ )?snakemake( (?:-|all)[^`#\n]*)", text, re.MULTILINE)
+    calls = [shlex.split(re.sub(r"<\w+>", "x", call), comments=True) for call in shown]
+    assert len(calls) > 15
+    for call in calls:
+        _, given = parse_args([word for word in call if word not in ("--profile", "slurm")])
+        assert ("all" in given.targets) == ("all" in call), call
+        assert {"--profile", "--cores", "-n"} & set(call), call
 
 
 def test_make_targets_that_the_pages_name_exist():
