@@ -131,6 +131,26 @@ def test_the_check_of_a_gpu_replays_all_phases(monkeypatch):
     assert list(check.compare(CPU)) == []
 
 
+@pytest.mark.parametrize("error", [None, GanError("no recording"), torch.OutOfMemoryError("full")])
+def test_a_gpu_that_cannot_record_is_found(error, monkeypatch, capsys):
+    """What does not fit into memory says nothing of graphs, and is not noted of them."""
+
+    def losses(device, graphs):
+        if graphs and error:
+            raise error
+        return {"phase/G": 1.0 if graphs else 1.1}
+
+    monkeypatch.setattr(check, "losses", losses)
+    monkeypatch.setattr(check, "Graphs", lambda device: "graphs")
+    if isinstance(error, torch.OutOfMemoryError):
+        with pytest.raises(torch.OutOfMemoryError):
+            list(check.compare(torch.device("cuda")))
+        return
+    (row,) = check.compare(torch.device("cuda"))
+    assert not row.ok and row.subject == "graph of G"
+    assert capsys.readouterr().err == ("with CUDA graphs: no recording\n" if error else "")
+
+
 @pytest.mark.parametrize(
     ("step", "device", "microbatches", "expected"),
     [

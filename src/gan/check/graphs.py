@@ -1,6 +1,7 @@
 """A short training whose phases are replayed as CUDA graphs, beside one that runs them operation by operation."""
 
 import math
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -61,7 +62,10 @@ def compare(device: torch.device) -> Iterator[Row]:
     expected = losses(device, None)
     try:
         got = losses(device, Graphs(device))
-    except (GanError, RuntimeError):
+    except torch.OutOfMemoryError:
+        raise  # which says nothing of graphs
+    except (GanError, RuntimeError) as error:
+        print(f"with CUDA graphs: {error}", file=sys.stderr)
         got = {}
     for name, right in expected.items():
         error = abs(got.get(name, math.nan) - right) / max(abs(right), 1e-3)
