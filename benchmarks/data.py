@@ -25,8 +25,11 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from gan.data import build_store, convert, fetch, layouts
+from gan.data import layouts
 from gan.data.pool import ordered
+from gan.data.slices import build_store
+from gan.data.sources import fetch
+from gan.data.volumes import convert
 
 WHO = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
 PHANTOM = {"subjects": 8, "matrix": 192, "spacing": 1.0, "tumours": 0.5, "seed": 0}

@@ -6,13 +6,13 @@ kernels, which looks in `sys.modules` for what pybind11 3 does not enter there. 
 functions of PyTorch with no more than a warning: an error here.
 """
 
+import importlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils import cpp_extension
 
 from gan.augment import BLIT, COLOUR, GEOMETRY
 from gan.errors import GanError
@@ -37,7 +37,7 @@ def phases(
     """
     sys.path.insert(0, str(path))
     if device.type == "cuda":
-        _load_kernels()
+        load_kernels(path)
     from torch_utils.ops import grid_sample_gradfix  # type: ignore[import-not-found]
     from training.augment import AugmentPipe  # type: ignore[import-not-found]
     from training.loss import StyleGAN2Loss  # type: ignore[import-not-found]
@@ -74,12 +74,14 @@ def phases(
     }
 
 
-def _load_kernels() -> None:
+def load_kernels(path: Path, names: Sequence[str] = ("bias_act", "upfirdn2d")) -> None:
+    """Build its kernels, or load those that are built (`TORCH_EXTENSIONS_DIR`); `GanError` if that fails."""
+    sys.path.insert(0, str(path))
     from torch_utils import custom_ops  # type: ignore[import-not-found]
-    from torch_utils.ops import bias_act, upfirdn2d  # type: ignore[import-not-found]
 
     custom_ops.get_plugin = _plugin
-    for operation in (bias_act, upfirdn2d):
+    for name in names:
+        operation = importlib.import_module(f"torch_utils.ops.{name}")
         if not operation._init():
             raise GanError(
                 f"{operation.__file__}: its kernels do not build, the warning above says why; with the slow functions "
@@ -89,6 +91,8 @@ def _load_kernels() -> None:
 
 def _plugin(name: str, sources: list[str], extra_cuda_cflags: list[str]) -> Any:
     """Headers that a toolkit may lack (cusparse.h) come with the packages of torch's CUDA."""
+    from torch.utils import cpp_extension  # not above: without a GPU it warns when it is imported
+
     cpp_extension.CUDA_HOME = str(build.find_toolkit().root)
     packaged = [word for root in build._pip_roots() for word in ("-isystem", str(root / "include"))]
     return cpp_extension.load(name, sources, extra_cflags=packaged, extra_cuda_cflags=[*extra_cuda_cflags, *packaged])
@@ -134,3 +138,7 @@ class _GridSampleAdjoint(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple:
         return _GridSample.apply(gradients[0], *ctx.saved_tensors), None, None
+
+
+if __name__ == "__main__":  # official.py CHECKOUT KERNEL...: build its kernels ahead
+    load_kernels(Path(sys.argv[1]), sys.argv[2:])

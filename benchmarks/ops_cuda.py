@@ -8,7 +8,7 @@ time is the median over rounds of device events around a CUDA graph of a hundred
 import argparse
 import statistics
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 Op = Callable[..., Tensor]
 
 
-def cases() -> list[tuple[str, Op, tuple[Tensor, ...]]]:
+def cases(dtypes: Sequence[torch.dtype] = DTYPES) -> list[tuple[str, Op, tuple[Tensor, ...]]]:
     """(name, operation, inputs) of every row; of the inputs, the floating ones that need a gradient get it."""
     listed = []
     taps = ops.binomial_taps().cuda()
@@ -39,7 +39,7 @@ def cases() -> list[tuple[str, Op, tuple[Tensor, ...]]]:
         def epilogue(x: Tensor, bias: Tensor, normaliser: Tensor, noise: Tensor = noise, strength: Tensor = strength):
             return ops.epilogue(x, bias, normaliser=normaliser, noise=noise, strength=strength, clamp=256.0)
 
-        for dtype in DTYPES:
+        for dtype in dtypes:
             for layout, order in LAYOUTS.items():
                 x = torch.randn(shape, device="cuda").to(dtype).contiguous(memory_format=order)
                 where = f"{'x'.join(map(str, shape))} {layout} {str(dtype).removeprefix('torch.')}"
@@ -106,9 +106,9 @@ def bandwidth(rounds: int) -> float:
     return 2 * x.nbytes / timed(lambda: y.copy_(x), rounds)
 
 
-def measure(rounds: int) -> list[dict[str, Any]]:
+def measure(rounds: int, dtypes: Sequence[torch.dtype]) -> list[dict[str, Any]]:
     rate, rows = bandwidth(rounds), []
-    for name, op, inputs in tqdm(cases(), unit="row", file=sys.stderr):
+    for name, op, inputs in tqdm(cases(dtypes), unit="row", file=sys.stderr):
         for which in ("forward", "backward"):
             row: dict[str, Any] = {"op": name, "pass": which}
             for implementation in ("reference", "cuda"):
@@ -133,12 +133,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=10, help="measurements of each pass (10)")
     parser.add_argument("--json", type=Path, help="also write the rows to this file")
+    names = {str(dtype).removeprefix("torch."): dtype for dtype in DTYPES}
+    parser.add_argument("--dtype", nargs="+", choices=list(names), default=list(names), help="(all)")
     given = parser.parse_args()
     if not torch.cuda.is_available():
         raise GanError(
             "benchmarks/ops_cuda.py: torch sees no GPU here; run it where one is (benchmarks/ops.py needs none)"
         )
-    rows = measure(given.rounds)
+    rows = measure(given.rounds, [names[name] for name in given.dtype])
     print(table(rows))
     if given.json:
         about = {"torch": torch.__version__, "cuda": torch.version.cuda, "gpu": torch.cuda.get_device_name()}

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gan.data import Store
+from gan.data.store import Store
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 pytestmark = pytest.mark.realdata

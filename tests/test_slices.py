@@ -9,9 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from gan.data import Store, build_store, intensity, planes, splits
+from gan.data import intensity, planes, splits
 from gan.data.nifti import Volume, write_nifti
 from gan.data.pictures import read_picture
+from gan.data.slices import build_store
+from gan.data.store import Store
 from gan.errors import GanError
 
 ROW = {

@@ -1,7 +1,7 @@
 import json
 from pathlib import Path
 
-from gan.data import convert
+from gan.data.volumes import convert
 from gan.errors import logged
 
 with logged(snakemake.log[0]):

@@ -1,7 +1,7 @@
 import json
 from pathlib import Path
 
-from gan.data import fetch
+from gan.data.sources import fetch
 from gan.errors import logged
 
 with logged(snakemake.log[0]):

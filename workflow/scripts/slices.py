@@ -1,7 +1,7 @@
 import json
 from pathlib import Path
 
-from gan.data import build_store
+from gan.data.slices import build_store
 from gan.errors import logged
 
 with logged(snakemake.log[0]):

@@ -1,8 +1,4 @@
-"""From a source to a packed store of slices: fetch, convert, build_store. Nothing here imports torch."""
+"""From a source to a packed store of slices: `sources.fetch`, `volumes.convert`, `slices.build_store`, `store.Store`.
 
-from gan.data.slices import build_store
-from gan.data.sources import fetch
-from gan.data.store import Store
-from gan.data.volumes import convert
-
-__all__ = ["Store", "build_store", "convert", "fetch"]
+Nothing here imports torch; a store is read without the libraries that read scans.
+"""

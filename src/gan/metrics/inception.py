@@ -10,11 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from cleanfid.inception_pytorch import FIDInceptionA, FIDInceptionC, FIDInceptionE_1, FIDInceptionE_2
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
-from torchvision.models import inception_v3
 
 from gan.errors import GanError
 from gan.files import checksum
@@ -128,6 +126,10 @@ class _Gain(nn.Module):
 
 def _architecture() -> nn.Sequential:
     """Inception-v3 as the FID uses it, up to the pooled features; clean-fid's blocks on torchvision's network."""
+    # Only random layers need these packages: no other extractor waits for their import.
+    from cleanfid.inception_pytorch import FIDInceptionA, FIDInceptionC, FIDInceptionE_1, FIDInceptionE_2
+    from torchvision.models import inception_v3
+
     with torch.random.fork_rng(devices=[]):
         whole = inception_v3(weights=None, aux_logits=False, init_weights=False)
         blocks = {

@@ -1,0 +1,227 @@
+"""What a GPU says of this program, in nine minutes: kernels, steps, a training with its scores, volumes.
+
+    python benchmarks/gpu.py --prepare build/gpu       # where the whole program is installed, with GAN_REAL_DATA
+    git clone https://github.com/NVlabs/stylegan2-ada-pytorch build/gpu/official     # if it is to be measured, too
+    python benchmarks/gpu.py build/gpu --out build/gpu_results                       # where the GPU is
+
+The second machine needs this checkout, the folder, Python with torch, numpy, scipy, pandas, pyarrow, pillow, tqdm, pytest
+and ninja, and nvcc; no Snakemake and no internet. Each part runs in a process of its own with a limit, and its results are
+written as it goes: whatever breaks loses nothing else. ``--parts`` asks for some of them, ``--minutes`` for less in all;
+time that a part leaves goes to the training. ``--out`` gets <part>.json, logs, results.json and results.md.
+"""
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE.parent / "src"), str(HERE)]
+
+import torch  # noqa: E402
+from gpu_parts import PARTS, Place  # noqa: E402
+
+from gan.errors import command  # noqa: E402
+from gan.files import read_json, write_json  # noqa: E402
+
+ATTEMPTS = 3  # processes that a part may take: one that dies in a case goes on after it
+
+
+def run(folder: Path, out: Path, names: Sequence[str], device: str, minutes: float) -> dict[str, Any]:
+    """All parts one after another; what came out, also in ``out``."""
+    out.mkdir(parents=True, exist_ok=True)
+    end, results = time.monotonic() + 60 * minutes, {"about": about(device), "parts": {}}
+    for place, name in enumerate(names):
+        later = sum(PARTS[other][1] for other in names[place + 1 :])
+        limit = PARTS[name][1]
+        if name == "training":
+            limit = max(limit, end - time.monotonic() - later)
+        limit = min(limit, end - time.monotonic())
+        if limit < 5:
+            results["parts"][name] = {"left_out": [f"{name}: no time left"]}
+            continue
+        results["parts"][name] = part(folder, out, name, device, limit)
+        write(out, results)
+    write(out, results)
+    return results
+
+
+def part(folder: Path, out: Path, name: str, device: str, limit: float) -> dict[str, Any]:
+    """One part in a process, and in a further one where it died; its results with the seconds and exit codes."""
+    start, codes = time.monotonic(), []
+    (out / f"{name}.json").unlink(missing_ok=True)
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join(
+            [str(HERE.parent / "src"), str(HERE), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+        ),
+        "GAN_OPS_CACHE": str(out.absolute() / "cache/d/gan_ops"),
+        "TORCH_EXTENSIONS_DIR": str(out.absolute() / "cache/official"),
+        "PYTHONUNBUFFERED": "1",
+    }
+    if device.startswith("cuda"):
+        major, minor = torch.cuda.get_device_capability()
+        environment["TORCH_CUDA_ARCH_LIST"] = f"{major}.{minor}"
+    path, known = out / f"{name}.json", None
+    while len(codes) < ATTEMPTS and (left := limit - (time.monotonic() - start)) > 5:
+        command = [sys.executable, __file__, str(folder), "--out", str(out), "--device", device]
+        command += ["--only", name, "--seconds", f"{left:.0f}"]
+        process = subprocess.Popen(command, env=environment, start_new_session=True)
+        try:
+            codes.append(process.wait(left + 5))
+        except subprocess.TimeoutExpired:
+            codes.append(None)
+        if codes[-1] is None or codes[-1] < 0:
+            _end(process)
+        before, known = known, path.read_text(encoding="utf-8") if path.exists() else None
+        if codes[-1] in (0, None) or known == before:
+            break
+    found = read_json(path) if path.exists() else {}
+    return found | {"took": round(time.monotonic() - start, 1), "codes": codes}
+
+
+def _end(process: subprocess.Popen) -> None:
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    process.wait()
+
+
+def about(device: str) -> dict[str, Any]:
+    gpu = device.startswith("cuda")
+    return {
+        "gpu": torch.cuda.get_device_name() if gpu else "none",
+        "torch": torch.__version__,
+        "cudnn": torch.backends.cudnn.version() if gpu else None,
+        "cores": len(os.sched_getaffinity(0)),
+        "date": datetime.now(UTC).date().isoformat(),
+    }
+
+
+def write(out: Path, results: dict[str, Any]) -> None:
+    write_json(out / "results.json", results)
+    (out / "results.md").write_text(page(results), encoding="utf-8")
+
+
+def page(results: dict[str, Any]) -> str:
+    """Markdown of all parts, the summary last."""
+    lines, parts = ["; ".join(f"{key} {value}" for key, value in results["about"].items()), ""], results["parts"]
+    for name, found in parts.items():
+        lines += [f"## {name}: {found.get('took', 0)} s, exit codes {found.get('codes', [])}", ""]
+        if name == "kernels":
+            lines += [f"- {key}: {value}" for key, value in found.items() if key not in ("took", "codes")]
+        if found.get("ceilings"):
+            lines += [", ".join(f"{key} {value:.0f}" for key, value in found["ceilings"].items()), ""]
+        lines += table(found.get("rows", []))
+        lines += [f"- left out: {line}" for line in found.get("left_out", [])]
+        if "curve" in found:
+            lines += [
+                f"{found['kimg']:g} kimg in {found['seconds']:g} s, exit code {found['code']}; s per kimg: {found['speed']}",
+                "",
+            ]
+            shown = [row for row in found["curve"] if row["metric"].startswith("kd") and row.get("contrast") == "all"]
+            lines += [
+                f"- {row['metric']} at {row['kimg']:g} kimg: {row['value']:.4g} (floor {row['floor']:.3g})"
+                for row in shown
+            ]
+            lines += [f"- event: {row['event']}: {row['message']}" for row in found["events"]]
+        lines += [""]
+    return "\n".join([*lines, *summary(parts), ""])
+
+
+def table(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """A row a program, with its phases in seconds per kimg, and how far it is from what was counted."""
+    if not rows:
+        return []
+    lines = [
+        "| step | G | Gpl | D | Dr1 | s/kimg | images/s | of official | times floor | TFLOP/s | memory GB (counted) |",
+        f"|---|{'---:|' * 10}",
+    ]
+    official = fastest(rows)
+    for row in rows:
+        cells = [f"{value:.3g}" for value in (*row["s_per_kimg"].values(), row["total"], 1000 / row["total"])]
+        base = official.get((tuple(row["size"]), row["batch"])) if not row["training"] else None
+        cells.append(f"{row['total'] / base:.2f}" if base else "")
+        cells.append(f"{row['total'] / max(row['floor'].values()):.2f}" if "floor" in row else "")
+        cells.append(f"{row['tflop'] / row['total']:.0f}" if "tflop" in row else "")
+        memory = f"{row['peak_gb']:.1f}" if "peak_gb" in row else ""
+        cells.append(f"{memory} ({row['counted_gb']:.1f})" if "counted_gb" in row else memory)
+        lines.append(f"| {row['name']} | {' | '.join(cells)} |")
+    return [*lines, ""]
+
+
+def fastest(rows: Sequence[dict[str, Any]]) -> dict[tuple, float]:
+    """Seconds per kimg of the official program with its fastest flags, by size and batch."""
+    mine = (row for row in rows if row["program"].get("official") == "official, fastest")
+    return {(tuple(row["size"]), row["batch"]): row["total"] for row in mine}
+
+
+def summary(parts: dict[str, Any]) -> list[str]:
+    lines = ["## Summary", ""]
+    for name, found in parts.get("kernels", {}).items():
+        if isinstance(found, dict) and "code" in found:
+            lines.append(f"- {name}: {'well' if found['code'] == 0 else 'FAILED'}; {' / '.join(found['last'][-1:])}")
+    rows = parts.get("steps", {}).get("rows", [])
+    for case, base in fastest(rows).items():
+        own = [row for row in rows if (tuple(row["size"]), row["batch"]) == case and "official" not in row["program"]]
+        if own:
+            best = min(own, key=lambda row: row["total"])
+            lines.append(
+                f"- {best['name']}: {base / best['total']:.2f} times as fast as the official program's fastest"
+            )
+    for row in parts.get("volumes", {}).get("rows", []):
+        lines.append(f"- {row['name']}: {row['total']:.3g} s per kimg")
+    if speed := parts.get("training", {}).get("speed"):
+        lines.append(f"- training: {speed:.3g} s per kimg with all that belongs to it")
+    return lines
+
+
+def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("folder", nargs="?", type=Path, help="the prepared folder")
+    parser.add_argument("--prepare", type=Path, metavar="FOLDER", help="make the folder")
+    parser.add_argument(
+        "--config", type=Path, default=HERE / "gpu.yaml", help="study that it is made from (%(default)s)"
+    )
+    parser.add_argument("--toy", action="store_true", help="prepare a rehearsal of seconds, of a phantom")
+    parser.add_argument("--out", type=Path, help="folder of the results")
+    parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=list(PARTS))
+    parser.add_argument("--minutes", type=float, default=9.0, help="for all parts together (%(default)g)")
+    parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"])
+    parser.add_argument("--only", choices=list(PARTS), help=argparse.SUPPRESS)
+    parser.add_argument("--seconds", type=float, help=argparse.SUPPRESS)
+    given = parser.parse_args(argv)
+    if (given.prepare is None) == (given.folder is None or given.out is None):
+        parser.error("give --prepare FOLDER, or FOLDER and --out")
+    return given
+
+
+@command
+def main(argv: Sequence[str] | None = None) -> None:
+    """Entry point."""
+    given = arguments(argv)
+    if given.prepare:
+        from gpu_prepare import prepare
+
+        prepare(given.prepare, given.config, given.toy)
+    elif given.only:
+        path = given.out / f"{given.only}.json"
+        known = read_json(path) if path.exists() else {}
+        device, end = torch.device(given.device), time.monotonic() + given.seconds
+        PARTS[given.only][0](Place(given.folder.absolute(), given.out.absolute(), given.only, device, end, known))
+    else:
+        if given.device == "cuda" and not torch.cuda.is_available():
+            raise SystemExit("error: torch sees no GPU here; --device cpu rehearses a folder made with --toy")
+        results = run(given.folder, given.out, given.parts, given.device, given.minutes)
+        print(page(results))
+        print(f"{given.out / 'results.md'}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

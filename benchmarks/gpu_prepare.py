@@ -1,0 +1,165 @@
+"""The folder that `benchmarks/gpu.py` needs on a machine with a GPU: made where all packages are, read where few are.
+
+``stores/<data set>.tar.gz``, ``judge/{extractor.pt, real.npz}``, ``recipe.json`` of the training, ``cases.json`` with every
+step to time and what was counted of it, ``about.json``. The checkout of the official program goes into ``official``.
+"""
+
+import json
+import os
+import tarfile
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import floors
+import torch
+from official import AUGMENTATIONS
+from training import SETTINGS, Program
+
+from gan.errors import GanError
+from gan.files import write_json
+
+HERE = Path(__file__).resolve().parent
+SCHEMA = HERE.parent / "workflow/schemas/config.schema.yaml"
+KEPT = ("images.npy", "index.parquet", "subjects.csv", "store.json")
+LIMIT = 60e6  # bytes of the folder, without the official program
+
+BF16 = {"precision": "bf16", "ops": "cuda", "step": "graph"}
+FP32 = BF16 | {"precision": "fp32"}
+TF32 = BF16 | {"precision": "tf32"}
+FP16 = BF16 | {"precision": "fp16"}
+EAGER = BF16 | {"step": "eager"}
+REFERENCE = EAGER | {"ops": "reference"}
+REFERENCE_GRAPH = BF16 | {"ops": "reference"}
+AUTOTUNED = BF16 | {"cudnn": "autotuned"}  # which this program does not do: two runs of one seed would differ
+OFFICIAL, FASTEST = {"official": "official"}, {"official": "official, fastest"}
+ADA = {"augment": "bgc", "ada_p": 0.5, **SETTINGS["auto"]}
+
+# (size, batch, options, programs), the ones that matter most first: time may end before the list does.
+STEPS: list[tuple[tuple[int, ...], int, dict[str, Any], list[dict[str, str]]]] = [
+    ((256, 256), 16, ADA, [BF16, FASTEST, EAGER, REFERENCE]),
+    ((64, 64), 32, ADA, [BF16, FASTEST, EAGER, REFERENCE]),
+    ((256, 256), 64, ADA, [BF16, FASTEST, REFERENCE]),
+    ((256, 256), 16, ADA, [TF32, FP16, FP32, OFFICIAL, REFERENCE_GRAPH]),
+    ((64, 64), 32, ADA, [TF32, FP32, OFFICIAL]),
+    ((256, 256), 64, ADA, [TF32, FP16]),
+    ((256, 256), 16, ADA, [AUTOTUNED]),
+    ((64, 64), 32, ADA, [AUTOTUNED]),
+]
+VOLUMES = [
+    ((64, 64, 64), 16, {"channel_base": 2048, "channel_max": 256}, [BF16, REFERENCE]),
+    ((128, 128, 128), 8, {"channel_base": 2048, "channel_max": 256}, [EAGER]),
+    ((128, 128, 128), 8, {"channel_base": 4096, "channel_max": 256}, [EAGER, REFERENCE]),
+    ((128, 128, 128), 4, {"channel_base": 8192, "channel_max": 512}, [EAGER]),
+]
+NARROW = {"channel_base": 64, "channel_max": 8, "z_dim": 8, "w_dim": 8}
+TOY_STEPS = [((16, 16), 4, ADA | NARROW, [REFERENCE, EAGER])]
+TOY_VOLUMES = [((16, 16, 16), 4, NARROW, [REFERENCE])]
+TOY = """
+study: {name: gpu, datasets: [phantom], variants: [stylegan2_ada], seeds: [0]}
+datasets:
+  phantom:
+    source: {phantom: {subjects: 8, matrix: 32, spacing: 6.0}}
+    contrasts: [t1c]
+    slices: {size: 16, fraction: 0.1}
+    split: {train: 0.5, val: 0.25, test: 0.25}
+variants:
+  stylegan2_ada: {options: {z_dim: 8, w_dim: 8, channel_base: 64, channel_max: 8, augment: mri}}
+training: {kimg: 0.064, batch: 8, snapshot_kimg: 0.032}
+metrics: {extractors: [indomain], indomain: {steps: 2, dim: 8}, n_fake: 64, n_fake_curve: 50}
+"""
+
+
+def prepare(folder: Path, config: Path, toy: bool) -> None:
+    """Make ``folder`` from the data sets and the variant of the study ``config``; toy: of a phantom, in seconds."""
+    import yaml
+
+    from gan.study import Study, load
+
+    overlay = yaml.safe_load(TOY) if toy else yaml.safe_load(config.read_text(encoding="utf-8"))
+    study: Study = load(
+        _over(yaml.safe_load((HERE.parent / "config.yaml").read_text(encoding="utf-8")), overlay), SCHEMA
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    first = study.cells()[0]
+    with tempfile.TemporaryDirectory() as scratch:
+        for name in study.datasets:
+            store = _store(study, name, Path(scratch) / name)
+            _pack(store, folder / f"stores/{name}.tar.gz")
+            if name == first.dataset:
+                _judge(study, store, folder / "judge")
+    recipe = study.recipe(first)
+    write_json(folder / "recipe.json", recipe)
+    write_json(folder / "cases.json", [*_cases(recipe, toy)])
+    protocol = {key: study.metrics[key] for key in ("n_fake", "n_fake_curve", "seed") if key in study.metrics}
+    write_json(folder / "about.json", {"dataset": first.dataset, "protocol": protocol, "torch": torch.__version__})
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and "official" not in path.parts)
+    if size > LIMIT:
+        raise GanError(
+            f"{folder}: {size / 1e6:.0f} MB, at most {LIMIT / 1e6:.0f} travel; take fewer slices in {config}"
+        )
+    print(f"{folder}: {size / 1e6:.1f} MB; a checkout of NVlabs/stylegan2-ada-pytorch goes into {folder / 'official'}")
+
+
+def _over(base: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
+    """``base`` with the values of ``overlay``, as Snakemake lays a --configfile over another."""
+    merged = dict(base)
+    for key, value in overlay.items():
+        both = isinstance(value, dict) and isinstance(base.get(key), dict)
+        merged[key] = _over(base[key], value) if both else value
+    return merged
+
+
+def _store(study: Any, name: str, scratch: Path) -> Path:
+    from gan.data.slices import build_store
+    from gan.data.sources import fetch
+    from gan.data.volumes import convert
+
+    workers = os.cpu_count() or 1
+    fetch(study.dataset(name)["source"], scratch / "raw", workers=workers)
+    convert(study.volumes_spec(name), scratch / "raw", scratch / "volumes", workers=workers)
+    build_store(study.store_spec(name), scratch / "volumes", scratch / "store", workers=workers, name=name)
+    return scratch / "store"
+
+
+def _pack(store: Path, path: Path) -> None:
+    path.parent.mkdir(exist_ok=True)
+    with tarfile.open(path, "w:gz") as archive:
+        for name in KEPT:
+            archive.add(store / name, name)
+
+
+def _judge(study: Any, store: Path, folder: Path) -> None:
+    from gan.evaluate import prepare_extractor, real_features
+
+    folder.mkdir(exist_ok=True)
+    kind = study.metrics["extractors"][0]
+    prepare_extractor(kind, study.metrics[kind], store, folder / "extractor.pt", "cpu")
+    real_features(folder / "extractor.pt", store, folder / "real.npz", "cpu")
+
+
+def _cases(recipe: dict[str, Any], toy: bool):
+    """Every case as a dict: part, size, channels, batch, options, program, counts."""
+    slices = [("steps", 3, case) for case in (TOY_STEPS if toy else STEPS)]
+    volumes = [("volumes", 1, case) for case in (TOY_VOLUMES if toy else VOLUMES)]
+    training, channels = recipe["training"], len(recipe["data"]["contrasts"])
+    size, own = recipe["data"]["slices"]["size"], recipe["variant"]["options"] | {"ada_p": 0.2}
+    program = (EAGER if toy else BF16) | {"precision": training["precision"]}
+    trained = ((size, size) if isinstance(size, int) else tuple(size), training["batch"], own, [program])
+    for part, channels, (size, batch, options, programs) in (("steps", channels, trained), *slices, *volumes):
+        for program in programs:
+            case = {"part": part, "size": size, "channels": channels, "batch": batch, "options": options}
+            yield case | {"program": program, "counts": _counts(case, program), "training": options is own}
+
+
+def _counts(case: dict[str, Any], program: dict[str, str]) -> dict[str, Any] | None:
+    """See `floors.count`; of the official program what a kimg takes is not known."""
+    if "official" in program:
+        assert case["options"]["augment"] in AUGMENTATIONS
+        return None
+    made = Program(program["precision"], program["ops"])  # graphs count as without
+    shape = case["batch"], case["channels"], *case["size"]
+    print(f"counting {'x'.join(map(str, case['size']))}, batch {case['batch']}, {made.name}", flush=True)
+    return floors.count(
+        lambda batch, device: made.phases("stylegan2", case["options"], batch, device), shape, made.ops == "cuda"
+    )
