@@ -22,7 +22,7 @@ from typing import Any
 import floors
 import torch
 from torch import nn
-from training import Program
+from steps import Program
 
 from gan.errors import GanError
 from gan.files import read_json, write_json
@@ -56,22 +56,24 @@ class Place:
     def save(self) -> None:
         write_json(self.out / f"{self.part}.json", self.found)
 
-    def run(self, name: str, command: list[str], limit: float) -> bool:
-        """A program, with its output kept in ``<name>.log`` and its seconds, exit code and last lines in the results."""
-        log, start = self.out / f"{name}.log", time.monotonic()
+    def start(self, name: str, command: list[str]) -> Callable[[float], None]:
+        """Start a program with its output in ``<name>.log``. What is returned waits for it so many seconds at most and
+        notes its time, exit code (None: it was killed) and last lines."""
+        log, begin = self.out / f"{name}.log", time.monotonic()
         with open(log, "w", encoding="utf-8") as output:
-            process = subprocess.Popen(
-                command, stdout=output, stderr=subprocess.STDOUT, cwd=ROOT, start_new_session=True
-            )
+            into = {"stdout": output, "stderr": subprocess.STDOUT}
+            process = subprocess.Popen(command, cwd=ROOT, start_new_session=True, **into)
+
+        def finish(limit: float) -> None:
             code = _wait(process, min(limit, self.left))
-        text = log.read_text(encoding="utf-8", errors="replace")
-        last = [line for line in text.replace("\r", "\n").splitlines() if line.strip()][-3:]
-        self.found[name] = {"seconds": round(time.monotonic() - start, 1), "code": code, "last": last}
-        self.save()
-        print(
-            f"{name}: {'ended' if code == 0 else f'FAILED ({code})'} after {self.found[name]['seconds']} s", flush=True
-        )
-        return code == 0
+            text = log.read_text(encoding="utf-8", errors="replace")
+            last = [line for line in text.replace("\r", "\n").splitlines() if line.strip()][-3:]
+            seconds = round(time.monotonic() - begin, 1)
+            self.found[name] = {"seconds": seconds, "code": code, "last": last}
+            self.save()
+            print(f"{name}: {'ended' if code == 0 else f'FAILED ({code})'} after {seconds} s", flush=True)
+
+        return finish
 
 
 def _wait(process: subprocess.Popen, limit: float) -> int | None:
@@ -91,25 +93,19 @@ def kernels(place: Place) -> None:
     """Build the kernels, check them, and run the tests that need a GPU; meanwhile the official program's kernels."""
     python, gpu = sys.executable, place.device.type == "cuda"
     official = []
-    if gpu and (place.folder / "official/torch_utils").is_dir():
-        for name in ("bias_act", "upfirdn2d"):
-            command = [python, str(HERE / "official.py"), str(place.folder / "official"), name]
-            with open(place.out / f"official_{name}.log", "w", encoding="utf-8") as log:
-                official.append(subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT))
-    place.run("build", [python, "-m", "gan.ops.build", *([] if gpu else ["--arch", "host"])], 90)
-    if gpu:
-        place.run("check", [python, "-m", "gan.check"], 100)
-    place.found["conv3d"] = conv3d(place.device)
-    place.save()
+    if gpu and (checkout := place.folder / "official/torch_utils").is_dir():
+        command = [python, str(HERE / "official.py"), str(checkout.parent)]
+        official = [place.start(f"official_{name}", [*command, name]) for name in ("bias_act", "upfirdn2d")]
+    place.start("build", [python, "-m", "gan.ops.build", *([] if gpu else ["--arch", "host"])])(90)
     # the tests' own cache is that of the kernels just built
     cache = os.environ["GAN_OPS_CACHE"].removesuffix("/d/gan_ops")
-    tests = [python, "-m", "pytest", "-m", "gpu", "-o", f"cache_dir={cache}", "--tb=short"]
-    workers = ["-n", "8"] if gpu and importlib.util.find_spec("xdist") else []
-    place.run("tests", [*tests, *workers, *TESTS[: None if gpu else 1]], 110)
-    for process in official:
-        _wait(process, place.left)
-    place.found["official_kernels"] = [process.returncode for process in official]
-    place.save()
+    tests = [python, "-m", "pytest", "-v", "-m", "gpu", "-o", f"cache_dir={cache}", "--tb=short"]
+    workers = ["-n", "12"] if gpu and importlib.util.find_spec("xdist") else []
+    running = [place.start("tests", [*tests, *workers, *TESTS[: None if gpu else 1]])]
+    running += [place.start("check", [python, "-m", "gan.check"])] if gpu else []
+    place.found["conv3d"] = conv3d(place.device)
+    for finish in (*official, *reversed(running)):
+        finish(place.left - 2)
 
 
 def conv3d(device: torch.device) -> dict[str, float]:
@@ -295,7 +291,7 @@ def bandwidth(place: Place) -> None:
         place.found["left_out"] = ["bandwidth: for a GPU"]
         place.save()
     else:
-        place.run("ops", [*command, "--json", str(place.out / "ops.json")], place.left)
+        place.start("ops", [*command, "--json", str(place.out / "ops.json")])(place.left - 1)
 
 
 def ceilings(device: torch.device) -> dict[str, float]:

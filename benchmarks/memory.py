@@ -17,7 +17,7 @@ import counting
 import numpy as np
 import torch
 from torch.profiler import ProfilerActivity, profile
-from training import SETTINGS, Program
+from steps import SETTINGS, Program
 
 from gan import ops
 from gan.errors import GanError

@@ -1,4 +1,4 @@
-"""The official StyleGAN2-ADA program (NVlabs/stylegan2-ada-pytorch) as a side of `benchmarks/training.py`.
+"""The official StyleGAN2-ADA program (NVlabs/stylegan2-ada-pytorch) as a side of `benchmarks/steps.py`.
 
 Its checkout lies elsewhere and stays as it is. Two things are put in their place while it runs: the derivatives of
 `grid_sample`, which need PyTorch 1.7 to 1.9 there, and without which its R1 does not run; and the loader of its

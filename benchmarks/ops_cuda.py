@@ -60,13 +60,11 @@ def cases(dtypes: Sequence[torch.dtype] = DTYPES) -> list[tuple[str, Op, tuple[T
 
 def timed(call: Callable[[], Any], rounds: int) -> float:
     """Median time of a call in microseconds."""
-    stream = torch.cuda.Stream()
-    with torch.cuda.stream(stream):
-        for _ in range(3):
-            call()
+    for _ in range(3):
+        call()
     torch.cuda.synchronize()
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    with torch.cuda.graph(graph, stream=torch.cuda.current_stream()):
         for _ in range(CALLS):
             call()
     graph.replay()
@@ -140,7 +138,9 @@ def main() -> int:
         raise GanError(
             "benchmarks/ops_cuda.py: torch sees no GPU here; run it where one is (benchmarks/ops.py needs none)"
         )
-    rows = measure(given.rounds, [names[name] for name in given.dtype])
+    # Derivatives are computed on the stream of what they are of, and the default one cannot be recorded.
+    with torch.cuda.stream(torch.cuda.Stream()):
+        rows = measure(given.rounds, [names[name] for name in given.dtype])
     print(table(rows))
     if given.json:
         about = {"torch": torch.__version__, "cuda": torch.version.cuda, "gpu": torch.cuda.get_device_name()}

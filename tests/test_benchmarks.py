@@ -40,7 +40,7 @@ def benchmark_file(monkeypatch):
 
 @pytest.fixture
 def training(benchmark_file):
-    return benchmark_file("training")
+    return benchmark_file("steps")
 
 
 @pytest.fixture
@@ -220,9 +220,11 @@ def test_official_program_is_not_timed_without_its_kernels(benchmark_file, monke
     kernels = types.SimpleNamespace(_init=lambda: True, __file__="upfirdn2d.py")
     custom_ops = types.SimpleNamespace()
     monkeypatch.setitem(sys.modules, "torch_utils", types.SimpleNamespace(custom_ops=custom_ops))
-    monkeypatch.setitem(sys.modules, "torch_utils.ops", types.SimpleNamespace(bias_act=kernels, upfirdn2d=kernels))
-    official._load_kernels()
+    for name in ("bias_act", "upfirdn2d"):
+        monkeypatch.setitem(sys.modules, f"torch_utils.ops.{name}", kernels)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    official.load_kernels(Path("checkout"))
     assert custom_ops.get_plugin is official._plugin
     kernels._init = lambda: False
     with pytest.raises(GanError, match=r"upfirdn2d\.py: its kernels do not build"):
-        official._load_kernels()
+        official.load_kernels(Path("checkout"))

@@ -262,20 +262,27 @@ def test_public_functions_take_the_kernels_and_wait_for_nothing():
         (g,) = torch.autograd.grad(y.square().sum(), x, create_graph=True)
         return y.detach(), *torch.autograd.grad(g.square().sum(), (x, normaliser))
 
-    expected = step()
+    # derivatives are computed on the stream of what they are of, and the default one cannot be recorded
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        expected = step()
     names = {node.name() for node in _nodes(ops.bias_act(x).grad_fn)}
     assert any("gan" in name.lower() for name in names), names
     torch.cuda.set_sync_debug_mode("error")
     try:
-        step()
+        with torch.cuda.stream(stream):
+            step()
     finally:
         torch.cuda.set_sync_debug_mode("default")
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    torch.cuda.synchronize()
+    with torch.cuda.graph(graph, stream=stream):
         captured = step()
     for tensor in captured:
         tensor.zero_()
     graph.replay()
+    torch.cuda.synchronize()
     assert all(torch.equal(a, b) for a, b in zip(captured, expected, strict=True))
     ops.use("reference")
     try:

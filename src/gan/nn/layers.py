@@ -15,6 +15,7 @@ from gan.ops import bias_act, binomial_taps, conv, downsample
 
 CLAMP = 256.0  # on activations in float16 (Karras et al. 2020b)
 _FEW = 8  # channels, as images have: on a CPU the gradient of their weights takes ten times as long in another order
+_PIECE = 1024  # pixels of a product on a GPU: of longer ones, the gradient of few weights keeps few processors busy
 
 
 class Linear(nn.Module):
@@ -84,9 +85,20 @@ def pointwise(x: Tensor, weight: Tensor) -> Tensor:
     weight = weight.expand(len(x), -1, -1)
     if few and weight.shape[1] < weight.shape[2]:
         y = torch.bmm(weight, x.flatten(2)).mT.contiguous()
+    elif x.device.type == "cuda":
+        y = in_pieces(pixels.flatten(1, -2), weight.mT, _PIECE)
     else:
         y = torch.bmm(pixels.flatten(1, -2), weight.mT)
     return y.unflatten(1, x.shape[2:]).movedim(-1, 1)
+
+
+def in_pieces(rows: Tensor, matrices: Tensor, most: int) -> Tensor:
+    """`torch.bmm` of [N, P, I] and [N, I, O], with the P rows in pieces of at most ``most``, if halving makes such."""
+    pieces = 1
+    while rows.shape[1] // pieces > most and rows.shape[1] % (2 * pieces) == 0:
+        pieces *= 2
+    parts = rows.unflatten(1, (pieces, -1)).flatten(0, 1)
+    return torch.bmm(parts, matrices.repeat_interleave(pieces, 0)).unflatten(0, (-1, pieces)).flatten(1, 2)
 
 
 def reduced_clamp(x: Tensor, gain: float = 1.0) -> float | None:

@@ -187,6 +187,8 @@ def _epilogue_gradient_backward(ctx: Any, ddx: Tensor | None, dsums: Tensor | No
         return (None,) * 8
 
     def gate(value: Tensor) -> Tensor:
+        if ctx.act == 0 and ctx.clamp is None:
+            return value if ctx.gain == 1 else value * ctx.gain
         return _C.bias_act_gradient(value, None, y, ctx.act, ctx.gain, ctx.clamp, 1, False)[0]
 
     def along(value: Tensor) -> Tensor:

@@ -5,15 +5,13 @@ whole batch, and second derivatives (path length, R1) need no convolution with o
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from gan.ops import winograd
+from gan.ops.convolution import convolve, convolve_transposed
+from gan.ops.epilogue import epilogue
 from gan.ops.precision import own_dtype
 from gan.ops.resample import upfirdn
-
-_CONV = {4: F.conv2d, 5: F.conv3d}
-_CONV_TRANSPOSE = {4: F.conv_transpose2d, 5: F.conv_transpose3d}
 
 
 def demodulation(weight: Tensor, styles: Tensor, eps: float = 1e-8) -> Tensor:
@@ -40,7 +38,7 @@ def conv(x: Tensor, weight: Tensor, *, up: int = 1, down: int = 1, taps: Tensor 
     if up == down == 1:
         if winograd.suits(x, weight):
             return winograd.conv3x3(x, weight)
-        return _CONV[x.ndim](x, weight, padding=weight.shape[-1] // 2)
+        return convolve(x, weight, padding=weight.shape[-1] // 2)
     if taps is None:
         raise ValueError("conv: a change of rate needs taps")
     size, k, dims = weight.shape[-1], taps.numel(), x.ndim - 2
@@ -48,12 +46,11 @@ def conv(x: Tensor, weight: Tensor, *, up: int = 1, down: int = 1, taps: Tensor 
         margin = size // 2
         before, after = (k - down + 1) // 2 + margin, (k - down) // 2 + margin
         if size == 1:
-            return _CONV[x.ndim](upfirdn(x, taps, down=down, padding=(before, after)), weight)
-        return _CONV[x.ndim](upfirdn(x, taps, padding=(before, after)), weight, stride=down)
+            return convolve(upfirdn(x, taps, down=down, padding=(before, after)), weight)
+        return convolve(upfirdn(x, taps, padding=(before, after)), weight, stride=down)
     if size == 1:
-        y, margin = _CONV[x.ndim](x, weight), 0
-        return upfirdn(y, taps, up=up, padding=((k + up - 1) // 2, (k - up) // 2), gain=up**dims)
-    y = _CONV_TRANSPOSE[x.ndim](x, weight.transpose(0, 1), stride=up)
+        return upfirdn(convolve(x, weight), taps, up=up, padding=((k + up - 1) // 2, (k - up) // 2), gain=up**dims)
+    y = convolve_transposed(x, weight.transpose(0, 1), stride=up)
     # Of the transposed convolution's (n - 1) * up + size samples, centre n * up under the filter.
     before = (k + up - 1) // 2 - size // 2
     after = x.shape[-1] * up - y.shape[-1] + k - 1 - before
@@ -76,10 +73,10 @@ def modulated_conv(
     white input of unit variance would have (`demodulation`). Dtype and memory format of ``x`` are kept; styles and
     weight may be of a wider dtype, and the normaliser is computed in it.
     """
-    ones = (1,) * (x.ndim - 2)
-    x = x * styles.to(x.dtype).view(*styles.shape, *ones)
-    x = conv(x, weight.to(x.dtype), up=up, down=down, taps=taps)
-    if demodulate:
-        normaliser = demodulation(weight, styles).to(x.dtype)
-        x = x * normaliser.view(*normaliser.shape, *ones)
-    return x
+    x = conv(_scaled(x, styles), weight.to(x.dtype), up=up, down=down, taps=taps)
+    return _scaled(x, demodulation(weight, styles)) if demodulate else x
+
+
+def _scaled(x: Tensor, factors: Tensor) -> Tensor:
+    """x times factors [N, C] of each image and channel; the kernel of `epilogue` sums its gradients as it goes."""
+    return epilogue(x, normaliser=factors, act="linear", gain=1.0)

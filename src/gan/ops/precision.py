@@ -22,12 +22,13 @@ _resolutions: float = 0
 def computing(precision: str) -> Iterator[None]:
     """Context of a training step in one of `PRECISIONS`, backward pass included; outside, all is float32.
 
-    tf32: convolutions and matrix products of float32 on a GPU with factors of 11 bits; elsewhere nothing.
+    All but fp32 take convolutions and matrix products of float32 on a GPU with factors of 11 bits (TF32): in bf16 and
+    fp16 those are of the layers that stay in float32. Elsewhere tf32 changes nothing.
     """
     global _dtype, _resolutions
     before = _dtype, _resolutions
     _dtype, _resolutions = _REDUCED.get(precision, (None, 0))
-    _allow_tf32(precision == "tf32")
+    _allow_tf32(precision != "fp32")
     try:
         yield
     finally:

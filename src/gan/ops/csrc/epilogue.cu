@@ -78,7 +78,7 @@ template <class T> struct EpilogueGradientAt {
   template <bool LAST, int V> GAN_HD Input<LAST, V> take(int64_t offset, int64_t n, int64_t s) const {
     Input<LAST, V> in = {};
     load<V>(grad + offset, in.g);
-    load<V>(y + offset, in.y);
+    if (y) load<V>(y + offset, in.y);
     if (x) load<V>(x + offset, in.x);
     draw(noise, n * noise_stride + s, in.noise);
     return in;

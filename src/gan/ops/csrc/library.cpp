@@ -179,8 +179,10 @@ std::tuple<Tensor, Tensor> epilogue_gradient_op(const Tensor& gradient, const Te
   const Sweep sweep(planes, true);
   Tensor parts = at::empty({sweep.chunks, y.size(0), y.size(1), 3},
                            y.options().dtype(wide(y)).memory_format(at::MemoryFormat::Contiguous));
+  // Without a kink the derivative is a constant and y is not read.
+  const bool kink = static_cast<Act>(act) != Act::linear || clamp;
   const Epilogue e{dtype_of(y), sweep, data(x), data(normaliser), data(noise), nullptr, nullptr,
-                   shared_noise(y, noise), data(grad), data(y), out.mutable_data_ptr(), parts.mutable_data_ptr(),
+                   shared_noise(y, noise), data(grad), kink ? data(y) : nullptr, out.mutable_data_ptr(), parts.mutable_data_ptr(),
                    static_cast<Act>(act), gain, limit(clamp)};
   LAUNCH(y, epilogue_gradient, e);
   return {out, parts.sum(0)};

@@ -1,8 +1,8 @@
 """The cost of a training step, in seconds per kimg by phase, and beside the official StyleGAN2-ADA program if asked.
 
-    python benchmarks/training.py --size 64 --batch 8 --augment bgc --official ~/stylegan2-ada-pytorch
-    python benchmarks/training.py --matrix --official ~/stylegan2-ada-pytorch --out matrix
-    python benchmarks/training.py --matrix --counted
+    python benchmarks/steps.py --size 64 --batch 8 --augment bgc --official ~/stylegan2-ada-pytorch
+    python benchmarks/steps.py --matrix --official ~/stylegan2-ada-pytorch --out matrix
+    python benchmarks/steps.py --matrix --counted
 
 Cost = (G + Gpl / 4 + D + Dr1 / 16) * 1000 / batch, each phase with its backward pass and optimizer step;
 median of the repeats after a warm-up; process CPU time on a CPU, where each program has a process of its own, wall
