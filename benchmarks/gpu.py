@@ -4,13 +4,14 @@
     git clone https://github.com/NVlabs/stylegan2-ada-pytorch build/gpu/official     # if it is to be measured, too
     python benchmarks/gpu.py build/gpu --out build/gpu_results                       # where the GPU is
 
-The second machine needs this checkout, the folder, Python with torch, numpy, scipy, pandas, pyarrow, pillow, tqdm, pytest
-and ninja, and nvcc; no Snakemake and no internet. Each part runs in a process of its own with a limit, and its results are
-written as it goes: whatever breaks loses nothing else. ``--parts`` asks for some of them, ``--minutes`` for less in all;
-time that a part leaves goes to the training. ``--out`` gets <part>.json, logs, results.json and results.md.
+The second machine needs this checkout, the folder, Python with torch, numpy, scipy, pandas, pyarrow, pillow, tqdm,
+pyyaml, pytest and ninja, and nvcc; no Snakemake and no internet. Each part runs in a process of its own with a limit, and
+its results are written as it goes: whatever breaks loses nothing else. ``--parts`` asks for some of them, ``--minutes``
+for less in all; time that a part leaves goes to the training. ``--out`` gets <part>.json, logs, results.json, results.md.
 """
 
 import argparse
+import contextlib
 import os
 import signal
 import subprocess
@@ -22,10 +23,12 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parent / "src"), str(HERE)]
+PACKAGES = [str(HERE.parent / "src"), str(HERE)]  # which need not be installed
+sys.path[:0] = PACKAGES
 
 import torch  # noqa: E402
-from gpu_parts import PARTS, Place  # noqa: E402
+from gpu_parts import PARTS  # noqa: E402
+from gpu_place import Place  # noqa: E402
 
 from gan.errors import command  # noqa: E402
 from gan.files import read_json, write_json  # noqa: E402
@@ -86,10 +89,8 @@ def part(folder: Path, out: Path, name: str, device: str, limit: float) -> dict[
 
 
 def _end(process: subprocess.Popen) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     process.wait()
 
 
@@ -120,29 +121,26 @@ def page(results: dict[str, Any]) -> str:
             lines += [", ".join(f"{key} {value:.0f}" for key, value in found["ceilings"].items()), ""]
         lines += table(found.get("rows", []))
         lines += [f"- left out: {line}" for line in found.get("left_out", [])]
-        if "curve" in found:
-            lines += [
-                f"{found['kimg']:g} kimg in {found['seconds']:g} s, exit code {found['code']}; s per kimg: {found['speed']}",
-                "",
-            ]
-            shown = [row for row in found["curve"] if row["metric"].startswith("kd") and row.get("contrast") == "all"]
-            lines += [
-                f"- {row['metric']} at {row['kimg']:g} kimg: {row['value']:.4g} (floor {row['floor']:.3g})"
-                for row in shown
-            ]
-            lines += [f"- event: {row['event']}: {row['message']}" for row in found["events"]]
+        lines += curve(found) if "curve" in found else []
         lines += [""]
     return "\n".join([*lines, *summary(parts), ""])
+
+
+def curve(found: dict[str, Any]) -> list[str]:
+    """What came of the training."""
+    lines = [f"{found['seconds']:g} s for {found['kimg']:g} kimg at most, exit code {found['code']}", ""]
+    for row in found["curve"]:
+        if row["metric"] == found["curve"][0]["metric"] and row["contrast"] == "all":
+            lines.append(f"- {row['metric']} at {row['kimg']:g} kimg: {row['value']:.4g} (floor {row['floor']:.3g})")
+    return lines + [f"- event: {row['event']}: {row['message']}" for row in found["events"]]
 
 
 def table(rows: Sequence[dict[str, Any]]) -> list[str]:
     """A row a program, with its phases in seconds per kimg, and how far it is from what was counted."""
     if not rows:
         return []
-    lines = [
-        "| step | G | Gpl | D | Dr1 | s/kimg | images/s | of official | times floor | TFLOP/s | memory GB (counted) |",
-        f"|---|{'---:|' * 10}",
-    ]
+    head = ["step", "G", "Gpl", "D", "Dr1", "s/kimg", "images/s", "of official", "times floor", "TFLOP/s"]
+    lines = [f"| {' | '.join(head)} | memory GB (counted) |", f"|---|{'---:|' * len(head)}"]
     official = fastest(rows)
     for row in rows:
         cells = [f"{value:.3g}" for value in (*row["s_per_kimg"].values(), row["total"], 1000 / row["total"])]
@@ -163,6 +161,7 @@ def fastest(rows: Sequence[dict[str, Any]]) -> dict[tuple, float]:
 
 
 def summary(parts: dict[str, Any]) -> list[str]:
+    """What one looks for first."""
     lines = ["## Summary", ""]
     for name, found in parts.get("kernels", {}).items():
         if isinstance(found, dict) and "code" in found:
@@ -178,7 +177,7 @@ def summary(parts: dict[str, Any]) -> list[str]:
     for row in parts.get("volumes", {}).get("rows", []):
         lines.append(f"- {row['name']}: {row['total']:.3g} s per kimg")
     if speed := parts.get("training", {}).get("speed"):
-        lines.append(f"- training: {speed:.3g} s per kimg with all that belongs to it")
+        lines.append(f"- training: {speed:.3g} s per kimg")
     return lines
 
 

@@ -1,15 +1,9 @@
-"""The parts of `benchmarks/gpu.py`, each run in a process of its own. They need torch and what training and scoring need.
+"""The parts of `benchmarks/gpu.py`, each run in a process of its own. They need torch, and what training and scoring need."""
 
-A part is a function of a `Place` that calls ``place.save`` whenever it knows more: what is saved outlives whatever comes.
-"""
-
-import contextlib
-import dataclasses
-import gc
 import importlib.util
 import json
 import os
-import signal
+import shutil
 import statistics
 import subprocess
 import sys
@@ -19,74 +13,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import floors
 import torch
+from gpu_place import HERE, ROOT, Place
+from gpu_steps import bandwidth, steps
 from torch import nn
-from steps import Program
 
-from gan.errors import GanError
 from gan.files import read_json, write_json
-from gan.ops.precision import full_precision
-from gan.train.graphs import WARM_UP
-from gan.variants.base import Batch
+from gan.train.schedule import stem
 
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent
 TESTS = ("tests/test_graphs.py", "tests/test_ops_cuda.py")
-MARGIN = 25.0  # s before the end of the training's time at which it is asked to save and stop
-DATA_SHEET = {"H100": 3350.0, "H200": 4800.0, "A100": 2039.0}  # GB/s of the memory (NVIDIA's data sheets, SXM)
-PEAK = {"A100": {"fp32": 19.5, "tf32": 156.0, "bf16": 312.0, "fp16": 312.0}}  # TFLOP/s where not those of Hopper
-
-
-@dataclasses.dataclass
-class Place:
-    """Where a part works: the prepared folder, its own results, the device, and until when (`time.monotonic`)."""
-
-    folder: Path
-    out: Path
-    part: str
-    device: torch.device
-    deadline: float
-    found: dict[str, Any] = dataclasses.field(default_factory=dict)
-
-    @property
-    def left(self) -> float:
-        return self.deadline - time.monotonic()
-
-    def save(self) -> None:
-        write_json(self.out / f"{self.part}.json", self.found)
-
-    def start(self, name: str, command: list[str]) -> Callable[[float], None]:
-        """Start a program with its output in ``<name>.log``. What is returned waits for it so many seconds at most and
-        notes its time, exit code (None: it was killed) and last lines."""
-        log, begin = self.out / f"{name}.log", time.monotonic()
-        with open(log, "w", encoding="utf-8") as output:
-            into = {"stdout": output, "stderr": subprocess.STDOUT}
-            process = subprocess.Popen(command, cwd=ROOT, start_new_session=True, **into)
-
-        def finish(limit: float) -> None:
-            code = _wait(process, min(limit, self.left))
-            text = log.read_text(encoding="utf-8", errors="replace")
-            last = [line for line in text.replace("\r", "\n").splitlines() if line.strip()][-3:]
-            seconds = round(time.monotonic() - begin, 1)
-            self.found[name] = {"seconds": seconds, "code": code, "last": last}
-            self.save()
-            print(f"{name}: {'ended' if code == 0 else f'FAILED ({code})'} after {seconds} s", flush=True)
-
-        return finish
-
-
-def _wait(process: subprocess.Popen, limit: float) -> int | None:
-    """The exit code; None if it had to be killed, with all that it has started."""
-    try:
-        return process.wait(max(limit, 1))
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        return None
-
-
-# ---------------------------------------------------------------- kernels
+MARGIN = 12.0  # s before the end of the training's time at which it is asked to save and stop
 
 
 def kernels(place: Place) -> None:
@@ -132,192 +68,6 @@ def conv3d(device: torch.device) -> dict[str, float]:
     return found
 
 
-# ---------------------------------------------------------------- steps of slices and of volumes
-
-
-def steps(place: Place) -> None:
-    """Seconds of every phase of every case of this part, the official program's among them; ceilings first."""
-    place.found.setdefault("rows", [])
-    place.found.setdefault("left_out", [])
-    done = {row["name"] for row in place.found["rows"]} | {line.split(":")[0] for line in place.found["left_out"]}
-    if place.device.type == "cuda" and "ceilings" not in place.found:
-        place.found["ceilings"] = ceilings(place.device)
-    for case in read_json(place.folder / "cases.json"):
-        if case["part"] != place.part or (name := name_of(case)) in done:
-            continue
-        if place.left < 5:
-            place.found["left_out"].append(f"{name}: no time left")
-            continue
-        # If the process dies in it, this is what remains, and the next process goes on after it.
-        place.found["left_out"].append(f"{name}: the process ended in it")
-        place.save()
-        row, why = _row(case, place)
-        place.found["left_out"].pop()
-        if row:
-            place.found["rows"].append({"name": name, **row})
-            print(f"{name}: {row['total']:.3g} s per kimg", flush=True)
-        else:
-            place.found["left_out"].append(f"{name}: {why}")
-            print(place.found["left_out"][-1], flush=True)
-        place.save()
-
-
-def name_of(case: dict[str, Any]) -> str:
-    program = case["program"]
-    way = program["official"] if "official" in program else _program(program).name
-    way += " autotuned" if "cudnn" in program else ""
-    width = case["options"].get("channel_base", 16384)
-    return f"{'x'.join(map(str, case['size']))} base {width} batch {case['batch']} {way}"
-
-
-def _program(program: dict[str, str]) -> Program:
-    return Program(program["precision"], program["ops"], program["step"])
-
-
-def _row(case: dict[str, Any], place: Place) -> tuple[dict[str, Any] | None, str]:
-    device = place.device
-    full_precision()
-    torch.manual_seed(0)
-    torch.backends.cudnn.benchmark = "cudnn" in case["program"]
-    try:
-        shape = case["batch"], case["channels"], *case["size"]
-        batch = Batch(torch.rand(shape, device=device) * 2 - 1, torch.zeros(shape[0], 0, device=device))
-        phases = _phases(case, batch, place)
-        seconds, held = timed(phases, device)
-        row = {key: case[key] for key in ("size", "batch", "training", "program")} | {"seconds": seconds} | held
-        if case["program"].get("step") == "eager" and case["program"]["ops"] == "cuda" and device.type == "cuda":
-            with contextlib.suppress(RuntimeError):  # without it the times hold all the same
-                row["profile"] = profiled(phases)
-        every = {"G": 1, "Gpl": 4, "D": 1, "Dr1": 16}
-        row["s_per_kimg"] = floors.per_kimg(seconds, every, case["batch"])
-        row["total"] = sum(row["s_per_kimg"].values())
-        if counts := case["counts"]:
-            peak, bandwidth = data_sheet(device, case["program"]["precision"])
-            row |= floors.floors(counts, case["batch"], peak, bandwidth)
-            row["tflop"] = sum(floors.per_kimg(counts["tflop"], counts["every"], case["batch"]).values())
-            row["counted_gb"] = counts["counted_gb"]
-        return row, ""
-    except (GanError, torch.OutOfMemoryError, RuntimeError, ImportError) as error:
-        if "CUDA error" in str(error):
-            raise  # nothing more can be done in this process
-        return None, f"{type(error).__name__}: {str(error).splitlines()[0]}"
-    finally:
-        torch.backends.cudnn.benchmark = False
-        phases = batch = None
-        gc.collect()
-        if device.type == "cuda":
-            torch.cuda.empty_cache()
-
-
-def _phases(case: dict[str, Any], batch: Batch, place: Place) -> dict[str, Callable[[], None]]:
-    program = case["program"]
-    if "official" not in program:
-        made = _program(program)
-        if why := made.lacks("stylegan2", place.device):
-            raise GanError(why)
-        return made.phases("stylegan2", case["options"], batch, place.device)[1]
-    import official
-
-    from gan.variants.options import defaults
-
-    if not (place.folder / "official/training").is_dir():
-        raise GanError(f"{place.folder / 'official'}: no checkout of NVlabs/stylegan2-ada-pytorch there")
-    options = defaults("stylegan2") | case["options"]
-    fastest = program["official"] == "official, fastest"
-    return official.phases(place.folder / "official", options, batch, place.device, options["ada_p"], fastest=fastest)
-
-
-def timed(
-    phases: dict[str, Callable[[], None]], device: torch.device, budget: float = 0.5
-) -> tuple[dict[str, float], dict[str, float]]:
-    """Seconds of each phase when it is done over and over, as the median of three rounds, and GB of memory."""
-    gpu = device.type == "cuda"
-    wait = (lambda: torch.cuda.synchronize(device)) if gpu else (lambda: None)
-    if gpu:
-        torch.cuda.reset_peak_memory_stats(device)
-    for _ in range(WARM_UP + 2 if gpu else 1):
-        for step in phases.values():
-            step()
-    wait()
-    found = {}
-    for name, step in phases.items():
-        rounds: list[float] = []
-        number = 1
-        while len(rounds) < 4:
-            wait()
-            start = time.perf_counter()
-            for _ in range(number):
-                step()
-            wait()
-            rounds.append((time.perf_counter() - start) / number)
-            number = max(1, min(50, int(budget / 3 / rounds[-1])))
-        found[name] = statistics.median(rounds[1:])
-    if not gpu:
-        return found, {}
-    memory = {"peak_gb": torch.cuda.max_memory_allocated(device), "reserved_gb": torch.cuda.memory_reserved(device)}
-    return found, {key: value / 1e9 for key, value in memory.items()}
-
-
-def profiled(phases: dict[str, Callable[[], None]], most: int = 30) -> dict[str, Any]:
-    """Of a step of each phase: milliseconds of all kernels, and of the kernels and operations that take the most."""
-    from torch.profiler import ProfilerActivity, profile
-
-    found = {}
-    for name, step in phases.items():
-        with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA], record_shapes=True) as taken:
-            step()
-            torch.cuda.synchronize()
-        events = taken.key_averages(group_by_input_shape=False)
-        kernels = [e for e in events if str(e.device_type).endswith("CUDA")]
-        shaped = [e for e in taken.key_averages(group_by_input_shape=True) if not str(e.device_type).endswith("CUDA")]
-
-        def top(rows: list[Any], key: Callable[[Any], str]) -> list[list[Any]]:
-            rows = sorted(rows, key=lambda e: -e.self_device_time_total)[:most]
-            return [[key(e)[:140], e.count, round(e.self_device_time_total / 1e3, 3)] for e in rows]
-
-        found[name] = {
-            "ms": sum(e.self_device_time_total for e in kernels) / 1e3,
-            "launches": sum(e.count for e in kernels),
-            "kernels": top(kernels, lambda e: e.key),
-            "operations": top(shaped, lambda e: f"{e.key} {e.input_shapes}"),
-        }
-    return found
-
-
-def bandwidth(place: Place) -> None:
-    """Each kernel beside a copy of the same bytes (`ops_cuda.py`), in the dtype that trainings use."""
-    command = [sys.executable, str(HERE / "ops_cuda.py"), "--dtype", "bfloat16", "--rounds", "3"]
-    if place.device.type != "cuda":
-        place.found["left_out"] = ["bandwidth: for a GPU"]
-        place.save()
-    else:
-        place.start("ops", [*command, "--json", str(place.out / "ops.json")])(place.left - 1)
-
-
-def ceilings(device: torch.device) -> dict[str, float]:
-    """TFLOP/s of a matrix product and GB/s of a copy, as this GPU gives them; of the data sheet besides."""
-    found = {}
-    for dtype in (torch.bfloat16, torch.float32):
-        a, b = (torch.randn(8192, 8192, device=device, dtype=dtype) for _ in range(2))
-        seconds, _ = timed({"product": lambda a=a, b=b: torch.mm(a, b)}, device)
-        found[f"{str(dtype).removeprefix('torch.')} TFLOP/s"] = 2 * 8192**3 / seconds["product"] / 1e12
-    x = torch.empty(1 << 28, device=device).normal_()
-    y = torch.empty_like(x)
-    seconds, _ = timed({"copy": lambda: y.copy_(x)}, device)
-    return found | {"copy GB/s": 2 * x.nbytes / seconds["copy"] / 1e9}
-
-
-def data_sheet(device: torch.device, precision: str) -> tuple[float, float]:
-    """TFLOP/s and GB/s of this model; of a CPU those of the tables, so that the sums are the same."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
-    model = next((known for known in DATA_SHEET if known in name), None)
-    bandwidth = DATA_SHEET[model] if model else floors.BANDWIDTH
-    return PEAK.get(model or "", floors.PEAK)[precision], bandwidth
-
-
-# ---------------------------------------------------------------- a real training
-
-
 def training(place: Place) -> None:
     """Train the recipe on its store with snapshots that are scored, for as many kimg as the time allows."""
     about, recipe = read_json(place.folder / "about.json"), read_json(place.folder / "recipe.json")
@@ -338,12 +88,9 @@ def training(place: Place) -> None:
     start = time.monotonic()
     with open(work / "train.log", "w", encoding="utf-8") as log:
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=ROOT)
-        try:
-            code = process.wait(max(place.left - MARGIN, 1))
-        except subprocess.TimeoutExpired:
-            process.terminate()  # it saves its state
-            code = _wait_or_kill(process, place.left)
+        code = _stopped(process, place)
     place.found |= {"code": code, "seconds": round(time.monotonic() - start, 1), **_curve(work)}
+    _keep_best(work, place.found["curve"])
     place.save()
 
 
@@ -354,18 +101,31 @@ def _affordable(place: Place, training: dict[str, Any]) -> float:
     cost = next((row["total"] for row in rows if row["training"]), None)
     if cost is None or place.device.type == "cpu":
         return training["kimg"]
-    scoring, start = 6.0, 25.0  # s that a snapshot's score and the start may take
-    number = int((place.left - MARGIN - start) / (every * cost * 1.1 + scoring))
+    scoring, start = 3.0, 50.0  # s that a snapshot's score, and the start with the check of the kernels, may take
+    number = int((place.left - MARGIN - start) / (every * cost * 1.05 + scoring))
     return min(training["kimg"], max(1, number) * every)
 
 
-def _wait_or_kill(process: subprocess.Popen, limit: float) -> int | None:
+def _stopped(process: subprocess.Popen, place: Place) -> int | None:
+    """The exit code of a training that is asked to save its state and stop before time is over; None if it was killed."""
     try:
-        return process.wait(max(limit, 1))
+        return process.wait(max(place.left - MARGIN, 1))
+    except subprocess.TimeoutExpired:
+        process.terminate()
+    try:
+        return process.wait(max(place.left, 1))
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
         return None
+
+
+def _keep_best(work: Path, curve: list[dict[str, Any]]) -> None:
+    """The snapshot with the best leading score as ``best.pt``: one that was stopped has no ``generator.pt``."""
+    trained = [row for row in curve if row["kimg"] > 0 and row["metric"] == curve[0]["metric"]]
+    if trained:
+        best = min(trained, key=lambda row: row["value"])
+        shutil.copyfile(work / "cell/snapshots" / f"{stem(best['kimg'])}.pt", work / "best.pt")
 
 
 def _curve(work: Path) -> dict[str, Any]:

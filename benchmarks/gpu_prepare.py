@@ -1,10 +1,9 @@
 """The folder that `benchmarks/gpu.py` needs on a machine with a GPU: made where all packages are, read where few are.
 
-``stores/<data set>.tar.gz``, ``judge/{extractor.pt, real.npz}``, ``recipe.json`` of the training, ``cases.json`` with every
-step to time and what was counted of it, ``about.json``. The checkout of the official program goes into ``official``.
+``stores/<data set>.tar.gz``, ``judge/{extractor.pt, real.npz}``, ``recipe.json`` of the training, ``cases.json`` with
+every step to time and what was counted of it, ``about.json``. The checkout of the official program goes into ``official``.
 """
 
-import json
 import os
 import tarfile
 import tempfile
@@ -77,10 +76,9 @@ def prepare(folder: Path, config: Path, toy: bool) -> None:
 
     from gan.study import Study, load
 
-    overlay = yaml.safe_load(TOY) if toy else yaml.safe_load(config.read_text(encoding="utf-8"))
-    study: Study = load(
-        _over(yaml.safe_load((HERE.parent / "config.yaml").read_text(encoding="utf-8")), overlay), SCHEMA
-    )
+    base = yaml.safe_load((HERE.parent / "config.yaml").read_text(encoding="utf-8"))
+    overlay = yaml.safe_load(TOY if toy else config.read_text(encoding="utf-8"))
+    study: Study = load(_over(base, overlay), SCHEMA)
     folder.mkdir(parents=True, exist_ok=True)
     first = study.cells()[0]
     with tempfile.TemporaryDirectory() as scratch:
@@ -96,9 +94,8 @@ def prepare(folder: Path, config: Path, toy: bool) -> None:
     write_json(folder / "about.json", {"dataset": first.dataset, "protocol": protocol, "torch": torch.__version__})
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and "official" not in path.parts)
     if size > LIMIT:
-        raise GanError(
-            f"{folder}: {size / 1e6:.0f} MB, at most {LIMIT / 1e6:.0f} travel; take fewer slices in {config}"
-        )
+        most = f"at most {LIMIT / 1e6:.0f} travel"
+        raise GanError(f"{folder}: {size / 1e6:.0f} MB, {most}; take fewer slices in {config}")
     print(f"{folder}: {size / 1e6:.1f} MB; a checkout of NVlabs/stylegan2-ada-pytorch goes into {folder / 'official'}")
 
 
@@ -147,9 +144,9 @@ def _cases(recipe: dict[str, Any], toy: bool):
     size, own = recipe["data"]["slices"]["size"], recipe["variant"]["options"] | {"ada_p": 0.2}
     program = (EAGER if toy else BF16) | {"precision": training["precision"]}
     trained = ((size, size) if isinstance(size, int) else tuple(size), training["batch"], own, [program])
-    for part, channels, (size, batch, options, programs) in (("steps", channels, trained), *slices, *volumes):
+    for part, planes, (size, batch, options, programs) in (("steps", channels, trained), *slices, *volumes):
         for program in programs:
-            case = {"part": part, "size": size, "channels": channels, "batch": batch, "options": options}
+            case = {"part": part, "size": size, "channels": planes, "batch": batch, "options": options}
             yield case | {"program": program, "counts": _counts(case, program), "training": options is own}
 
 

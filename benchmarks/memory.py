@@ -16,8 +16,8 @@ from unittest import mock
 import counting
 import numpy as np
 import torch
-from torch.profiler import ProfilerActivity, profile
 from steps import SETTINGS, Program
+from torch.profiler import ProfilerActivity, profile
 
 from gan import ops
 from gan.errors import GanError
