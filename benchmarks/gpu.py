@@ -5,9 +5,10 @@
     python benchmarks/gpu.py build/gpu --out build/gpu_results                       # where the GPU is
 
 The second machine needs this checkout, the folder, Python with torch, numpy, scipy, pandas, pyarrow, pillow, tqdm,
-pyyaml, pytest and ninja, and nvcc; no Snakemake and no internet. Each part runs in a process of its own with a limit, and
-its results are written as it goes: whatever breaks loses nothing else. ``--parts`` asks for some of them, ``--minutes``
-for less in all; time that a part leaves goes to the training. ``--out`` gets <part>.json, logs, results.json, results.md.
+pyyaml, pytest and ninja, and nvcc; no Snakemake and no internet. Each part runs in a process of its own with a limit,
+and its results are written as it goes: whatever breaks loses nothing else. ``--parts`` asks for some of them,
+``--minutes`` for less in all; time that a part leaves goes to the training. ``--out`` gets a JSON file and logs of each
+part, results.json and results.md.
 """
 
 import argparse
@@ -171,9 +172,7 @@ def summary(parts: dict[str, Any]) -> list[str]:
         own = [row for row in rows if (tuple(row["size"]), row["batch"]) == case and "official" not in row["program"]]
         if own:
             best = min(own, key=lambda row: row["total"])
-            lines.append(
-                f"- {best['name']}: {base / best['total']:.2f} times as fast as the official program's fastest"
-            )
+            lines.append(f"- {best['name']}: {base / best['total']:.2f} times as fast as the fastest official one")
     for row in parts.get("volumes", {}).get("rows", []):
         lines.append(f"- {row['name']}: {row['total']:.3g} s per kimg")
     if speed := parts.get("training", {}).get("speed"):

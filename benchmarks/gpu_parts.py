@@ -1,4 +1,4 @@
-"""The parts of `benchmarks/gpu.py`, each run in a process of its own. They need torch, and what training and scoring need."""
+"""The parts of `benchmarks/gpu.py`, each run in a process of its own: they need torch and what a training needs."""
 
 import importlib.util
 import json
@@ -107,7 +107,7 @@ def _affordable(place: Place, training: dict[str, Any]) -> float:
 
 
 def _stopped(process: subprocess.Popen, place: Place) -> int | None:
-    """The exit code of a training that is asked to save its state and stop before time is over; None if it was killed."""
+    """The exit code of a training that is asked to save its state before time is over; None if it was killed."""
     try:
         return process.wait(max(place.left - MARGIN, 1))
     except subprocess.TimeoutExpired:

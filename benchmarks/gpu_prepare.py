@@ -1,7 +1,7 @@
 """The folder that `benchmarks/gpu.py` needs on a machine with a GPU: made where all packages are, read where few are.
 
 ``stores/<data set>.tar.gz``, ``judge/{extractor.pt, real.npz}``, ``recipe.json`` of the training, ``cases.json`` with
-every step to time and what was counted of it, ``about.json``. The checkout of the official program goes into ``official``.
+every step to time and what was counted of it, ``about.json``. A checkout of the official program goes to ``official``.
 """
 
 import os

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from gan.errors import GanError
 from gan.nn import Conv, Discriminator, Generator, Linear, Mapping, Pyramid, minibatch_stddev, pixel_norm
-from gan.nn.layers import pointwise
+from gan.nn.layers import in_pieces, pointwise
 from gan.nn.synthesis import StyledConv, ToImage
 
 SMALL = {"channel_base": 64, "channel_max": 8}
@@ -265,6 +265,14 @@ def test_activations_are_clamped_in_float16_alone():
         conv.weight.fill_(1.0)
     assert conv(high.half()).abs().max() == 256
     assert conv(high.bfloat16()).abs().max() > 256 and conv(high).abs().max() > 256
+
+
+@pytest.mark.parametrize(("rows", "most"), [(8, 2), (12, 5), (7, 3), (4, 9)])
+def test_a_product_in_pieces_is_the_product_to_the_second_derivative(rows, most):
+    x = torch.randn(2, rows, 5, dtype=torch.float64, requires_grad=True)
+    matrices = torch.randn(2, 5, 3, dtype=torch.float64, requires_grad=True)
+    torch.testing.assert_close(in_pieces(x, matrices, most), torch.bmm(x, matrices))
+    assert torch.autograd.gradgradcheck(lambda *args: in_pieces(*args, most), (x, matrices))
 
 
 @pytest.mark.parametrize("size", [(4, 6), (3, 4, 2)], ids=["image", "volume"])

@@ -5,9 +5,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from gan import ops
 from gan.augment import SYM6
+from gan.ops.convolution import convolve, convolve_transposed
 
 D = torch.float64
 
@@ -209,6 +211,48 @@ def test_modulated_conv_equals_a_convolution_per_image_with_its_own_weights(rate
         return ops.modulated_conv(*args, taps=taps, **rate)
 
     assert gradcheck(op, (x, weight, styles), fast_mode=True) and gradgradcheck(op, (x, weight, styles), fast_mode=True)
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize(("stride", "padding", "size"), [(1, 1, (6, 5)), (2, 0, (7, 9)), (2, 0, (5, 7, 5))])
+def test_derivatives_of_convolutions_are_pytorchs_and_the_second_ones_are_small(stride, padding, size, transposed):
+    """PyTorch's own second derivative by the weight has kernels of the size of the image, which GPUs are slow at."""
+    x, weight = image(4, 3, *size), image(3, 3, *[3] * len(size))
+    plain = {(2, False): F.conv2d, (3, False): F.conv3d, (2, True): F.conv_transpose2d, (3, True): F.conv_transpose3d}
+    with Kernels() as kernels:
+        if transposed:
+            mine = derivatives(lambda *args: convolve_transposed(*args, stride=stride), x, weight)
+        else:
+            mine = derivatives(lambda *args: convolve(*args, stride=stride, padding=padding), x, weight)
+    padding = 0 if transposed else padding
+    theirs = derivatives(lambda *args: plain[len(size), transposed](*args, stride=stride, padding=padding), x, weight)
+    for first, right in zip(mine[:3], theirs[:3], strict=True):
+        assert torch.equal(first, right)
+    for second, right in zip(mine[3:], theirs[3:], strict=True):
+        torch.testing.assert_close(second, right)
+    assert kernels.sizes == {3}
+    assert gradgradcheck(lambda *args: convolve(*args, stride=stride, padding=padding), (x, weight))
+
+
+def derivatives(op, *inputs: Tensor) -> list[Tensor]:
+    """Value, both gradients of its squares, and those of their squares by everything."""
+    y = op(*inputs)
+    first = torch.autograd.grad(y.square().sum(), inputs, create_graph=True)
+    second = torch.autograd.grad(sum(g.square().sum() for g in first), inputs)
+    return [y, *first, *second]
+
+
+class Kernels(TorchDispatchMode):
+    """Notes the sides of the kernels of all convolutions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes: set[int] = set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func.overloadpacket.__name__ == "convolution":
+            self.sizes |= {*args[1].shape[2:]}
+        return func(*args, **(kwargs or {}))
 
 
 def test_modulated_conv_in_3d_and_without_demodulation():

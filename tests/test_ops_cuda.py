@@ -267,8 +267,7 @@ def test_public_functions_take_the_kernels_and_wait_for_nothing():
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
         expected = step()
-    names = {node.name() for node in _nodes(ops.bias_act(x).grad_fn)}
-    assert any("gan" in name.lower() for name in names), names
+    assert "gan" in ops.bias_act(x).grad_fn.name().lower()
     torch.cuda.set_sync_debug_mode("error")
     try:
         with torch.cuda.stream(stream):
@@ -301,10 +300,6 @@ def test_a_gpu_that_is_not_the_current_one():
         y = ops.blur(ops.bias_act(x.to("cuda:1")), ops.binomial_taps().to("cuda:1"))
     torch.cuda.synchronize("cuda:1")
     torch.testing.assert_close(y.cpu(), ops.blur(ops.bias_act(x), ops.binomial_taps()))
-
-
-def _nodes(root) -> list:
-    return [root, *(node for child, _ in root.next_functions if child for node in _nodes(child))]
 
 
 @pytest.mark.gpu

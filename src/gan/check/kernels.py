@@ -168,6 +168,7 @@ def _epilogue(dtype: torch.dtype, device: torch.device) -> Iterator[Case]:
         yield epilogue(x, layout, "lrelu", len(x), 1.5)
         yield epilogue(x, layout, "lrelu", 1, None)
         yield epilogue(x, layout, "linear", 1, 1.5)
+        yield epilogue(x, layout, "linear", None, None)
         yield epilogue(x, layout, "relu", None, None)
 
 

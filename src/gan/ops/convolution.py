@@ -2,8 +2,8 @@
 
 PyTorch takes the second derivative of a convolution by the weight as a convolution with a kernel of the size of the
 image, for which cuDNN has no fast algorithm: on an H100 that alone was four fifths of the time of R1 and of the path
-length. It is the gradient of the weight of another convolution, and computed as such here, as the official StyleGAN2-ADA
-program does. Values and first derivatives are PyTorch's own.
+length. It is the gradient by the weight of another convolution, and computed as such here, as in the official
+StyleGAN2-ADA program with PyTorch 1.7 to 1.10. Values and first derivatives are PyTorch's own.
 """
 
 from typing import Any
@@ -20,7 +20,7 @@ def convolve(x: Tensor, weight: Tensor, *, stride: int = 1, padding: int = 0) ->
 
 
 def convolve_transposed(x: Tensor, weight: Tensor, *, stride: int = 1) -> Tensor:
-    """`torch.nn.functional.conv_transpose2d` or `conv_transpose3d` without bias: [N, I, *spatial] and [I, O, *kernel]."""
+    """`torch.nn.functional.conv_transpose2d` or `conv_transpose3d` without bias: weight [I, O, *kernel]."""
     return _Convolution.apply(x, weight, stride, 0, True)
 
 
