@@ -30,7 +30,7 @@ localrules:
 
 
 # What is said where no job could say it itself.
-SILENT = "error: a job was killed (out of memory?) or broke off; run again, training goes on from its last checkpoint"
+SILENT = "error: a job ended without a message, as one that is killed does; run the same call again, training resumes from its last checkpoint"
 
 
 onerror:

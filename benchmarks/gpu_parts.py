@@ -58,7 +58,7 @@ def conv3d(device: torch.device) -> dict[str, float]:
         exact, got = [], []
         for place, dtype, into in (("cpu", torch.float64, exact), (device, torch.bfloat16, got)):
             mine = [t.to(place, dtype).contiguous(memory_format=order).requires_grad_() for t in (x, weight)]
-            y = nn.functional.conv3d(*mine, padding=1)
+            y = nn.functional.conv3d(mine[0], mine[1], padding=1)
             y.backward(torch.ones_like(y))
             into += [y.detach(), *(t.grad for t in mine)]
         errors = [float((a.cpu().double() - b).norm() / b.norm()) for a, b in zip(got, exact, strict=True)]

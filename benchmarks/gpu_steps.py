@@ -5,7 +5,7 @@ import gc
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import floors
@@ -123,7 +123,7 @@ def _phases(case: dict[str, Any], batch: Batch, place: Place) -> dict[str, Calla
 
 
 def timed(
-    phases: dict[str, Callable[[], None]], device: torch.device, budget: float = 0.5, warm_up: int = 2
+    phases: Mapping[str, Callable[[], Any]], device: torch.device, budget: float = 0.5, warm_up: int = 2
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Seconds of each phase when it is done over and over, as the median of three rounds, and GB of memory."""
     gpu = device.type == "cuda"

@@ -80,3 +80,11 @@ def test_failures_are_the_logs_that_end_in_an_error(tmp_path):
         os.utime(path, (50, 50) if name == "old" else (150, 150))
     assert failures(tmp_path, since=100) == [f"error: no slice ({tmp_path}/b/slices.log)"]
     assert failures(tmp_path / "absent", since=0) == []
+
+
+def test_a_failure_that_nobody_foresaw_is_told_with_its_log(tmp_path):
+    log = tmp_path / "train.log"
+    log.write_text("started\nTraceback (most recent call last):\n  File ...\nKeyError: 'a'\n")
+    assert failures(tmp_path, since=0) == [
+        f"error: unexpected, a fault of the program: KeyError: 'a' ({log} has the traceback)"
+    ]

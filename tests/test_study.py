@@ -4,6 +4,7 @@ import copy
 import importlib.util
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -144,7 +145,35 @@ def test_recipes_name_no_place(config, source):
         ("variants.stylegan2.options", {"quantize": "replace", "quantize_at": [6]}, "option quantize_at has 6"),
         ("variants.dcgan.options", {"lr": "fast"}, "variants.dcgan.options.lr is 'fast'; it must be of type float"),
         ("variants.dcgan.options", {"lr": -1}, "must be at least 0"),
-        ("variants.dcgan.options", {"lr": float("nan")}, "variants.dcgan.options.lr is nan; it must be at least 0"),
+        ("variants.dcgan.options", {"lr": float("nan")}, "variants.dcgan.options.lr is nan; give a finite number"),
+        ("training.kimg", float("inf"), "training.kimg is inf; give a finite number"),
+        ("training.kimg", 1e300, "training.kimg: 1e+300 is greater than the maximum of 10000000"),
+        ("training.batch", 10**9, "training.batch: 1000000000 is greater than the maximum"),
+        ("resources.train.checkpoint_kimg", float("nan"), "resources.train.checkpoint_kimg is nan"),
+        ("datasets.ixi.split", {"train": float("nan"), "val": 0.2, "test": 0.1}, "datasets.ixi.split.train is nan"),
+        ("datasets.ixi.intensity", {"low": -5}, "datasets.ixi.intensity.low is -5; a percentile is between 0 and 100"),
+        ("datasets.ixi.intensity", {"high": 900}, "(for intensities themselves set map to window)"),
+        ("datasets.ixi.intensity", {"low": 99.9}, "datasets.ixi.intensity.low is 99.9; it must be below high, 99.5"),
+        ("datasets.ixi.source", {"phantom": {"spacing": 1e-9}}, "datasets.ixi.source.phantom.spacing"),
+        ("datasets.ixi.source", {"phantom": {"subjects": 10**9}}, "datasets.ixi.source.phantom.subjects"),
+        ("study.seeds", [2**63], "study.seeds.0: 9223372036854775808 is greater than the maximum of 4294967295"),
+        ("study.name", "line\n", "study.name has the name 'line\\n'; take small letters"),
+        ("study.name", "a" * 65, "at most 64 characters"),
+        ("study.name", "checkpoints", "no name that results/ uses for something else"),
+        ("datasets.logs", IXI, "datasets has the name 'logs'"),
+        ("datasets.ixi.labels", {"table": date(2024, 1, 2)}, "labels.table is 2024-01-02, a date; put it in quotes"),
+        (
+            "datasets.ixi",
+            {date(2024, 1, 2): 1},
+            "has the key 2024-01-02, which YAML does not read as text",
+        ),
+        ("datasets.ixi", {12: 1}, "datasets.ixi has the key 12"),
+        ("study.seeds", {1, 2}, "study.seeds is {1, 2}, of the type set"),
+        (
+            "variants.dcgan.init_from",
+            {"path": "/", "sha256": "0" * 64},
+            "init_from.path is '/', a folder",
+        ),
         ("variants.dcgan.options", {"conditional": True}, "datasets.ixi.labels is null"),
         ("datasets.ixi.labels", {"slice": 1}, "datasets.ixi.labels"),
         ("datasets.ixi.labels", "contrast", 'datasets.ixi.labels is "contrast", but there is one contrast'),
@@ -172,6 +201,28 @@ def test_mistakes_are_told_in_one_line(config, path, value, words):
         load(edited(config, path, value))
     assert words in str(error.value)
     assert str(error.value).startswith("config: ") and "\n" not in str(error.value)
+
+
+def test_a_config_that_contains_itself_is_told(config):
+    config["datasets"]["ixi"]["split"] = config["datasets"]
+    with pytest.raises(GanError, match=r"^config: datasets\.ixi\.split contains itself; write out what it refers to$"):
+        load(config)
+
+
+def test_baselines_in_a_circle_are_told(config):
+    config["variants"]["dcgan"]["baseline"], config["variants"]["stylegan2"]["baseline"] = "stylegan2", "dcgan"
+    with pytest.raises(GanError, match=r"baseline leads in a circle \(stylegan2 <- dcgan <- stylegan2\)"):
+        load(config)
+
+
+@pytest.mark.parametrize("training", [{"batch": 4}, {"precision": "fp16"}])
+def test_a_variant_that_is_not_in_use_need_not_suit_the_training(config, training):
+    """seed001 has groups of 8, and DCGAN no fp16."""
+    config["study"]["variants"] = ["stylegan2"]
+    assert load(edited(config, "training", training)).variants == ["stylegan2"]
+    config["study"]["variants"] = ["stylegan2", "seed001" if "batch" in training else "dcgan"]
+    with pytest.raises(GanError, match="training"):
+        load(edited(config, "training", training))
 
 
 def test_baselines_are_those_of_the_study(config):

@@ -15,6 +15,7 @@ from typing import Any
 from gan.cells import JOINT, WHOLE
 from gan.errors import GanError
 from gan.labels import label_of
+from gan.plain import plain
 from gan.pyramid import Pyramid
 from gan.variants.options import FAMILIES, defaults, unfit
 
@@ -29,10 +30,15 @@ KINDS = {  # the types of JSON in words
 }
 
 
+_NAMES = (
+    "take small letters, digits and _ for it, at most 64 characters, and no name that results/ uses for something else"
+)
+
+
 def complete(config: dict[str, Any], schema: str | Path) -> dict[str, Any]:
     """``config`` with all defaults. `GanError` if it breaks the schema or a rule between its parts."""
     definition = _read_schema(str(schema))
-    config = _with_defaults(json.loads(json.dumps(config)), definition, definition)
+    config = _with_defaults(plain(config), definition, definition)
     _validate(config, definition)
     for name, row in config["variants"].items():
         _validate(row["training"], definition["properties"]["training"], f"variants.{name}.training")
@@ -40,7 +46,7 @@ def complete(config: dict[str, Any], schema: str | Path) -> dict[str, Any]:
         row["reference"] = row["reference"] or row["contrasts"][0]
         _check_dataset(name, row)
     for name, row in config["variants"].items():
-        _check_variant(name, row, config["training"])
+        _check_variant(name, row)
     _check_baselines(config["variants"])
     for name in config["variants"]:
         _check_start(name, config)
@@ -48,6 +54,8 @@ def complete(config: dict[str, Any], schema: str | Path) -> dict[str, Any]:
         for name in config["study"][kind]:
             if name not in config[kind]:
                 raise GanError(f"config: study.{kind} names {name!r}; known: {', '.join(config[kind])}")
+    for name in _in_use(config):
+        _check_budget(name, config["variants"][name], config["training"])
     _check_metrics(config["metrics"])
     _check_nodes(config["resources"]["train"])
     return config
@@ -134,6 +142,8 @@ def _validate(config: dict[str, Any], schema: dict[str, Any], below: str = "") -
     if error.validator == "required":
         missing = next(key for key in error.validator_value if key not in error.instance)
         raise GanError(f"config: {where or 'the top level'} lacks the key {missing!r}")
+    if error.validator in ("pattern", "maxLength", "not") and isinstance(error.instance, str):
+        raise GanError(f"config: {where or 'the top level'} has the name {error.instance!r}; {_NAMES}")
     if error.validator == "enum":
         allowed = ", ".join(map(str, error.validator_value))
         raise GanError(f"config: {where} is {error.instance!r}; allowed: {allowed}")
@@ -169,10 +179,17 @@ def _check_dataset(name: str, row: dict[str, Any]) -> None:
     window = row["intensity"]
     if window["map"] == "window" and (window["low"] is None or window["high"] is None):
         raise GanError(f"config: datasets.{name}.intensity: map window needs the values low and high")
-    if window["low"] is not None and window["high"] is not None and window["low"] >= window["high"]:
-        raise GanError(
-            f"config: datasets.{name}.intensity.low is {window['low']:g}; it must be below high, {window['high']:g}"
-        )
+    low, high = window["low"], window["high"]
+    if window["map"] == "percentile":
+        low, high = 0.5 if low is None else low, 99.5 if high is None else high
+        for key, value in (("low", low), ("high", high)):
+            if not 0 <= value <= 100:
+                raise GanError(
+                    f"config: datasets.{name}.intensity.{key} is {value:g}; a percentile is between 0 and 100 (for "
+                    f"intensities themselves set map to window)"
+                )
+    if low is not None and high is not None and low >= high:
+        raise GanError(f"config: datasets.{name}.intensity.low is {low:g}; it must be below high, {high:g}")
 
 
 def _check_slice_labels(name: str, row: dict[str, Any]) -> None:
@@ -186,7 +203,20 @@ def _check_slice_labels(name: str, row: dict[str, Any]) -> None:
         raise GanError(f"{where}, so that each image is of one contrast, without the mask; set mask to null")
 
 
-def _check_variant(name: str, row: dict[str, Any], training: dict[str, Any]) -> None:
+def _in_use(config: dict[str, Any]) -> dict[str, None]:
+    """The variants of the study, and those that one of them starts from: others need not suit ``training``."""
+    names = dict.fromkeys(config["study"]["variants"])
+    waiting = list(names)
+    while waiting:
+        start = config["variants"][waiting.pop()]["init_from"] or {}
+        if (source := start.get("variant")) and source not in names:
+            names[source] = None
+            waiting.append(source)
+    return names
+
+
+def _check_variant(name: str, row: dict[str, Any]) -> None:
+    """A row by itself."""
     family = row["family"]
     if family not in FAMILIES:
         raise GanError(f"config: variants.{name}.family is {family!r}; allowed: {', '.join(FAMILIES)}")
@@ -197,6 +227,15 @@ def _check_variant(name: str, row: dict[str, Any], training: dict[str, Any]) -> 
         if key not in fields:
             raise GanError(f"config: unknown key {where}; allowed here: {', '.join(fields)}")
         _check_option(where, value, types_of[key], fields[key].metadata)
+    try:
+        FAMILIES[family](**row["options"])
+    except GanError as error:
+        raise GanError(f"config: variants.{name}.options: {error}") from error
+
+
+def _check_budget(name: str, row: dict[str, Any], training: dict[str, Any]) -> None:
+    """Whether a row can be trained as ``training`` says."""
+    family = row["family"]
     options = defaults(family) | row["options"]
     given = training | row["training"]
     if given["precision"] not in FAMILIES[family].PRECISIONS:
@@ -211,10 +250,6 @@ def _check_variant(name: str, row: dict[str, Any], training: dict[str, Any]) -> 
             f"config: training.batch is {batch}, but variants.{name}.options.mbstd_group is {group}; "
             f"the batch must be a multiple of the group"
         )
-    try:
-        FAMILIES[family](**row["options"])
-    except GanError as error:
-        raise GanError(f"config: variants.{name}.options: {error}") from error
 
 
 def _check_baselines(variants: dict[str, Any]) -> None:
@@ -225,6 +260,8 @@ def _check_baselines(variants: dict[str, Any]) -> None:
             raise GanError(
                 f"config: variants.{name}.baseline is {baseline!r}; allowed: null or another variant ({known})"
             )
+    for name in variants:
+        _check_chain(name, lambda row: row["baseline"], variants, "baseline", "a variant cannot modify itself")
 
 
 def _check_start(name: str, config: dict[str, Any]) -> None:
@@ -240,6 +277,8 @@ def _check_start(name: str, config: dict[str, Any]) -> None:
         return
     given = {key for key, value in start.items() if value is not None}
     if given == {"path", "sha256"}:
+        if Path(start["path"]).is_dir():
+            raise GanError(f"config: {where}.path is {start['path']!r}, a folder; name the file weights.pt in it")
         return
     if given - {"seed"} != {"dataset", "variant"}:
         raise GanError(
@@ -255,18 +294,26 @@ def _check_start(name: str, config: dict[str, Any]) -> None:
             f"config: {where}.variant is {start['variant']!r} of the family {family}, but {name} is of the family "
             f"{row['family']}; name a variant of that family"
         )
-    _check_chain(name, config["variants"])
+    _check_chain(
+        name,
+        lambda row: (row["init_from"] or {}).get("variant"),
+        config["variants"],
+        "init_from",
+        "a cell cannot start from itself",
+    )
 
 
-def _check_chain(name: str, variants: dict[str, Any]) -> None:
-    """A variant has one ``init_from`` for all of its cells: one that leads back to it would have no beginning."""
+def _check_chain(
+    name: str, follow: typing.Callable[[dict[str, Any]], str | None], variants: dict[str, Any], key: str, reason: str
+) -> None:
+    """A variant has one ``key`` for all of its cells: one that leads back to it would have no beginning."""
     chain = [name]
-    while (start := variants[chain[-1]]["init_from"]) and start["variant"] in variants:
-        chain.append(start["variant"])
+    while (following := follow(variants[chain[-1]])) in variants:
+        chain.append(typing.cast(str, following))
         if chain[-1] in chain[:-1]:
             raise GanError(
-                f"config: variants.{name}.init_from leads in a circle ({' <- '.join(chain)}), and a cell cannot start "
-                f"from itself; name a variant without init_from, which may be a copy of this row"
+                f"config: variants.{name}.{key} leads in a circle ({' <- '.join(chain)}), and {reason}; name a variant "
+                f"without {key}, which may be a copy of this row"
             )
 
 

@@ -70,14 +70,20 @@ def logged(path: str | Path | None) -> Iterator[None]:
 
 
 def failures(logs: str | Path, since: float) -> list[str]:
-    """The last lines, with their file, of the logs below ``logs`` that end in an error and were written after ``since``
-    (s since the epoch)."""
+    """A line for each log below ``logs`` that ends in an error or a traceback, written after ``since`` (s since the
+    epoch)."""
     found = []
     for path in sorted(Path(logs).rglob("*.log")):
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.stat().st_mtime >= since else []
         if lines and lines[-1].startswith("error: "):
             found.append(f"{lines[-1]} ({path})")
+        elif _TRACEBACK in lines[-_LONGEST:]:
+            found.append(f"error: unexpected, a fault of the program: {lines[-1]} ({path} has the traceback)")
     return found
+
+
+_TRACEBACK = "Traceback (most recent call last):"
+_LONGEST = 100  # lines of a traceback at the end of a log
 
 
 class _Tee:
