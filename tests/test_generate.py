@@ -285,6 +285,33 @@ def test_bad_arguments(tmp_path, capfd, more, message):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("form", ["png", "nifti"])
+@pytest.mark.parametrize("name", ["/../../escaped", "..", "a/b", "", "a" * 300, 3])
+def test_a_name_of_the_file_never_becomes_a_path(tmp_path, capfd, name, form):
+    path = made(tmp_path / "generator.pt")
+    snapshot = load_generator(path)
+    snapshot.data["channels"] = [name]
+    save_generator(path, snapshot)
+    assert generate(path, tmp_path / "deep/out", "--n", "1", "--format", form) == 1
+    assert "is no name of a contrast" in capfd.readouterr().err
+    assert not [found for found in tmp_path.rglob("*") if found.is_file() and found != path]
+
+
+@pytest.mark.parametrize(
+    "more", [["--format", form] for form in ("png", "nifti", "npy", "grid")] + [["--interpolate", "1"]]
+)
+def test_values_that_are_not_finite_are_refused(tmp_path, capfd, more):
+    path = made(tmp_path / "generator.pt")
+    snapshot = load_generator(path)
+    with torch.no_grad():
+        for parameter in snapshot.network.parameters():
+            parameter.fill_(torch.nan)
+    save_generator(path, snapshot)
+    assert generate(path, tmp_path / "out", "--n", "2", *more) == 1
+    assert "makes NaN or infinite values" in capfd.readouterr().err
+    assert not [found for found in tmp_path.rglob("*") if found.is_file() and found != path]
+
+
 def test_unknown_label_lists_the_allowed_ones(tmp_path, capfd):
     path = made(tmp_path / "g.pt", labels=("glioma", "meningioma"))
     assert generate(path, tmp_path / "out", "--label", "gloima") == 1

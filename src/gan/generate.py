@@ -6,6 +6,7 @@ images says what made them. Formats: docs/training.md.
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -87,7 +88,7 @@ def mixing_grid(
     cells = [torch.full((snapshot.shape.channels, *snapshot.shape.size), -1.0), *map(draw, columns)]
     for row in tqdm(rows, desc="mix", disable=not sys.stderr.isatty()):
         cells += [draw(row), *(draw(torch.cat([row[:crossover], column[crossover:]])) for column in columns)]
-    return torch.stack(cells)
+    return _finite(torch.stack(cells))
 
 
 def interpolation_grid(snapshot: Snapshot, n: int, seed: int, classes: Tensor, truncation: float, steps: int) -> Tensor:
@@ -103,7 +104,7 @@ def interpolation_grid(snapshot: Snapshot, n: int, seed: int, classes: Tensor, t
         for part in torch.linspace(0, 1, steps + 2).tolist():
             latent = slerp(z[left], z[left + 1], part)[None]
             cells.append(snapshot.render(latent, classes[left : left + 1], seed, 0, truncation)[0])
-    return torch.stack(cells)
+    return _finite(torch.stack(cells))
 
 
 def slerp(start: Tensor, end: Tensor, part: float) -> Tensor:
@@ -162,8 +163,14 @@ def _write_npy(snapshot: Snapshot, images: Iterator[Tensor], n: int, path: Path,
 
 def _counted(images: Iterator[Tensor], shown: tqdm) -> Iterator[Tensor]:
     for chunk in images:
-        yield chunk
+        yield _finite(chunk)
         shown.update(len(chunk))
+
+
+def _finite(images: Tensor) -> Tensor:
+    if not torch.isfinite(images).all():
+        raise GanError("the generator makes NaN or infinite values: its file was changed, or its training diverged")
+    return images
 
 
 def _is_mask(snapshot: Snapshot, channel: int) -> bool:
@@ -171,7 +178,15 @@ def _is_mask(snapshot: Snapshot, channel: int) -> bool:
 
 
 def _channels(snapshot: Snapshot) -> list[str]:
-    return list(snapshot.data.get("channels") or [f"channel{place}" for place in range(snapshot.shape.channels)])
+    """Names that become parts of file names."""
+    names = list(snapshot.data.get("channels") or [f"channel{place}" for place in range(snapshot.shape.channels)])
+    for name in names:
+        if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_]{1,64}", name):
+            raise GanError(
+                f"the generator's file calls a channel {name!r}, which is no name of a contrast: it is not a file of "
+                f"this program, or it was changed; take the one of the cell"
+            )
+    return names
 
 
 def pick_label(snapshot: Snapshot, name: str | None) -> int | None:
