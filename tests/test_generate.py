@@ -110,6 +110,15 @@ def test_truncated_generator(tmp_path):
         load_generator(path)
 
 
+def test_a_flipped_bit_of_a_generator(tmp_path):
+    path = made(tmp_path / "generator.pt")
+    whole = path.read_bytes()
+    place = whole.index(load_generator(path).network.state_dict()["linear.weight"].numpy().tobytes()[:16])
+    path.write_bytes(whole[:place] + bytes([whole[place] ^ 64]) + whole[place + 1 :])
+    with pytest.raises(GanError, match="not a generator file, or a broken one"):
+        load_generator(path)
+
+
 def test_weights_of_another_version(tmp_path):
     path = made(tmp_path / "generator.pt")
     content = torch.load(path)

@@ -63,6 +63,15 @@ def read_json(path: str | os.PathLike, remedy: str = "delete it and rerun the st
         raise GanError(f"{path}: not valid JSON ({error}); {remedy}") from error
 
 
+def require_whole(path: str | os.PathLike) -> None:
+    """`zipfile.BadZipFile` if an archive of tensors fails its own checksums, which torch does not compare: a flipped bit
+    would become a weight."""
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged:
+        raise zipfile.BadZipFile(f"checksum of {damaged}")
+
+
 def checksum(path: str | os.PathLike, algorithm: str = "sha256") -> str:
     """Hex digest of a file, read in blocks."""
     with open(path, "rb") as file:

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from gan.errors import GanError
-from gan.files import DAMAGED, atomic_path, checksum
+from gan.files import DAMAGED, atomic_path, checksum, require_whole
 from gan.metrics import inception
 from gan.metrics.indomain import IndomainFeatures, train_encoder
 
@@ -99,6 +99,7 @@ def _inception_path(spec: dict[str, Any]) -> Path:
 def _read(path: Path) -> tuple[str, dict[str, Any]]:
     remedy = "delete it and rerun the step that makes it"
     try:
+        require_whole(path)
         file = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise GanError(f"{path}: no such file; run the step that makes the extractor") from error

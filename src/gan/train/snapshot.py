@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from gan.errors import GanError
-from gan.files import DAMAGED, atomic_path
+from gan.files import DAMAGED, atomic_path, require_whole
 from gan.variants import build, variant_class
 from gan.variants.base import ImageShape
 
@@ -161,6 +161,7 @@ def load_generator(path: str | os.PathLike, device: str | torch.device = "cpu") 
 
 def _read(path: Path) -> Any:
     try:
+        require_whole(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise GanError(f"{path}: no such file; name the generator.pt of a trained cell") from error
