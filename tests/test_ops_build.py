@@ -1,9 +1,9 @@
 """Building the kernels: for GPUs without a GPU, behind a wrapper, twice at once, and what is said when it fails."""
 
+import contextlib
 import importlib.util
 import json
 import os
-import shutil
 import struct
 import subprocess
 import sys
@@ -15,8 +15,15 @@ import torch
 from gan.errors import GanError
 from gan.ops import build, extension
 
-NVCC = shutil.which("nvcc")
-needs_nvcc = pytest.mark.skipif(not (NVCC and torch.version.cuda), reason="no nvcc, or a torch without CUDA")
+
+def _nvcc() -> Path | None:
+    with contextlib.suppress(GanError):
+        return build.find_toolkit().nvcc
+    return None
+
+
+NVCC = _nvcc()
+needs_nvcc = pytest.mark.skipif(NVCC is None, reason="no nvcc of torch's CUDA; pip install 'gan-study[cuda]' has one")
 SAMPLE = "import sys; from pathlib import Path; from gan.ops import extension; extension.load(Path(sys.argv[1]))"
 SCHEMAS = {
     "bias_act",

@@ -64,8 +64,10 @@ def read_json(path: str | os.PathLike, remedy: str = "delete it and rerun the st
 
 
 def require_whole(path: str | os.PathLike) -> None:
-    """`zipfile.BadZipFile` if an archive of tensors fails its own checksums, which torch does not compare: a flipped bit
-    would become a weight."""
+    """`zipfile.BadZipFile` if an archive of tensors fails its own checksums.
+
+    torch does not compare them: a flipped bit would become a weight.
+    """
     with zipfile.ZipFile(path) as archive:
         damaged = archive.testzip()
     if damaged:
