@@ -3,7 +3,8 @@
 import pytest
 import torch
 from conftest import SCHEMA
-from test_variants import BATCH, DCGAN, _make
+from golden import SMALL
+from test_variants import BATCH, _make
 from torch.distributions import Normal
 
 from gan.errors import GanError
@@ -49,7 +50,7 @@ def test_four_layers_at_128():
 def test_as_many_layers_as_there_are_sizes_are_the_generator_without_the_option():
     """One more than doublings: the discriminator alone differs."""
     shape = ImageShape(1, (32, 32))
-    plain, counted = (build("dcgan", DCGAN | {"layers": layers}, shape, BATCH) for layers in (None, 4))
+    plain, counted = (build("dcgan", SMALL["dcgan"] | {"layers": layers}, shape, BATCH) for layers in (None, 4))
     mine, its = plain.generator.state_dict(), counted.generator.state_dict()
     assert {name: value.shape for name, value in mine.items()} == {name: value.shape for name, value in its.items()}
     strides = [[layer.stride for layer in v.discriminator.layers if hasattr(layer, "stride")] for v in (plain, counted)]
@@ -59,7 +60,7 @@ def test_as_many_layers_as_there_are_sizes_are_the_generator_without_the_option(
 @pytest.mark.parametrize("size", [(16, 24), (16, 16, 16)])
 @pytest.mark.parametrize("layers", [None, 2, 3])
 def test_layers_in_two_and_three_dimensions(layers, size):
-    variant = build("dcgan", DCGAN | {"layers": layers}, ImageShape(2, size), BATCH)
+    variant = build("dcgan", SMALL["dcgan"] | {"layers": layers}, ImageShape(2, size), BATCH)
     batch = Batch(torch.rand(BATCH, 2, *size), torch.zeros(BATCH, 0))
     for phase in variant.phases():
         loss, _ = variant.loss(phase.name, batch)

@@ -1,65 +1,62 @@
-"""Losses of 20 steps of each family against recorded ones: results do not change without a new REVISION.
+"""Losses of a few steps of each case against recorded ones: results do not change without a new REVISION."""
 
-``python tests/test_golden.py`` records them anew, after the revision has been raised: of the family
-(gan/variants/options.py) or, if all have changed, TRAIN_REVISION (gan/study.py).
-"""
+import copy
 
-import json
-from pathlib import Path
-
+import golden
 import pytest
-import torch
-from test_precision import _trainer
+from golden import CASES
 
 from gan.study import TRAIN_REVISION
 from gan.variants.options import FAMILIES
 
-FOLDER = Path(__file__).parent / "golden"
-CASES = {
-    "stylegan2": "stylegan2_ada",
-    "dcgan": "dcgan_labels",
-    "progan": "progan",
-}  # by family: options with as much in them as can be
-STEPS = 20
-# Other instruction sets (ATEN_CPU_CAPABILITY, ONEDNN_MAX_CPU_ISA) and four threads changed these by less than 1e-5 on
-# an AMD EPYC; a CPU that rounds a value to the other side of a kink may change them more.
-TOLERANCE = 1e-3
-
-
-def losses(family: str) -> dict[str, list[float]]:
-    """The losses of each phase, in the order of its steps, in fp32."""
-    trainer, rows = _trainer(CASES[family], "fp32"), {}
-    for _ in range(STEPS):
-        trainer.advance(measure=False)
-        for name, value in trainer.meter.read().items():
-            if name.startswith("phase/"):
-                rows.setdefault(name.removeprefix("phase/"), []).append(value)
-    return rows
-
 
 def test_every_family_has_its_golden_losses():
-    assert {path.stem for path in FOLDER.glob("*.json")} == set(CASES) == set(FAMILIES) - {"tiny"}
+    assert {path.stem for path in golden.FOLDER.glob("*.json")} == FAMILIES.keys() - {"tiny"}
+    assert all(name.startswith(family) for name, (family, _) in CASES.items())
 
 
-@pytest.mark.parametrize("family", CASES)
-def test_losses_are_those_of_the_revision(family):
-    golden = json.loads((FOLDER / f"{family}.json").read_text())
+@pytest.mark.parametrize("case", CASES)
+def test_losses_are_those_of_the_revision(case):
+    family, options = CASES[case]
+    recorded = golden.read(family)
     revisions = {"revision": FAMILIES[family].REVISION, "train": TRAIN_REVISION}
-    assert {name: golden[name] for name in revisions} == revisions, "the revision was raised: record the losses anew"
-    found = losses(family)
-    assert found.keys() == golden["losses"].keys()
-    for phase, values in golden["losses"].items():
-        assert found[phase] == pytest.approx(values, rel=TOLERANCE), f"phase {phase}"
+    assert {name: recorded[name] for name in revisions} == revisions, "the revision was raised: python tests/golden.py"
+    found = golden.losses(family, options, recorded["cases"][case]["steps"])
+    assert not golden.differing(recorded["cases"][case], found)
 
 
-def main() -> None:
-    torch.set_num_threads(1)
-    for family in CASES:
-        rounded = {phase: [float(f"{value:.6g}") for value in values] for phase, values in losses(family).items()}
-        content = {"revision": FAMILIES[family].REVISION, "train": TRAIN_REVISION, "torch": torch.__version__}
-        text = json.dumps(content | {"losses": rounded}, indent=1)
-        (FOLDER / f"{family}.json").write_text(text + "\n", encoding="utf-8")
+@pytest.mark.parametrize("case", CASES)
+def test_a_loss_that_changes_by_a_fiftieth_is_found(case):
+    """In every phase but those whose tolerance is wider for a reason (``tolerance_of``)."""
+    family, _ = CASES[case]
+    recorded = golden.read(family)["cases"][case]
+    for phase in recorded["losses"].keys() - recorded.get("tolerance_of", {}).keys():
+        changed = copy.deepcopy(recorded["losses"])
+        changed[phase] = [1.02 * value for value in changed[phase]]
+        assert f"phase {phase}" in (golden.differing(recorded, changed) or "")
 
 
-if __name__ == "__main__":
-    main()
+@pytest.fixture
+def records(tmp_path, monkeypatch):
+    """A record of one case in a folder of its own."""
+    monkeypatch.setattr(golden, "FOLDER", tmp_path)
+    case = {"options": {"z_dim": 8, "channels": 4}, "steps": 1, "tolerance": 0.001}
+    (tmp_path / "dcgan.json").write_text(
+        golden.text({"revision": 1, "train": 1, "options": {}, "cases": {"dcgan": case}})
+    )
+
+
+def test_recording_explains_when_the_revision_has_to_be_raised(records, monkeypatch):
+    assert golden.record("dcgan", same_revision=False) is None
+    first = golden.read("dcgan")
+    changed = copy.deepcopy(first)
+    changed["cases"]["dcgan"]["losses"]["D"][0] *= 1.02
+    (golden.FOLDER / "dcgan.json").write_text(golden.text(changed))
+    assert "phase D, its step 0" in (why := golden.record("dcgan", same_revision=False) or "")
+    assert "raise REVISION" in why and golden.read("dcgan") == changed
+    assert golden.record("dcgan", same_revision=True) is None
+    assert golden.read("dcgan") == first
+    (golden.FOLDER / "dcgan.json").write_text(golden.text(changed))
+    monkeypatch.setattr(FAMILIES["dcgan"], "REVISION", 2)
+    assert golden.record("dcgan", same_revision=False) is None
+    assert golden.read("dcgan") == first | {"revision": 2}

@@ -11,8 +11,8 @@ import re
 
 import pytest
 import torch
+from golden import CASES
 from test_precision import _recipe
-from test_variants import CASES
 from tiny import TinyData
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves

@@ -4,8 +4,8 @@ import math
 
 import pytest
 import torch
+from golden import BATCH, CASES
 from parallel_worker import doubled, steps
-from test_variants import BATCH, CASES
 from tiny import TinyData, recipe
 
 from gan import parallel

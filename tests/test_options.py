@@ -6,8 +6,8 @@ import random
 
 import pytest
 import torch
+from golden import CASES
 from parallel_worker import Data, recipe, start, steps
-from test_variants import CASES
 from tiny import TinyData, assert_equal
 
 from gan.train.snapshot import Snapshot, load_generator, save_generator
@@ -90,7 +90,7 @@ def test_every_family_every_option_and_every_choice_is_tested():
             missing += [f"{family}.{item.name}: {value}" for value in wanted if value not in values]
             if not wanted and all(value == item.default for value in values):
                 missing.append(f"{family}.{item.name}: other than {item.default}")
-    assert not missing, f"add a case to CASES in test_variants.py for {', '.join(missing)}"
+    assert not missing, f"add a case to golden/*.json for {', '.join(missing)}"
 
 
 def _members(value, choices):

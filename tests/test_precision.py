@@ -5,7 +5,8 @@ import copy
 import pytest
 import torch
 from conftest import SCHEMA
-from test_variants import BATCH, CASES, SHAPES, _batch, _make
+from golden import CASES
+from test_variants import BATCH, SHAPES, _batch, _make
 from tiny import TinyData, recipe
 
 from gan.cells import stats as read_stats

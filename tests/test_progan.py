@@ -6,7 +6,8 @@ import math
 import pytest
 import torch
 from conftest import SCHEMA
-from test_variants import BATCH, PROGAN, SHAPES, _batch, _make
+from golden import SMALL
+from test_variants import BATCH, SHAPES, _batch, _make
 from tiny import TinyData, assert_equal, recipe
 
 from gan.errors import GanError
@@ -24,7 +25,7 @@ FADE = 0.25
 def _trainer(**options):
     """Images of 16 x 16, 8 a step, 320 in all: five phases of 64 images, which are 8 steps."""
     given = recipe()
-    given["variant"] = {"name": "progan", "family": "progan", "options": PROGAN | options}
+    given["variant"] = {"name": "progan", "family": "progan", "options": SMALL["progan"] | options}
     return Trainer(given, TinyData(size=16, channels=2), CPU)
 
 
@@ -94,7 +95,7 @@ def test_a_training_goes_through_every_phase():
 def test_a_budget_too_small_to_grow_up_is_refused(options, kimg, batch, message):
     with pytest.raises(GanError, match=message):
         ProGANOptions(**options).check_fit(2, kimg, batch)
-    variant = build("progan", PROGAN | options, ImageShape(1, (16, 16)), batch)
+    variant = build("progan", SMALL["progan"] | options, ImageShape(1, (16, 16)), batch)
     variant.budget = kimg * 1000
     with pytest.raises(GanError, match=message):
         variant.begin_step(0, variant.optimizers())
@@ -284,7 +285,7 @@ def test_the_label_is_projected_on_the_features():
 
 @pytest.mark.parametrize("size", [(24, 32), (16, 16, 16)])
 def test_volumes_and_sizes_of_other_grids_grow_too(size):
-    variant = build("progan", PROGAN | {"phase_kimg": 0.008}, ImageShape(2, size), BATCH)
+    variant = build("progan", SMALL["progan"] | {"phase_kimg": 0.008}, ImageShape(2, size), BATCH)
     variant.budget = 80
     batch, seen = Batch(torch.rand(BATCH, 2, *size), torch.zeros(BATCH, 0)), []
     variant.discriminator.register_forward_hook(lambda module, given, result: seen.append(given[0].shape[2:]))

@@ -6,8 +6,8 @@ does not see: copies from the host, which `Watch` and `Literals` count, and what
 
 import pytest
 import torch
+from golden import BATCH, CASES
 from test_precision import _recipe
-from test_variants import BATCH, CASES
 from tiny import TinyData
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode

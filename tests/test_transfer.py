@@ -9,8 +9,8 @@ import signal
 import pytest
 import torch
 from conftest import SCHEMA
+from golden import CASES
 from test_train import cli, dcgan, make_store
-from test_variants import CASES
 from test_workflow import copy_workflow, edit, snakemake
 from tiny import TinyData, outcome, recipe
 

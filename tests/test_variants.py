@@ -1,4 +1,4 @@
-"""The contract of variants, over every family and a set of options for each; their golden losses."""
+"""The contract of variants, over every family and the cases of its golden file."""
 
 import copy
 import dataclasses
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from golden import BATCH, BUDGET, CASES
 from tiny import TinyData, assert_equal, recipe
 
 from gan.errors import GanError
@@ -22,54 +23,7 @@ from gan.variants import options as options_module
 from gan.variants.base import Batch, ImageShape, half_life_beta, mirrored
 from gan.variants.options import FAMILIES, defaults
 
-BATCH, BUDGET = 4, 80
 DOCS = Path(__file__).parent.parent / "docs" / "variants.md"
-STYLEGAN2 = {"z_dim": 8, "w_dim": 8, "channel_base": 64, "channel_max": 8, "mbstd_group": 2}
-DCGAN = {"z_dim": 8, "channels": 4}
-PROGAN = {"z_dim": 8, "channel_base": 64, "channel_max": 8, "mbstd_group": 2}
-CASES = {
-    "stylegan2": ("stylegan2", STYLEGAN2),
-    "stylegan2_ada": ("stylegan2", STYLEGAN2 | {"augment": "bgc", "ada_p": 0.5, "xflip": True}),
-    "stylegan2_plain": ("stylegan2", STYLEGAN2 | {"pl_weight": 0.0, "r1_gamma": 0.0, "style_mixing": 0.0}),
-    "stylegan2_labels": ("stylegan2", STYLEGAN2 | {"augment": "mri", "conditional": True}),
-    "stylegan2_wgan": ("stylegan2", STYLEGAN2 | {"objective": "wgan_gp", "n_critic": 2, "drift": 0.001, "beta2": 0.9}),
-    "stylegan2_hinge": ("stylegan2", STYLEGAN2 | {"objective": "hinge", "beta1": 0.5}),
-    "stylegan2_r3gan": ("stylegan2", STYLEGAN2 | {"objective": "r3gan", "r1_every": 1, "pl_weight": 0.0}),
-    "stylegan2_topk": ("stylegan2", STYLEGAN2 | {"topk": True, "topk_decay": 0.7, "lecam": 0.1}),
-    "stylegan2_attention": ("stylegan2", STYLEGAN2 | {"attention": "linear", "attention_at": [4, 16]}),
-    "stylegan2_sagan": ("stylegan2", STYLEGAN2 | {"attention": "sagan", "attention_at": [8], "attention_in": "d"}),
-    "stylegan2_fq": ("stylegan2", STYLEGAN2 | {"quantize": "replace", "quantize_codes": 8}),
-    "stylegan2_fq_loss": ("stylegan2", STYLEGAN2 | {"quantize": "loss_only", "quantize_at": [4]}),
-    "stylegan2_adain": ("stylegan2", STYLEGAN2 | {"modulation": "adain"}),
-    "stylegan2_diffaugment": ("stylegan2", STYLEGAN2 | {"augment": "diffaugment"}),
-    "stylegan2_adaptive": (
-        "stylegan2",
-        STYLEGAN2
-        | {"augment": "mri", "ada_target": 0.5, "ada_kimg": 1.0, "mapping_layers": 3, "ema_kimg": 1.0}
-        | {"ema_rampup": None, "lr": 0.002, "lr_warmup_kimg": 0.01},
-    ),
-    "stylegan2_penalties": (
-        "stylegan2",
-        STYLEGAN2
-        | {"gp_weight": 1.0, "gp_target": 2.0, "r2_gamma": 0.2, "lecam": 0.1, "lecam_decay": 0.9}
-        | {"topk": True, "topk_min": 0.4, "quantize": "replace", "quantize_decay": 0.5, "quantize_commitment": 0.5},
-    ),
-    "stylegan2_frozen": ("stylegan2", STYLEGAN2 | {"freeze_d": 4}),
-    "dcgan": ("dcgan", DCGAN | {"xflip": True, "ema_kimg": 1.0}),
-    "dcgan_labels": ("dcgan", DCGAN | {"conditional": True}),
-    "dcgan_layers": (
-        "dcgan",
-        DCGAN
-        | {"layers": 3, "activation": "leaky_relu", "noise": "uniform"}
-        | {"lr": 1e-3, "lr_d": 1e-4, "beta1": 0.4},
-    ),
-    "progan": ("progan", PROGAN | {"phase_kimg": 0.008, "xflip": True, "lr_d": 0.002}),
-    "progan_labels": (
-        "progan",
-        PROGAN
-        | {"conditional": True, "lr": 0.002, "gp_weight": 5.0, "drift": 0.01, "ema_kimg": 1.0, "ema_rampup": None},
-    ),
-}
 SHAPES = [ImageShape(1, (16, 16)), ImageShape(3, (32, 32), 2), ImageShape(4, (24, 32), 3, masks=1)]
 
 
@@ -311,42 +265,3 @@ def test_the_example_of_a_new_family_works(monkeypatch):
     for phase in variant.phases():
         loss, _ = _step(variant, optimizers, phase, _batch(SHAPES[0]))
         assert torch.isfinite(loss)
-
-
-GOLDEN = {  # losses of the fourth step, of REVISION 1
-    "stylegan2": {"G": 0.945445, "Gpl": 0.855886, "D": 1.35739, "Dr1": 0.00275051},
-    "stylegan2_ada": {"G": 2.08783, "Gpl": 4.72852, "D": 1.18542, "Dr1": 0.00640847},
-    "stylegan2_plain": {"G": 0.770293, "D": 1.36868},
-    "stylegan2_labels": {"G": 0.658091, "Gpl": 4.98521, "D": 1.37581, "Dr1": 0.000187514},
-    "stylegan2_wgan": {"G": 1.07641, "Gpl": 2.34298, "D": 8.75182},
-    "stylegan2_hinge": {"G": 0.402821, "Gpl": 0.819818, "D": 1.95632, "Dr1": 0.00442617},
-    "stylegan2_r3gan": {"G": 0.896058, "D": 0.744683, "Dr1": 0.000545864},
-    "stylegan2_topk": {"G": 0.842292, "Gpl": 0.81039, "D": 1.38232, "Dr1": 0.00407566},
-    "stylegan2_attention": {"G": 0.649114, "Gpl": 9.60666, "D": 1.37141, "Dr1": 0.00047932},
-    "stylegan2_sagan": {"G": 1.16463, "Gpl": 1.96443, "D": 1.42565, "Dr1": 0.00255783},
-    "stylegan2_fq": {"G": 0.704324, "Gpl": 4.83503, "D": 1.51424, "Dr1": 0.00276895},
-    "stylegan2_fq_loss": {"G": 0.695833, "Gpl": 5.67365, "D": 1.33712, "Dr1": 0.00246096},
-    "stylegan2_adain": {"G": 0.864001, "Gpl": 103.546, "D": 1.35922, "Dr1": 5.99655e-05},
-    "stylegan2_diffaugment": {"G": 0.660368, "Gpl": 4.3313, "D": 1.23334, "Dr1": 0.00336807},
-    "stylegan2_adaptive": {"G": 0.798983, "Gpl": 1.7582, "D": 1.23657, "Dr1": 0.000121669},
-    "stylegan2_penalties": {"G": 0.679462, "Gpl": 3.701, "D": 5.25911, "Dr1": 0.0159773},
-    "stylegan2_frozen": {"G": 0.955921, "Gpl": 0.852965, "D": 1.36646, "Dr1": 0.00316619},
-    "dcgan": {"G": 0.669143, "D": 1.282},
-    "dcgan_labels": {"G": 0.900375, "D": 1.21599},
-    "dcgan_layers": {"G": 0.587885, "D": 1.36994},
-    "progan": {"G": 0.453269, "D": 2.7428},
-    "progan_labels": {"G": 0.32482, "D": 0.777642},
-}
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_results_belong_to_their_revision(case):
-    """If it fails on purpose: raise REVISION of the family, so that its cells are trained again; renew GOLDEN."""
-    variant = _make(case)
-    optimizers, batch = variant.optimizers(), _batch(SHAPES[1])
-    for step in range(4):
-        variant.begin_step(step * BATCH, optimizers)
-        losses = {phase.name: _step(variant, optimizers, phase, batch)[0].item() for phase in variant.phases()}
-        variant.end_step(step)
-    assert FAMILIES[CASES[case][0]].REVISION == 1
-    assert losses == pytest.approx(GOLDEN[case], rel=2e-3)
