@@ -165,12 +165,26 @@ def test_indomain_sees_blur_and_collapse_on_real_scans():
         assert found[name] > 1.5 * found["real"], found
 
 
-def test_indomain_features_are_standardised_and_independent_of_the_batch(encoder):
-    extractor, images = IndomainFeatures(encoder), heads(128)
-    found = extractor(images)
+def test_indomain_features_are_standardised(encoder):
+    found = IndomainFeatures(encoder)(heads(128))
     np.testing.assert_allclose(found.mean(0), 0, atol=1e-3)
     np.testing.assert_allclose(found.std(0), 1, atol=1e-2)
-    np.testing.assert_allclose(extractor(images[5:8]), found[5:8], atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["indomain", "inception"])
+def test_features_of_an_image_depend_on_that_image_alone(kind, encoder, weights):
+    """Neither on how many others come with it nor on its place among them, to the bit, on every CPU."""
+    if kind == "indomain":
+        extractor, images = IndomainFeatures(encoder), heads(70)
+    else:
+        layers = inception.read_weights(weights, None)
+        extractor, images = inception.InceptionFeatures("small", kind, layers), heads(37)
+    found = extractor(images)
+    for part in (slice(0, 1), slice(5, 8), slice(20, 36), slice(3, 23)):
+        assert np.array_equal(extractor(images[part]), found[part]), part
+    order = np.random.default_rng(0).permutation(len(images))
+    assert np.array_equal(extractor(images[order]), found[order])
+    assert extractor(images[:0]).shape == (0, extractor.dim)
 
 
 def test_views_share_quality_and_differ_in_pose():

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 from gan.errors import GanError
 from gan.files import checksum
+from gan.metrics.batches import in_full_batches
 
 SIDE = 299
 DIM = 2048
-BATCH = 16  # fixed: the size of a batch changes the last bits of a feature
 WEIGHTS_URL = (
     "https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/metrics/inception-2015-12-05.pt"  # as clean-fid
 )
@@ -36,11 +36,7 @@ class InceptionFeatures:
         self.layers = frozen(layers.to(self.device))  # frozen weights are constants that no longer move
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        out = np.empty((len(images), DIM), np.float32)
-        for start in range(0, len(images), BATCH):
-            grey = resize(images[start : start + BATCH]).to(self.device)
-            out[start : start + len(grey)] = forward(self.layers, grey).cpu().numpy()
-        return out
+        return in_full_batches(images, DIM, lambda batch: forward(self.layers, resize(batch).to(self.device)))
 
 
 def resize(images: NDArray[np.uint8]) -> Tensor:

@@ -25,10 +25,10 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from gan.errors import GanError
+from gan.metrics.batches import in_full_batches
 from gan.study import METRICS_REVISION
 
 PAIRS = 64  # slices of a training step
-BATCH = 64  # fixed: the size of a batch changes the last bits of a feature
 
 
 class Encoder(nn.Module):
@@ -48,7 +48,10 @@ class Encoder(nn.Module):
         self.standard = nn.BatchNorm1d(dim, affine=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.standard(self.linear(self.convolutions(x).mean((2, 3))))
+        x = self.convolutions(x).mean((2, 3))
+        # A matrix product rounds an image's row by its place in the batch: on some CPUs the last rows differ.
+        product = self.linear(x) if self.training else (x[:, None] * self.linear.weight).sum(2) + self.linear.bias
+        return self.standard(product)
 
 
 class IndomainFeatures:
@@ -66,12 +69,8 @@ class IndomainFeatures:
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         if images.shape[1:] != self.size:
             raise GanError(f"{self.id}: made for images of {list(self.size)} pixels, got {list(images.shape[1:])}")
-        out = np.empty((len(images), self.dim), np.float32)
         with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
-            for start in range(0, len(images), BATCH):
-                batch = _normalise(torch.from_numpy(images[start : start + BATCH]).to(self.device))
-                out[start : start + len(batch)] = self.encoder(batch).cpu().numpy()
-        return out
+            return in_full_batches(images, self.dim, lambda batch: _encode(self.encoder, batch, self.device))
 
 
 def train_encoder(
@@ -185,14 +184,17 @@ def _standardise(encoder: Encoder, images: NDArray[np.uint8], device: torch.devi
     """Give the last layer the mean and variance of the features over the undegraded training slices."""
     standard = encoder.standard
     standard.reset_running_stats()
-    features = []
+    encoder.eval()
     with torch.no_grad():
-        for start in range(0, len(images), BATCH):
-            batch = _normalise(torch.from_numpy(images[start : start + BATCH]).to(device))
-            features.append(encoder.eval()(batch))
-        variance, mean = torch.var_mean(torch.cat(features).double(), 0)
+        features = in_full_batches(images, encoder.linear.out_features, lambda batch: _encode(encoder, batch, device))
+        variance, mean = torch.var_mean(torch.from_numpy(features).double(), 0)
         standard.running_mean.copy_(mean)  # type: ignore[union-attr]
         standard.running_var.copy_(variance)  # type: ignore[union-attr]
+
+
+def _encode(encoder: Encoder, images: NDArray[np.uint8], device: torch.device) -> Tensor:
+    """Features [N, dim] of uint8 images [N, H, W]."""
+    return encoder(_normalise(torch.from_numpy(images).to(device)))
 
 
 def _normalise(images: Tensor) -> Tensor:
