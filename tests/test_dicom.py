@@ -53,7 +53,7 @@ def write_stack(folder: Path, count=4, step=2.0, name="a", skip=(), **tags) -> n
 @pytest.mark.parametrize("orientation", [AXIAL, SAGITTAL, OBLIQUE])
 def test_each_voxel_lies_where_its_header_says(tmp_path, orientation):
     pixels = write_stack(tmp_path / "s", orientation=orientation)
-    array, affine = read_series(tmp_path / "s")
+    array, affine, _ = read_series(tmp_path / "s")
     assert array.shape == (SHAPE[1], SHAPE[0], 4)
     for column, row, number in [(0, 0, 0), (4, 1, 2), (2, 5, 3)]:
         assert array[column, row, number] == pixels[number, row, column]
@@ -66,10 +66,10 @@ def test_each_voxel_lies_where_its_header_says(tmp_path, orientation):
 
 def test_rescale_is_applied_slice_by_slice(tmp_path):
     pixels = write_stack(tmp_path / "s", RescaleSlope="1", RescaleIntercept="-100")
-    array, _ = read_series(tmp_path / "s")
+    array, _, _ = read_series(tmp_path / "s")
     np.testing.assert_array_equal(array, pixels.T - 100)
     write_slice(tmp_path / "s/a04.dcm", pixels[0], 0.0, RescaleSlope="0.5", RescaleIntercept="3")
-    array, _ = read_series(tmp_path / "s")
+    array, _, _ = read_series(tmp_path / "s")
     np.testing.assert_allclose(array[..., 0], pixels[0].T * 0.5 + 3)
     np.testing.assert_allclose(array[..., 1:], pixels[1:].T - 100)
 
@@ -78,7 +78,7 @@ def test_whole_numbers_below_the_range_of_the_first_slice_are_kept(tmp_path):
     """The first slice alone would ask for unsigned integers, and the others' negative values would wrap around."""
     pixels = write_stack(tmp_path / "s")
     write_slice(tmp_path / "s/a02.dcm", pixels[2], 4.0, RescaleSlope="1", RescaleIntercept="-1000")
-    array, _ = read_series(tmp_path / "s")
+    array, _, _ = read_series(tmp_path / "s")
     np.testing.assert_array_equal(array[..., 2], pixels[2].T - 1000.0)
 
 
@@ -87,8 +87,91 @@ def test_localisers_copies_and_other_files_are_left_out(tmp_path):
     write_slice(tmp_path / "s/localiser.dcm", pixels[0], 0.0, orientation=SAGITTAL, series="1.2.4")
     write_slice(tmp_path / "s/copy.dcm", pixels[2], 4.0)
     (tmp_path / "s/notes.txt").write_text("no image")
-    array, _ = read_series(tmp_path / "s")
+    array, _, left_out = read_series(tmp_path / "s")
     np.testing.assert_array_equal(array, pixels.T)
+    assert left_out == {"slices of another series": 1, "copies of a slice": 1, "files that are not DICOM": 1}
+
+
+def tilted(angle: float) -> tuple[float, ...]:
+    return (np.cos(angle), np.sin(angle), 0, -np.sin(angle), np.cos(angle), 0)
+
+
+@pytest.mark.parametrize("place", [0, 2, 3])
+@pytest.mark.parametrize(
+    "change", [{"orientation": tilted(5e-4)}, {"orientation": tilted(-6e-4)}, {"PixelSpacing": [0.80005, 0.60003]}]
+)
+def test_slices_that_differ_by_rounding_belong_together(tmp_path, place, change):
+    pixels = write_stack(tmp_path / "s")
+    write_slice(tmp_path / f"s/a{4 - place:02d}.dcm", pixels[place], place * 2.0, **change)
+    array, affine, left_out = read_series(tmp_path / "s")
+    np.testing.assert_array_equal(array, pixels.T)
+    assert not left_out and abs(affine[2, 2] - 2.0) < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"orientation": tilted(0.01)}, "slices of another plane"),
+        ({"PixelSpacing": [0.81, 0.6]}, "slices of another matrix or pixel spacing"),
+    ],
+)
+def test_slices_that_differ_by_more_are_left_out_and_counted(tmp_path, change, reason):
+    pixels = write_stack(tmp_path / "s")
+    write_slice(tmp_path / "s/z.dcm", pixels[0], 8.0, **change)
+    array, _, left_out = read_series(tmp_path / "s")
+    np.testing.assert_array_equal(array, pixels.T)
+    assert left_out == {reason: 1}
+
+
+def report(path: Path) -> None:
+    """A structured report: no pixels, and a name in it."""
+    file = FileDataset(str(path), {}, file_meta=FileMetaDataset(), preamble=bytes(128))
+    file.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    file.file_meta.MediaStorageSOPClassUID = file.SOPClassUID = "1.2.840.10008.5.1.4.1.1.88.33"
+    file.file_meta.MediaStorageSOPInstanceUID = file.SOPInstanceUID = generate_uid()
+    file.PatientName, file.Modality = "Doe^Jane", "SR"
+    file.save_as(path)
+
+
+def capture(path: Path) -> None:
+    write_slice(path, np.full((9, 9), 3), 0.0, series="1.2.9", SOPClassUID="1.2.840.10008.5.1.4.1.1.7")
+    file = pydicom.dcmread(path)
+    del file.ImagePositionPatient, file.ImageOrientationPatient
+    file.save_as(path)
+
+
+def colour(path: Path) -> None:
+    pixels = np.zeros((*SHAPE, 3))
+    more = {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB", "PlanarConfiguration": 0}
+    write_slice(path, pixels[..., 0], 0.0, **more, BitsAllocated=8, BitsStored=8, HighBit=7)
+    file = pydicom.dcmread(path)
+    file.PixelData = pixels.astype(np.uint8).tobytes()
+    file.save_as(path)
+
+
+STRAY = {
+    "objects without an image, such as reports": report,
+    "images without a place, such as screen captures": capture,
+    "colour images": colour,
+    "empty files": lambda path: path.write_bytes(b""),
+    "DICOM directories": lambda path: path.with_name("DICOMDIR").write_bytes(b"index"),
+}
+
+
+@pytest.mark.parametrize("kind", STRAY)
+def test_objects_that_are_no_slice_are_left_out_and_counted(tmp_path, kind):
+    pixels = write_stack(tmp_path / "s")
+    STRAY[kind](tmp_path / "s/a00.dcm")
+    array, _, left_out = read_series(tmp_path / "s")
+    np.testing.assert_array_equal(array, pixels.T)
+    assert left_out == {kind: 1}
+
+
+def test_a_folder_of_other_objects_says_what_they_are(tmp_path):
+    (tmp_path / "s").mkdir()
+    report(tmp_path / "s/a.dcm")
+    with pytest.raises(GanError, match=r"no DICOM images in it \(objects without an image, such as reports: 1\)"):
+        read_series(tmp_path / "s")
 
 
 def two_series(folder: Path) -> None:
@@ -169,7 +252,7 @@ def test_refused_in_one_line_without_a_name(tmp_path, case):
 @pytest.mark.realdata
 def test_a_real_slab(real_data):
     folder = real_data / "dicom_studyforrest_t1_slab"
-    array, affine = read_series(folder)
+    array, affine, _ = read_series(folder)
     assert array.shape == (274, 384, 96) and array.dtype == np.int16
     np.testing.assert_allclose(np.linalg.norm(affine[:3, :3], axis=0), (0.69999, 0.66667, 0.66667), atol=1e-3)
     assert affine[0, 0] < 0 < affine[2, 2]  # columns run to the left, slices upwards

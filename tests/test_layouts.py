@@ -1,5 +1,7 @@
 """Layouts: which files of a folder are found, and what is said when something is wrong with it."""
 
+import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -175,6 +177,92 @@ def test_bad_folders_are_named(spec, files, message, tmp_path):
         find(spec, touch(tmp_path, *files))
 
 
+@pytest.mark.parametrize(
+    ("spec", "files", "message"),
+    [
+        (
+            row("nifti", ["t1"], pattern="{subject}_t1.nii.gz"),
+            ["a_t1.nii.gz", "b-t1.nii.gz"],
+            "1 of 2 .*: b-t1.nii",
+        ),
+        (row("nifti", ["t1"], pattern="{subject}_t1.nii.gz"), ["a_t1.nii.gz", "b_t1.mgz"], "1 of 2 files .*: b_t1.mgz"),
+        (row("brats", ["t1n"]), ["A/A-t1n.nii.gz", "B/b-t1n.nii.gz"], "1 of 2 files .*: B/b-t1n.nii.gz"),
+        (row("ixi", ["t1"]), ["IXI001-HH-1_T1.nii.gz", "x.NII"], "1 of 2 files .*: x.NII"),
+        (row("dicom", ["t1"], pattern="{subject}/t1"), ["a/t1/1.dcm", "b/T1/1.dcm"], "1 of 2 folders .*: b/T1"),
+        (row("dicom", ["t1"]), ["1.dcm", "b/1.dcm"], "1 of 2 folders .*: b"),
+    ],
+)
+def test_what_looks_like_data_and_matches_nothing_is_counted(spec, files, message, tmp_path, capsys):
+    assert len(find(spec, touch(tmp_path, *files))) == 1
+    assert re.search(f"warning: .*{message}", capsys.readouterr().err)
+
+
+def test_contrasts_that_the_row_does_not_ask_for_are_no_loss(tmp_path, capsys):
+    root = touch(tmp_path, "a_t1.nii.gz", "a_t2.nii.gz", "a_t1.json", "readme.txt")
+    find(row("nifti", ["t1"], pattern="{subject}_{contrast}.nii.gz"), root)
+    find(row("dicom", ["t1"], pattern="{subject}/{contrast}"), touch(tmp_path / "d", "a/t1/1.dcm", "a/t2/1.dcm"))
+    assert "warning" not in capsys.readouterr().err
+
+
+def test_endings_compare_without_case_and_names_with(tmp_path):
+    root = touch(tmp_path, "a_t1.NII.GZ", "b_t1.Nii.gz", "c_T1.nii.gz")
+    found = find(row("nifti", ["t1"], pattern="{subject}_{contrast}.nii.gz"), root)
+    assert [item.subject for item in found] == ["a", "b"]
+    assert brief(find(row("brats", ["t1n"]), touch(tmp_path / "b", "A/A-t1n.NII")), tmp_path / "b")[0][0] == "A"
+    assert find(row("ixi", ["t1"]), touch(tmp_path / "i", "IXI002-Guys-0828-T1.NII.GZ"))[0].subject == "IXI002"
+
+
+def test_a_format_that_is_not_read_is_named_with_a_remedy(tmp_path):
+    with pytest.raises(GanError, match=r"found there: a_t1\.mnc; \.mnc is not read, convert it .* with mnc2nii"):
+        find(row("nifti", ["t1"], pattern="{subject}_{contrast}.mnc"), touch(tmp_path, "a_t1.mnc"))
+
+
+NIFTI = row("nifti", ["t1"], pattern="{subject}_{contrast}.nii.gz")
+
+
+def test_a_name_that_is_not_utf8_is_told(tmp_path):
+    touch(tmp_path, "a_t1.nii.gz").joinpath("a_t1.nii.gz").rename(tmp_path / os.fsdecode(b"M\xfcller_t1.nii.gz"))
+    with pytest.raises(GanError, match=r"M.udcfcller_t1.nii.gz: its name is not UTF-8") as caught:
+        find(NIFTI, tmp_path)
+    assert str(caught.value).encode()
+
+
+def test_a_name_that_is_not_utf8_and_not_wanted_is_counted(tmp_path, capsys):
+    touch(tmp_path, "a_t1.nii.gz", os.fsdecode(b"M\xfcller.nii.gz"))
+    assert len(find(NIFTI, tmp_path)) == 1
+    assert r"M\udcfcller.nii.gz" in capsys.readouterr().err
+
+
+def test_a_pipe_and_a_link_to_nowhere_are_told(tmp_path):
+    os.mkfifo(tmp_path / "a_t1.nii.gz")
+    with pytest.raises(GanError, match=r"a_t1.nii.gz: a pipe, socket or device, not a file"):
+        find(NIFTI, tmp_path)
+    (tmp_path / "a_t1.nii.gz").unlink()
+    (tmp_path / "a_t1.nii.gz").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(GanError, match=r"a_t1.nii.gz: cannot be read \(No such file or directory\)"):
+        find(NIFTI, tmp_path)
+
+
+def test_a_pipe_among_pictures_is_told(tmp_path):
+    image(tmp_path / "x/1.png", 1)
+    os.mkfifo(tmp_path / "x/2.png")
+    with pytest.raises(GanError, match=r"x/2.png: a pipe"):
+        find(row("images", ["t1"]), tmp_path)
+
+
+def test_a_folder_that_may_not_be_read_is_told(tmp_path, monkeypatch):
+    root, scandir = touch(tmp_path, "a_t1.nii.gz", "closed/b_t1.nii.gz"), os.scandir
+
+    def refuse(path):  # root may read everything, so permissions alone would not do
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(GanError, match=r"closed: cannot be read \(Permission denied\); change its permissions"):
+        find(NIFTI, root)
+
+
 def test_missing_folder(tmp_path):
     with pytest.raises(GanError, match="nowhere: no such folder"):
         find(row("brats", ["t1n"]), tmp_path / "nowhere")
@@ -195,6 +283,23 @@ def test_images_by_class_and_split(tmp_path, capsys):
     told = capsys.readouterr().err
     assert "1 files are not images" in told and "notes.txt" in told
     assert "1 images repeat another one and are left out" in told and "8_3.png" in told
+
+
+def test_splits_may_be_called_training_and_testing(tmp_path):
+    image(tmp_path / "Training/a/1.png", 0)
+    image(tmp_path / "Testing/b/2.png", 9)
+    found = find(row("images", ["t1"], labels="folder"), tmp_path)
+    assert [(item.label, item.split) for item in found] == [("b", "test"), ("a", "train")]
+
+
+def test_all_pairs_of_equal_pictures_are_told_at_once(tmp_path, capsys):
+    for number in range(5):
+        image(tmp_path / f"train/a/{number}.png", number)
+        image(tmp_path / f"test/a/x{number}.png", number)
+    with pytest.raises(GanError, match=r"5 times \(the log lists all\): same image in test and train: test/a/x0"):
+        find(row("images", ["t1"]), tmp_path)
+    told = capsys.readouterr().err
+    assert all(f"test/a/x{number}.png and train/a/{number}.png" in told for number in range(5))
 
 
 def test_images_without_splits_and_pattern_are_subjects_of_their_own(tmp_path):
@@ -246,9 +351,33 @@ def test_labels_from_a_table(suffix, tmp_path):
         assert [(item.subject, item.label) for item in found] == [("01", "HGG"), ("02", "LGG")]
 
 
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|", ", "])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_the_separator_of_a_table_is_found(separator, mark, tmp_path):
+    root = touch(tmp_path / "root", "1.nii", "2.nii")
+    lines = (("ID", "age", "group, by 2024"), ("1", "1;5", "AD"), ("2", "70", "NC"))
+    quoted = [separator.join(f'"{cell}"' for cell in line) for line in lines]
+    (tmp_path / "table.csv").write_text(mark + "\n".join(quoted))
+    labels = {"table": str(tmp_path / "table.csv"), "subject": "ID", "label": "group, by 2024"}
+    found = find(row("nifti", ["t1"], pattern="{subject}.nii", labels=labels), root)
+    assert [item.label for item in found] == ["AD", "NC"]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "xlsx"])
+@pytest.mark.parametrize("name", ["None", "NA", "null", "nan", "N/A", "n/a"])
+def test_a_class_may_be_called_like_nothing(name, suffix, tmp_path):
+    root, path = touch(tmp_path / "root", "1.nii", "NA.nii"), tmp_path / f"table.{suffix}"
+    table = pd.DataFrame({"ID": ["1", "NA"], "group": [name, "AD"]})
+    table.to_csv(path, index=False) if suffix == "csv" else table.to_excel(path, index=False)
+    labels = {"table": str(path), "subject": "ID", "label": "group"}
+    found = find(row("nifti", ["t1"], pattern="{subject}.nii", labels=labels), root)
+    assert [(item.subject, item.label) for item in found] == [("1", name), ("NA", "AD")]
+
+
 @pytest.mark.parametrize(
     ("lines", "label", "message"),
     [
+        ("ID,grade\nsub-1,HGG\nsub-2,LGG\n", "grade", "for subject 1, 2, 3 .rows .* without a subject: sub-1, sub-2.;"),
         ("ID,grade\n1,HGG\n", "grade", "no label in column 'grade' for subject 2, 3"),
         ("ID,grade\n1,HGG\n2,\n3,LGG\n", "grade", "for subject 2;"),
         ("ID,grade\n1,HGG\n1,LGG\n2,LGG\n3,LGG\n", "grade", "two labels for subject 1, HGG and LGG"),

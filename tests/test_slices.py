@@ -259,6 +259,55 @@ def test_previews_are_lossless_and_limited(tmp_path):
         np.testing.assert_array_equal(np.asarray(image) * np.uint16(257), store.images[0, 0])
 
 
+def test_subjects_without_a_slice_are_named(tmp_path, capsys):
+    subjects = {name: {"t1": head(place)} for place, name in enumerate("abcd")}
+    store = built(tmp_path, subjects)
+    assert "largest_fraction" not in pd.read_csv(store.folder / "subjects.csv")
+    assert "warning" not in capsys.readouterr().err
+    for name in "bd":
+        small = np.zeros((12, 14, 9), np.uint8)
+        small[:6, :3, 4] = 200
+        write_nifti(Volume(small, np.eye(4)), tmp_path / f"volumes/{name}_t1.nii")
+    build_store(row(), tmp_path / "volumes", tmp_path / "store")
+    told = capsys.readouterr().err
+    assert "warning: 2 of 4 subjects keep no slice, none has a fraction above 0.25" in told
+    assert "b (0.107), d (0.107)" in told
+    table = pd.read_csv(tmp_path / "store/subjects.csv", index_col="subject")
+    assert table["kept"].tolist() == [6, 0, 6, 0] and table.loc["b", "largest_fraction"] == pytest.approx(
+        18 / 168, 1e-5
+    )
+
+
+def test_notes_of_volumes_are_in_the_summary(tmp_path):
+    folder = volumes(tmp_path / "volumes", {name: {"t1": head(place)} for place, name in enumerate("ab")})
+    table = pd.read_csv(folder / "volumes.csv")
+    table.assign(notes=["", "left out empty files: 1"]).to_csv(folder / "volumes.csv", index=False)
+    build_store(row(), folder, tmp_path / "store")
+    summary = pd.read_csv(tmp_path / "store/subjects.csv", keep_default_na=False)
+    assert summary["notes"].tolist() == ["", "t1 left out empty files: 1"]
+
+
+@pytest.mark.parametrize(
+    ("make", "spec", "share"),
+    [
+        (lambda data: (data - 150.0) / 40, {"map": "percentile"}, "53%"),
+        (lambda data: (data - 150.0) / 40, {"map": "minmax"}, ""),
+        (lambda data: (data - 150.0) / 40, {"map": "window", "low": -4, "high": 4}, ""),
+        (lambda data: data.astype(np.int16) - 150, {"map": "percentile"}, "53%"),
+        (lambda data: data - np.float32(1.0), {"map": "percentile"}, ""),  # as ringing about 0 does
+        (lambda data: data, {"map": "percentile"}, ""),
+    ],
+)
+def test_values_below_0_that_become_black_are_told(tmp_path, capsys, make, spec, share):
+    subjects = {"a": {"t1": make(head()).astype(np.float32 if make(head()).dtype.kind == "f" else make(head()).dtype)}}
+    store = built(tmp_path, subjects, {"intensity": {"low": None, "high": None} | spec, "slices": {"fraction": 0.01}})
+    told = capsys.readouterr().err
+    assert ("warning: 1 of 1 subjects have values below 0" in told) == bool(share)
+    assert ("notes" in pd.read_csv(store.folder / "subjects.csv")) == bool(share)
+    if share:
+        assert f"a: {share} of the voxels of t1 are below 0" in told and "set intensity.map to minmax, or to" in told
+
+
 def test_no_slice_passes(tmp_path):
     with pytest.raises(GanError, match=r"no slice passes .*largest fraction is 0.0000: lower slices.fraction"):
         built(tmp_path, {"a": {"t1": np.full((8, 8, 4), 3, np.uint8)}})
@@ -372,6 +421,46 @@ def test_pictures_that_leak_are_refused(tmp_path, files, subjects, message):
     folder = pictures(tmp_path, {name: noise(seed) for name, seed in files.items()}, subjects)
     with pytest.raises(GanError, match=message):
         build_store(IMAGES, folder, tmp_path / "store")
+
+
+def test_all_pairs_of_pictures_that_leak_are_told_at_once(tmp_path, capsys):
+    files = {f"{split}/x/{split}{k}.png": noise(k) for split in ("train", "test") for k in range(5)}
+    with pytest.raises(GanError, match=r"5 times \(the log lists all\): .*another split or class; .*remove one of"):
+        build_store(IMAGES, pictures(tmp_path, files), tmp_path / "store")
+    told = capsys.readouterr().err
+    assert all(f"train{k}.png" in told and f"test{k}.png" in told for k in range(5))
+
+
+def test_a_pair_of_subjects_with_one_scan_is_told_once(tmp_path):
+    subjects = {name: {"t1": head(seed)} for name, seed in zip("abcdef", (1, 1, 2, 2, 3, 4), strict=True)}
+    with pytest.raises(GanError) as caught:
+        built(tmp_path, subjects, {"split": THIRDS})
+    assert str(caught.value).count("the same image in two splits") in (1, 2)
+
+
+def test_a_window_for_8_bits_is_refused_for_16(tmp_path):
+    files = {f"train/x/{k}.png": noise(k).astype(np.uint16) * 16 for k in range(4)}
+    folder = pictures(tmp_path, files)
+    with pytest.raises(GanError, match=r"x/0.png: values up to 4080, but intensity.high is 255; .* to 4095"):
+        build_store(IMAGES, folder, tmp_path / "store")
+    build_store(IMAGES | {"intensity": {"map": "window", "low": 0, "high": 4095}}, folder, tmp_path / "store")
+    assert np.unique(Store.open(tmp_path / "store").images).size > 50
+
+
+def test_a_picture_that_has_gone_is_told_as_gone(tmp_path):
+    folder = pictures(tmp_path, {f"train/x/{k}.png": noise(k) for k in range(4)})
+    (tmp_path / "raw/train/x/2.png").unlink()
+    with pytest.raises(GanError, match=r"x/2.png: the file has gone; if that is right, run again with --forcerun"):
+        build_store(IMAGES, folder, tmp_path / "store")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_float_picture_of_no_numbers_is_refused(tmp_path, value):
+    pixels = noise(0).astype(np.float32)
+    pixels[2, 3:5] = value
+    Image.fromarray(pixels).save(tmp_path / "a.tif")
+    with pytest.raises(GanError, match=r"a.tif: 2 pixels are NaN or infinite"):
+        read_picture(tmp_path / "a.tif")
 
 
 def test_colour_becomes_luma(tmp_path):

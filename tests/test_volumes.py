@@ -112,6 +112,22 @@ def test_identifying_dicom_tags_stay_behind(tmp_path):
         assert not any(word in content for word in (b"Doe", b"Jane", b"4711", b"1970"))
 
 
+def test_what_is_left_out_of_a_series_is_in_the_table_and_in_the_log(tmp_path, capsys):
+    from test_dicom import report, write_stack
+
+    spec = {**ROW, "layout": "dicom", "pattern": "{subject}", "contrasts": ["t1"]}
+    (tmp_path / "raw").mkdir()
+    for name in "abc":
+        write_stack(tmp_path / f"raw/{name}")
+    convert(spec, tmp_path / "raw", tmp_path / "plain")
+    assert "notes" not in pd.read_csv(tmp_path / "plain/volumes.csv") and "warning" not in capsys.readouterr().err
+    report(tmp_path / "raw/b/r.dcm")
+    convert(spec, tmp_path / "raw", tmp_path / "noted", workers=2)
+    notes = pd.read_csv(tmp_path / "noted/volumes.csv", keep_default_na=False)["notes"].tolist()
+    assert notes == ["", "left out objects without an image, such as reports: 1", ""]
+    assert "warning: 1 of 3 volumes: left out objects" in capsys.readouterr().err
+
+
 def test_the_table_and_the_bytes_do_not_depend_on_workers(raw, tmp_path):
     convert(ROW, raw, tmp_path / "one")
     convert(ROW, raw, tmp_path / "two", workers=2)
@@ -292,3 +308,87 @@ def test_gzip_in_several_members(tmp_path):
     content = gzip.decompress((tmp_path / "one.nii.gz").read_bytes())
     (tmp_path / "two.nii.gz").write_bytes(gzip.compress(content[:400]) + gzip.compress(content[400:]) + bytes(8))
     np.testing.assert_array_equal(read_nifti(tmp_path / "two.nii.gz").data, brain())
+
+
+@pytest.fixture
+def header(tmp_path):
+    """Write a volume with fields of its header changed in the file, as no library would."""
+
+    def write(name="a.nii.gz", affine=AFFINE, kind=nib.Nifti1Image, **fields) -> Path:
+        image = kind(brain(), affine)
+        image.set_qform(affine, 1)
+        content = image.to_bytes()
+        length = 540 if kind is nib.Nifti2Image else 348
+        raw = kind.header_class(content[:length], check=False)
+        for key, value in fields.items():
+            raw[key] = value
+        content = raw.binaryblock + content[length:]
+        (tmp_path / name).write_bytes(gzip.compress(content) if name.lower().endswith("gz") else content)
+        return tmp_path / name
+
+    return write
+
+
+QFORM = {"sform_code": 0, "qform_code": 1}
+HALF_TURN = {"quatern_b": np.sqrt(0.5), "quatern_c": np.sqrt(0.5), "quatern_d": 0}
+
+
+@pytest.mark.parametrize("kind", [nib.Nifti1Image, nib.Nifti2Image])
+@pytest.mark.parametrize("excess", [0, 1e-6, 2e-5])
+def test_a_quaternion_that_rounding_made_longer_than_1_is_read(header, kind, excess):
+    turned = HALF_TURN | {"quatern_b": np.sqrt(0.5 + excess)}
+    volume = read_nifti(header(kind=kind, **QFORM, **turned))
+    np.testing.assert_allclose(volume.affine[:3, :3], [[0, 1.5, 0], [1, 0, 0], [0, 0, -2]], atol=2e-2)
+
+
+def test_a_quaternion_that_is_none_is_refused(header):
+    with pytest.raises(GanError, match="damaged or not NIfTI"):
+        read_nifti(header(**QFORM, **HALF_TURN | {"quatern_b": 1.0}))
+
+
+@pytest.mark.parametrize("size", [0, np.nan])
+def test_a_voxel_size_of_0_is_refused_where_it_decides(header, size):
+    sizes = [1, 1, 1.5, size, 0, 0, 0, 0]
+    with pytest.raises(GanError, match=rf"a.nii.gz: voxels of 1 x 1.5 x {size:g} mm in its header"):
+        read_nifti(header(**QFORM, pixdim=sizes))
+    volume = read_nifti(header(sform_code=1, qform_code=1, pixdim=sizes))
+    np.testing.assert_array_equal(volume.affine, AFFINE)
+
+
+@pytest.mark.parametrize("kind", [nib.Nifti1Image, nib.Nifti2Image])
+@pytest.mark.parametrize("name", ["a.nii", "a.NII.GZ"])
+def test_an_offset_of_0_is_not_the_header(header, kind, name):
+    np.testing.assert_array_equal(read_nifti(header(name, kind=kind, vox_offset=0)).data, brain())
+
+
+def test_an_offset_of_0_before_extensions_is_refused(tmp_path):
+    image = nib.Nifti1Image(brain(), AFFINE)
+    image.header.extensions.append(nib.nifti1.Nifti1Extension("comment", b"words"))
+    content = bytearray(image.to_bytes())
+    content[108:112] = bytes(4)
+    (tmp_path / "a.nii").write_bytes(content)
+    with pytest.raises(GanError, match="vox_offset is 0 although extensions"):
+        read_nifti(tmp_path / "a.nii")
+
+
+@pytest.mark.parametrize(
+    ("unit", "scale", "in_mm", "note"),
+    [
+        (2, 1.0, 1.0, ""),
+        (1, 1e-3, 1.0, ""),  # metres, and said so
+        (3, 1e3, 1.0, ""),
+        (1, 1.0, 1.0, ""),  # said to be metres: no voxel is that large
+        (0, 1e-3, 1e-3, "voxels of 0.001 x 0.0015 x 0.002 mm are not those of a scan"),
+    ],
+)
+def test_units_of_the_header(header, unit, scale, in_mm, note):
+    volume = read_nifti(header(affine=np.diag([scale] * 3 + [1]) @ AFFINE, xyzt_units=unit, sform_code=1))
+    np.testing.assert_allclose(volume.affine, np.diag([in_mm] * 3 + [1]) @ AFFINE, rtol=1e-6)
+    assert volume.notes.startswith(note) and bool(volume.notes) == bool(note)
+
+
+def test_an_affine_without_volume_is_refused_whatever_its_size(header):
+    flat = AFFINE.copy()
+    flat[:, 2] = flat[:, 1]
+    with pytest.raises(GanError, match="the affine is singular"):
+        read_nifti(header(srow_x=flat[0], srow_y=flat[1], srow_z=flat[2], sform_code=1))

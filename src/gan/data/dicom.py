@@ -4,132 +4,62 @@ File names and instance numbers say nothing reliable about order, so position an
 (DICOM PS3.3, C.7.6.2, Image Plane Module). Messages give numbers and geometry only: descriptions can name a person.
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import SimpleITK as sitk
 
+from gan.data.dicom_headers import Slice, open_image, read_headers
 from gan.errors import GanError
 
-SERIES_UID, SERIES_NUMBER, POSITION, ORIENTATION = "0020|000e", "0020|0011", "0020|0032", "0020|0037"
-PIXEL_SPACING, SLOPE, INTERCEPT, FRAMES = "0028|0030", "0028|1053", "0028|1052", "0028|0008"
 UNEVEN = 0.05  # of the slice distance: rounding in headers is far below it
-_SUFFIXES = {".dcm", ".ima", ".dicom"}
+ANGLE = 2e-3  # rad between planes of one stack: half a pixel over 256, and headers of 4 digits are within 1e-4
+SPACING = 1e-3  # of a pixel: the same over 256 pixels
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
-class Slice(NamedTuple):
-    """The header of one file. position in mm, LPS; spacing: (row, column) in mm; size: (columns, rows);
-    rescale: slope and intercept."""
+class Series(NamedTuple):
+    """data: [columns, rows, slices]; affine: [4, 4] to RAS in mm; left_out: kind of file -> how many are not in it."""
 
-    path: Path
-    series: str
-    number: str
-    position: np.ndarray
-    orientation: np.ndarray
-    spacing: tuple[float, float]
-    size: tuple[int, int]
-    rescale: tuple[float, float]
-
-    @property
-    def normal(self) -> np.ndarray:
-        return np.cross(self.orientation[:3], self.orientation[3:])
+    data: np.ndarray
+    affine: np.ndarray
+    left_out: Counter[str]
 
 
-def read_series(folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    """The one stack of slices in ``folder`` as ``(array [columns, rows, slices], affine [4, 4] to RAS in mm)``.
+def read_series(folder: Path) -> Series:
+    """The one stack of slices in ``folder``.
 
-    Rescale slope and intercept are applied: integers where every slice allows it, else float32. Single slices of
-    another orientation (localisers) are left out, and so are exact copies of a slice.
+    Rescale slope and intercept are applied: integers where every slice allows it, else float32. Slices belong together
+    when series and matrix are the same, and plane and pixel spacing to within rounding (`ANGLE`, `SPACING`). Counted in
+    ``left_out``: single slices that are not of the stack (localisers), exact copies of a slice, and objects without an
+    image of a stack (reports, screen captures, empty files).
 
-    Raises `GanError`: no DICOM, a damaged file, several stacks, two different images at one position, a missing slice
-    or uneven distances, enhanced (multi-frame) or colour files.
+    Raises `GanError`: no DICOM, a damaged slice, several stacks, two different images at one position, a missing slice
+    or uneven distances, enhanced (multi-frame) files.
     """
-    folder = Path(folder)
-    slices = _one_stack(folder, _headers(folder))
+    folder, left_out = Path(folder), Counter[str]()
+    slices = _one_stack(folder, read_headers(folder, left_out), left_out)
     slices = sorted(slices, key=lambda item: (float(item.position @ slices[0].normal), item.path.name))
-    slices = _without_copies(folder, slices)
+    slices = _without_copies(folder, slices, left_out)
     _check_distances(folder, slices)
-    return _read(slices).T, _affine(slices)
+    return Series(_read(slices).T, _affine(slices), left_out)
 
 
-def _headers(folder: Path) -> list[Slice]:
-    files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
-    slices = [item for path in files if path.name != "DICOMDIR" if (item := _header(path))]
-    if not slices:
-        raise GanError(f"{folder}: no DICOM images in it; check the pattern of the data set")
-    return slices
-
-
-def _header(path: Path) -> Slice | None:
-    """The header of ``path``, or None when the file makes no claim to be DICOM."""
-    reader = _reader(path)
-    try:
-        reader.ReadImageInformation()
-    except RuntimeError as error:
-        if path.suffix.lower() not in _SUFFIXES and not _has_magic(path):
-            return None
-        raise GanError(f"{path}: damaged DICOM file; restore it from its source") from error
-
-    def tag(key: str, default: str | None = None) -> str:
-        if reader.HasMetaDataKey(key):
-            return reader.GetMetaData(key).strip().strip("\0")
-        if default is None:
-            raise GanError(f"{path}: no DICOM tag ({key.replace('|', ',')}); convert it to NIfTI, e.g. with dcm2niix")
-        return default
-
-    try:
-        return _slice(path, reader, tag)
-    except ValueError as error:
-        raise GanError(f"{path}: a number in its DICOM header is damaged; restore it from its source") from error
-
-
-def _slice(path: Path, reader: sitk.ImageFileReader, tag: Callable[..., str]) -> Slice:
-    """The header from its tags; `ValueError` when one is not the numbers that it should be."""
-    if int(tag(FRAMES, "1") or 1) > 1:
-        raise GanError(f"{path}: multi-frame DICOM is not read; convert it to NIfTI, e.g. with dcm2niix")
-    if reader.GetNumberOfComponents() > 1:
-        raise GanError(f"{path}: a colour image, not a scan; remove it")
-    row, column = _numbers(tag(PIXEL_SPACING))
-    return Slice(
-        path=path,
-        series=tag(SERIES_UID),
-        number=tag(SERIES_NUMBER, "?"),
-        position=_numbers(tag(POSITION)).reshape(3),
-        orientation=_numbers(tag(ORIENTATION)).reshape(6),
-        spacing=(row, column),
-        size=reader.GetSize()[:2],
-        rescale=(float(tag(SLOPE, "1") or 1), float(tag(INTERCEPT, "0") or 0)),
-    )
-
-
-def _reader(path: Path) -> sitk.ImageFileReader:
-    reader = sitk.ImageFileReader()
-    reader.SetImageIO("GDCMImageIO")
-    reader.SetFileName(str(path))
-    return reader
-
-
-def _has_magic(path: Path) -> bool:
-    with open(path, "rb") as file:
-        return file.read(132)[128:] == b"DICM"
-
-
-def _numbers(text: str) -> np.ndarray:
-    return np.array([float(part) for part in text.split("\\")])
-
-
-def _one_stack(folder: Path, slices: Sequence[Slice]) -> list[Slice]:
-    """The slices that share series, orientation, matrix and spacing; refuses a choice between two such stacks."""
-    stacks: dict[tuple, list[Slice]] = defaultdict(list)
+def _one_stack(folder: Path, slices: Sequence[Slice], left_out: Counter[str]) -> list[Slice]:
+    """The slices that belong together; refuses a choice between two such stacks."""
+    stacks: list[list[Slice]] = []
     for item in slices:
-        plane = tuple(np.round(item.orientation, 3) + 0.0)
-        stacks[item.series, plane, item.size, tuple(np.round(item.spacing, 4))].append(item)
-    deep = [stack for stack in stacks.values() if len(stack) > 1]
+        home = next((stack for stack in stacks if not _difference(item, stack[0])), None)
+        if home is None:
+            stacks.append([item])
+        else:
+            home.append(item)
+    deep = [stack for stack in stacks if len(stack) > 1]
     if len(deep) == 1:
+        left_out.update(_difference(stack[0], deep[0][0]) for stack in stacks if len(stack) == 1)
         return deep[0]
     if not deep:
         raise GanError(f"{folder}: single slices only, no stack to make a volume of; check the pattern of the data set")
@@ -140,20 +70,33 @@ def _one_stack(folder: Path, slices: Sequence[Slice]) -> list[Slice]:
     raise GanError(f"{folder}: {len(deep)} stacks of slices in one folder ({listed}); {remedy}")
 
 
-def _without_copies(folder: Path, slices: Sequence[Slice]) -> list[Slice]:
+def _difference(item: Slice, of: Slice) -> str:
+    """Why ``item`` is not in the stack of the slice ``of``; empty when it is."""
+    if item.series != of.series:
+        return "slices of another series"
+    angles = [np.linalg.norm(item.orientation[axis] - of.orientation[axis]) for axis in (slice(3), slice(3, 6))]
+    if max(angles) > ANGLE:
+        return "slices of another plane"
+    if item.size != of.size or not np.allclose(item.spacing, of.spacing, rtol=SPACING, atol=0):
+        return "slices of another matrix or pixel spacing"
+    return ""
+
+
+def _without_copies(folder: Path, slices: Sequence[Slice], left_out: Counter[str]) -> list[Slice]:
     """Drop slices that repeat the one before them in place and pixels."""
     kept = [slices[0]]
     for item in slices[1:]:
         if np.abs(item.position - kept[-1].position).max() > 1e-3:
             kept.append(item)
             continue
-        first, second = (sitk.GetArrayFromImage(_reader(path).Execute()) for path in (kept[-1].path, item.path))
+        first, second = (sitk.GetArrayFromImage(open_image(path).Execute()) for path in (kept[-1].path, item.path))
         if not np.array_equal(first, second):
             names = f"{kept[-1].path.name} and {item.path.name}"
             raise GanError(
                 f"{folder}: {names} are different images at one position (two echoes or time points?); "
                 "give each its own folder"
             )
+        left_out["copies of a slice"] += 1
     return kept
 
 

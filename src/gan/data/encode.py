@@ -14,11 +14,13 @@ from gan.data.store import STEP
 from gan.errors import GanError
 from gan.labels import label_of
 
+NEAR_0, FEW = 0.01, 0.01  # of the upper limit; of the voxels: the ringing of a resampled image is no warning
 BLOCK = 8  # slices at a time: what is between source and store stays in the processor's cache
 
 
 class Item(NamedTuple):
-    """What one worker encodes. files: one per channel; first: number of its first slice; tiles: how many to show."""
+    """What one worker encodes. files: one per channel; first: number of its first slice; tiles: how many to show;
+    notes: what was said of its files."""
 
     subject: str
     files: tuple[Path, ...]
@@ -26,13 +28,15 @@ class Item(NamedTuple):
     split: str
     first: int = 0
     tiles: int = 0
+    notes: str = ""
 
 
 class Encoded(NamedTuple):
     """S candidates, K of them kept. images: uint16 [K, C, H, W]; slices, fractions, kept: [S]; positions: 0..1 [S];
     labels: class names [S], empty where a slice has none; digests: of kept images; limits: (low, high) per contrast,
     None where the map is by slice; tiles: place among the candidates -> uint16 [C, H, W]; shape: of the source; frame:
-    how its pixels came to be stored. Where each contrast is an image of its own, S and K count those."""
+    how its pixels came to be stored; notes: what the map does that the user may not want. Where each contrast is an
+    image of its own, S and K count those."""
 
     images: np.ndarray
     slices: np.ndarray
@@ -45,6 +49,7 @@ class Encoded(NamedTuple):
     tiles: dict[int, np.ndarray]
     shape: tuple[int, ...]
     frame: Frame
+    notes: str = ""
 
 
 class Channel(NamedTuple):
@@ -91,8 +96,22 @@ def encode(item: Item, row: dict[str, Any]) -> Encoded:
         tiles=dict(zip(shown.tolist(), _stored(opened, slices[shown], to), strict=True)),
         shape=reference.stack.shape,
         frame=to,
+        notes=_notes(opened, row),
     )
     return _apart(encoded, row["contrasts"]) if row["labels"] == "contrast" else encoded
+
+
+def _notes(opened: list[Channel], row: dict[str, Any]) -> str:
+    """Of volumes whose values below 0 the map percentile makes black: z-scores, phase."""
+    if row["layout"] == "images" or row["intensity"]["map"] != "percentile":
+        return ""
+    notes = []
+    for contrast, channel in zip(row["contrasts"], opened, strict=False):
+        zero = -channel.inter / channel.slope
+        share = intensity.share_below(channel.stack, zero - NEAR_0 * (channel.high[0] - zero))  # type: ignore[index]
+        if share > FEW:
+            notes.append(f"{share:.0%} of the voxels of {contrast} are below 0")
+    return ", ".join(notes)
 
 
 def part_names(kept: np.ndarray, parts: int) -> np.ndarray:
@@ -128,6 +147,7 @@ def _shown(kept: np.ndarray, most: int) -> np.ndarray:
 def _channel(path: Path, row: dict[str, Any], *, mask: bool) -> Channel:
     if row["layout"] == "images":
         values, slope, inter, spacing = read_picture(path), 1.0, 0.0, (1.0, 1.0)
+        _check_window(path, values, row["intensity"])
         stack = upright(values[None])  # pictures are upright as they are; `_stored` turns every stack
     else:
         volume = open_volume(path)
@@ -140,6 +160,16 @@ def _channel(path: Path, row: dict[str, Any], *, mask: bool) -> Channel:
         return Channel(stack, spacing, *intensity.limits(values, stack, row["intensity"], slope, inter), slope, inter)
     except GanError as error:
         raise GanError(f"{path}: {error}") from error
+
+
+def _check_window(path: Path, values: np.ndarray, spec: dict[str, Any]) -> None:
+    """`GanError` where a window for 8 bits meets a picture of more: nearly all of it would be white."""
+    if spec["map"] == "window" and values.dtype != np.uint8 and spec["high"] <= 255 < values.max():
+        high = next((2**bits - 1 for bits in (12, 16) if values.max() < 2**bits), values.max())
+        raise GanError(
+            f"{path}: values up to {values.max():g}, but intensity.high is {spec['high']:g}; set intensity.high to "
+            f"{high:g}, or to what is white in this data set"
+        )
 
 
 def _stored(opened: list[Channel], slices: np.ndarray, to: Frame) -> np.ndarray:

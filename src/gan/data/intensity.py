@@ -90,6 +90,13 @@ def _histogram(flat: np.ndarray) -> tuple[int, np.ndarray]:
     return lowest, counts
 
 
+def share_below(values: np.ndarray, cut: float) -> float:
+    """Fraction of the ``values`` that are below ``cut``."""
+    if values.dtype.kind == "u" and cut <= 0:
+        return 0.0
+    return np.count_nonzero(values < cut) / values.size
+
+
 def to_scale(stack: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
     """``stack`` [S, H, W] as float32 in 0..255, by limits [S]; a slice without range becomes 0."""
     span = high - low

@@ -1,39 +1,19 @@
 """Which file of a folder is which subject and contrast: one function per layout, and the checks that all share."""
 
-import hashlib
-import io
 import re
-import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from PIL import Image
-from tqdm import tqdm
-
+from gan.data.endings import DICOM, is_volume, unread
+from gan.data.found import Found, Row, channels, check_files
 from gan.data.label_table import read_labels
+from gan.data.notices import shown, some, warn
 from gan.data.patterns import compile_pattern, files_below, folders_with_files
+from gan.data.picture_layout import find_pictures
 from gan.data.pool import together
 from gan.errors import GanError
-
-Row = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Found:
-    """One volume or image of a data set.
-
-    path: a NIfTI file, a folder with one DICOM series or several, or an image file; label: class name, empty without
-    labels; split: ``train`` or ``test`` where the layout has such folders, else empty.
-    """
-
-    subject: str
-    contrast: str
-    path: Path
-    label: str = ""
-    split: str = ""
 
 
 def find(row: Row, root: Path) -> list[Found]:
@@ -58,7 +38,11 @@ def find(row: Row, root: Path) -> list[Found]:
             break
     else:
         raise GanError(_nothing(row, root))
-    found = everything if layout == "images" else _complete(everything, row)
+    if layout == "images":
+        return _labelled(everything, row, folder)
+    _report_unmatched(row, folder, everything)
+    found = _complete(everything, row)
+    check_files(found)
     return _labelled(found, row, folder)
 
 
@@ -77,12 +61,25 @@ def _nothing(row: Row, root: Path) -> str:
     if not files:
         return f"{root}: the folder is empty; check the data set's source"
     wanted = f"pattern '{row['pattern']}'" if row["layout"] in ("nifti", "dicom") else EXPECTED[row["layout"]]
-    return f"{root}: nothing matches layout {row['layout']} ({wanted}); a file found there: {files[len(files) // 2]}"
+    hint = unread(files)
+    example = f"a file found there: {shown(files[len(files) // 2])}"
+    return f"{root}: nothing matches layout {row['layout']} ({wanted}); {example}{hint and '; '}{hint}"
 
 
-def channels(row: Row) -> list[str]:
-    """The contrasts of ``row``, and last its mask, if any."""
-    return [*row["contrasts"], *([row["mask"]] if row["mask"] else [])]
+def _report_unmatched(row: Row, root: Path, everything: list[Found]) -> None:
+    """Warn of files that look like volumes, or folders that look like series, and are not what the layout asks for."""
+    known = {item.path.relative_to(root).as_posix() for item in everything}
+    if row["layout"] in ("dicom", "chaos"):
+        folders = {path.rpartition("/")[0] or "." for path in files_below(root) if path.lower().endswith(DICOM)}
+        what, there = "folders with DICOM files", sorted(folders)
+    else:
+        what, there = "files that look like volumes", [path for path in files_below(root) if is_volume(path)]
+    unmatched = [path for path in there if path not in known]
+    if "{contrast}" in (row["pattern"] or {}):
+        free = compile_pattern(row["pattern"])  # contrasts that the row does not ask for are no loss
+        unmatched = [path for path in unmatched if not free.fullmatch(path)]
+    if unmatched:
+        warn(f"{root}: {len(unmatched)} of {len(there)} {what} match nothing and are not used: {some(unmatched)}")
 
 
 def _complete(everything: list[Found], row: Row) -> list[Found]:
@@ -134,7 +131,7 @@ def _brats(row: Row, root: Path) -> list[Found]:
     found = []
     for path in files_below(root):
         *above, name = path.split("/")
-        if above and (match := re.fullmatch(re.escape(above[-1]) + r"-(.+)\.nii(\.gz)?", name)):
+        if above and (match := re.fullmatch(re.escape(above[-1]) + r"-(.+)(?i:\.nii(\.gz)?)", name)):
             found.append(Found(above[-1], match[1], root / path, label=above[-2] if len(above) > 1 else ""))
     return found
 
@@ -161,7 +158,7 @@ def _ixi(row: Row, root: Path) -> list[Found]:
     spelling = {contrast.lower(): contrast for contrast in channels(row)}
     found = []
     for path in files_below(root):
-        if match := re.fullmatch(r"(?:.*/)?(IXI\d+)-[^/]*[-_]([^/_-]+)\.nii(\.gz)?", path):
+        if match := re.fullmatch(r"(?:.*/)?(IXI\d+)-[^/]*[-_]([^/_-]+)(?i:\.nii(\.gz)?)", path):
             contrast = match[2].lower()
             found.append(Found(match[1], spelling.get(contrast, contrast), root / path))
     return found
@@ -196,8 +193,8 @@ def _by_pattern(row: Row, root: Path, paths: Iterable[str]) -> list[Found]:
 
 
 def _nifti(row: Row, root: Path) -> list[Found]:
-    """NIfTI files whose path below the root matches the pattern."""
-    return _by_pattern(row, root, [p for p in files_below(root) if p.endswith((".nii", ".nii.gz"))])
+    """Files of volumes whose path below the root matches the pattern."""
+    return _by_pattern(row, root, filter(is_volume, files_below(root)))
 
 
 def _dicom(row: Row, root: Path) -> list[Found]:
@@ -209,82 +206,13 @@ def _dicom(row: Row, root: Path) -> list[Found]:
     return [Found(root.resolve().name, channels(row)[0], root)] if "." in folders_with_files(root) else []
 
 
-IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
-
-
-def _images(row: Row, root: Path) -> list[Found]:
-    """``train/<class>/*`` and ``test/<class>/*``, or ``<class>/*`` alone, with each file's content once."""
-    if len(row["contrasts"]) != 1 or row["mask"]:
-        raise GanError("layout images: it has one contrast and no mask; name one in contrasts and set mask to null")
-    splits = [name for name in ("train", "test") if (root / name).is_dir()]
-    if splits == ["test"]:
-        raise GanError(f"{root}: a folder test without train; rename it or add train/<class>")
-    stem = compile_pattern(row["pattern"]) if row["pattern"] else None
-    found, passed_over = [], []
-    for path in files_below(root):
-        *above, name = path.split("/")
-        split = above[0] if splits and above else ""
-        in_class = len(above) == (2 if splits else 1) and (split in splits or not splits)
-        if not in_class or not name.lower().endswith(IMAGES):
-            passed_over.append(path)
-        else:
-            subject = _image_subject(path, stem)
-            found.append(Found(subject, row["contrasts"][0], root / path, above[-1], split))
-    if not found:
-        return []
-    _report(f"{root}: {{}} files are not images in a class folder and are passed over", passed_over)
-    found = _distinct(found, bool(row["labels"]))
-    splits_of = {}
-    for item in found:
-        other = splits_of.setdefault(item.subject, item)
-        if other.split != item.split:
-            raise GanError(f"subject {item.subject} is in train and test: {other.path} and {item.path}; remove one")
-    return sorted(found, key=lambda item: (item.subject, item.path))
-
-
-def _image_subject(path: str, stem: re.Pattern[str] | None) -> str:
-    name = path.rsplit("/", 1)[-1].rsplit(".", 1)[0]
-    if stem is None:
-        return path.rsplit(".", 1)[0].replace("/", "-")
-    if match := stem.fullmatch(name):
-        return match["subject"]
-    raise GanError(f"{path}: its name '{name}' does not match the pattern; rename it or change the row's pattern")
-
-
-def _distinct(found: list[Found], labelled: bool) -> list[Found]:
-    """Without repeated contents; the same content in train and test, or in two classes, is an error."""
-    first: dict[bytes, Found] = {}
-    repeated = []
-    for item in tqdm(found, desc="images", unit="file", file=sys.stderr, disable=len(found) < 1000):
-        content = item.path.read_bytes()
-        try:
-            Image.open(io.BytesIO(content)).close()
-        except (OSError, Image.DecompressionBombError) as error:
-            raise GanError(f"{item.path}: not an image that can be read; remove or replace it") from error
-        other = first.setdefault(hashlib.sha256(content).digest(), item)
-        if other is item:
-            continue
-        if other.split != item.split:
-            raise GanError(f"same image in {other.split} and {item.split}: {other.path} and {item.path}; remove one")
-        if labelled and other.label != item.label:
-            raise GanError(f"same image in two classes: {other.path} and {item.path}; remove the wrong one")
-        repeated.append(str(item.path))
-    _report("{} images repeat another one and are left out", repeated)
-    return list(first.values())
-
-
-def _report(message: str, paths: Sequence[str]) -> None:
-    if paths:
-        print(f"warning: {message.format(len(paths))}: {paths[0]}{' and more' * (len(paths) > 1)}", file=sys.stderr)
-
-
 LAYOUTS: dict[str, Callable[[Row, Path], list[Found]]] = {
     "brats": _brats,
     "chaos": _chaos,
     "ixi": _ixi,
     "nifti": _nifti,
     "dicom": _dicom,
-    "images": _images,
+    "images": find_pictures,
 }
 EXPECTED = {
     "brats": "<class>/<case>/<case>-<contrast>.nii.gz",

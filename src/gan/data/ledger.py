@@ -5,9 +5,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gan.data import splits
+from gan.data import notices, splits
 from gan.data.encode import Encoded, Item
 from gan.errors import GanError
+
+NAMED = 20  # subjects without a slice in one line of the log; subjects.csv has all
 
 
 class Ledger:
@@ -21,6 +23,7 @@ class Ledger:
         self._items: list[tuple[Item, Encoded]] = []
         self._digests: list[bytes] = []
         self._seen: dict[bytes, tuple[Item, int]] = {}
+        self._leaks: list[str] = []
 
     def add(self, item: Item, result: Encoded) -> np.ndarray:
         """Book ``result``; returns which of its images are to be stored, bool [K]."""
@@ -42,18 +45,18 @@ class Ledger:
         return store
 
     def _copy_of(self, item: Item, number: int, digest: bytes) -> str:
-        """The earlier picture with the same pixels, or empty; in another split or class it is an error."""
+        """The earlier picture with the same pixels, or empty; in another split or class it is a leak."""
         other, earlier = self._seen.setdefault(digest, (item, number))
         if (other, earlier) == (item, number):
             return ""
         if other.split != item.split or other.label != item.label:
-            raise GanError(
-                f"{item.files[0]}: the same image as {other.files[0]}, in another split or class; remove one"
-            )
+            self._leaks.append(f"{item.files[0]}: the same image as {other.files[0]}, in another split or class")
         return f"{other.subject} slice {earlier}"
 
     def index(self) -> pd.DataFrame:
         """The index of the store, checked."""
+        if self._leaks:
+            raise GanError(f"{notices.first(self._leaks)}; remove one of each pair")
         counts = [len(columns["slice"]) for columns in self._columns]
         index = pd.DataFrame(
             {
@@ -92,7 +95,10 @@ class Ledger:
         return splits.assign(self._subject_labels(), self.row["split"], fixed)
 
     def subjects(self, index: pd.DataFrame) -> pd.DataFrame:
-        """A summary per subject; for volumes with the limits of the intensity map in the scanner's units."""
+        """A summary per subject; for volumes with the limits of the intensity map in the scanner's units.
+
+        Where a subject keeps no slice it has the column ``largest_fraction``, where something is noted ``notes``.
+        """
         groups = index.groupby("subject", sort=True)
         table = pd.DataFrame(
             {
@@ -102,10 +108,36 @@ class Ledger:
                 "kept": groups["kept"].sum(),
                 "mean_fraction": groups["fraction"].mean(),
             }
-        ).reset_index()
+        )
+        if set(index["subject"]) - set(index.loc[index["kept"], "subject"]):
+            table["largest_fraction"] = groups["fraction"].max()
+        table = table.reset_index()
         if self.pictures:
             return table
-        return table.merge(pd.DataFrame([self._details(*pair) for pair in self._items]), on="subject")
+        details = pd.DataFrame([self._details(*pair) for pair in self._items])
+        if any(notes := ["; ".join(filter(None, (item.notes, result.notes))) for item, result in self._items]):
+            details["notes"] = notes
+        return table.merge(details, on="subject")
+
+    def warn(self) -> None:
+        """One line of the log each: subjects without a kept slice, and values that the intensity map makes black."""
+        largest: dict[str, float] = {}
+        kept: set[str] = set()
+        for (item, _), columns in zip(self._items, self._columns, strict=True):
+            largest[item.subject] = max(largest.get(item.subject, 0.0), float(columns["fraction"].max()))
+            kept |= {item.subject} if columns["kept"].any() else set()
+        if empty := [f"{subject} ({largest[subject]:.3f})" for subject in sorted(largest) if subject not in kept]:
+            notices.warn(
+                f"{len(empty)} of {len(largest)} subjects keep no slice, none has a fraction above "
+                f"{self.row['slices']['fraction']:g}; the largest fraction of each: {notices.some(empty, NAMED)}; "
+                "lower slices.fraction or slices.threshold to keep them"
+            )
+        negative = [f"{item.subject}: {result.notes}" for item, result in self._items if result.notes]
+        if negative:
+            notices.warn(
+                f"{len(negative)} of {len(largest)} subjects have values below 0, which intensity.map percentile makes "
+                f"black ({notices.some(negative, 3)}); set intensity.map to minmax, or to window with low below 0"
+            )
 
     def _details(self, item: Item, result: Encoded) -> dict[str, Any]:
         details: dict[str, Any] = {"subject": item.subject, "slice_shape": "x".join(map(str, result.shape[1:]))}

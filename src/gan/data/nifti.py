@@ -15,20 +15,41 @@ from zlib_ng import zlib_ng
 
 from gan.errors import GanError
 
-_UNREADABLE: tuple[type[Exception], ...] = (
+UNREADABLE: tuple[type[Exception], ...] = (
     *(OSError, EOFError, ValueError, ImageFileError, HeaderDataError, WrapStructError),
     zlib_ng.error,  # type: ignore[assignment]  # an exception class, whatever its stub says
 )
+UNITS = {1: 1e3, 2: 1.0, 3: 1e-3}  # mm in a metre, millimetre, micrometre: the lower 3 bits of xyzt_units
+USUAL_MM = (0.01, 100.0)  # edges of the voxels of a scan
+SINGULAR = 1e-6  # volume that the axes of a voxel span, as unit vectors
+
+
+class _Header1(nib.Nifti1Header):
+    # Rounding may make a quaternion longer than 1; NIfTI's own code takes any length.
+    quaternion_threshold = np.float32(-1e-4)
+
+
+class _Image1(nib.Nifti1Image):
+    header_class = _Header1
+
+
+class _Header2(nib.Nifti2Header):
+    quaternion_threshold = np.float64(-1e-4)
+
+
+class _Image2(nib.Nifti2Image):
+    header_class = _Header2
 
 
 class Volume(NamedTuple):
     """data: [X, Y, Z] as stored, integers of at most 32 bits or float32; affine: [4, 4], voxel to RAS in mm;
-    the values are ``slope * data + inter`` with slope > 0."""
+    the values are ``slope * data + inter`` with slope > 0; notes: what the user should know of its file, or empty."""
 
     data: np.ndarray
     affine: np.ndarray
     slope: float = 1.0
     inter: float = 0.0
+    notes: str = ""
 
     @property
     def spacing(self) -> tuple[float, ...]:
@@ -47,9 +68,33 @@ def read_nifti(path: Path) -> Volume:
     """
     try:
         image, data = _open(path)
-    except _UNREADABLE as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise GanError(f"{path}: damaged or not NIfTI ({reason}); restore it from its source or remove it") from error
+    except UNREADABLE as error:
+        raise unreadable(path, error, "NIfTI") from error
+    header: Any = image.header
+    if not header["sform_code"] and not header["qform_code"]:
+        remedy = "state one if you are sure of it, e.g. with fslorient -setsformcode 1"
+        raise GanError(f"{path}: no orientation (sform_code and qform_code are 0); {remedy}")
+    unit = UNITS.get(int(header["xyzt_units"]) & 7, 1.0)
+    return plain(path, data, np.asarray(image.affine), *_scaling(image), unit=unit)
+
+
+def unreadable(path: Path, error: Exception, kind: str) -> GanError:
+    """What to do about a file that a reader of ``kind`` refuses."""
+    if isinstance(error, FileNotFoundError):
+        return GanError(f"{path}: the file has gone; if that is right, run again with --forcerun fetch")
+    if isinstance(error, PermissionError):
+        return GanError(f"{path}: {error.strerror}; change its permissions")
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return GanError(f"{path}: damaged or not {kind} ({reason}); restore it from its source or remove it")
+
+
+def plain(
+    path: Path, data: np.ndarray, affine: np.ndarray, slope: float = 1.0, inter: float = 0.0, unit: float = 1.0
+) -> Volume:
+    """A `Volume` of the voxels of any reader, checked: native byte order, at most 32 bits, floats with slope 1.
+
+    unit: mm in a unit of ``affine``, as the file has it; it counts where it leads to voxels of a usual size.
+    """
     while data.ndim > 3 and data.shape[-1] == 1:
         data = data[..., 0]
     if data.ndim != 3:
@@ -57,24 +102,68 @@ def read_nifti(path: Path) -> Volume:
         raise GanError(f"{path}: {data.ndim}-D ({shape}), a 3-D volume is needed; split it, e.g. with fslsplit")
     if data.dtype.kind not in "biuf":
         raise GanError(f"{path}: voxels of type {data.dtype}, one real number a voxel is needed; convert it")
-    return _plain(data, _affine(path, image), *_scaling(image))
+    affine, notes = _in_mm(path, affine.astype(np.float64), unit)
+    if data.dtype.kind in "iub" and data.dtype.itemsize <= 4 and data.dtype != np.uint32 and slope > 0:
+        return Volume(data.astype(data.dtype.newbyteorder("="), copy=False), affine, slope, inter, notes)
+    with np.errstate(over="ignore"):
+        if slope == 1.0 and inter == 0.0:
+            return Volume(data.astype(np.float32, copy=False), affine, notes=notes)
+        return Volume((data * slope + inter).astype(np.float32), affine, notes=notes)
+
+
+def _in_mm(path: Path, affine: np.ndarray, unit: float) -> tuple[np.ndarray, str]:
+    """The affine in mm, and what to say of voxels that no scan has."""
+    sizes = np.linalg.norm(affine[:3, :3], axis=0)
+    if not np.isfinite(affine).all() or not sizes.all() or abs(np.linalg.det(affine[:3, :3] / sizes)) < SINGULAR:
+        raise GanError(f"{path}: the affine is singular or not finite; repair the header or remove the file")
+    if _usual(sizes):
+        return affine, ""
+    if _usual(sizes * unit):
+        return np.diag([unit, unit, unit, 1.0]) @ affine, ""
+    found = " x ".join(f"{mm:.3g}" for mm in sizes)
+    return affine, f"voxels of {found} mm are not those of a scan, is its header in other units?"
+
+
+def _usual(sizes: np.ndarray) -> bool:
+    return bool((sizes >= USUAL_MM[0]).all() and (sizes <= USUAL_MM[1]).all())
 
 
 def _open(path: Path) -> tuple[SpatialImage, np.ndarray]:
     """The image and its voxels as stored."""
-    if not path.name.endswith(".nii.gz"):
-        image: SpatialImage = nib.load(path)  # type: ignore[assignment]
-        return image, _raw(image)
-    content = _gunzip(path.read_bytes())
+    content = path.read_bytes()
+    if path.name.lower().endswith(".gz"):
+        content = gunzip(content)
     version2 = 540 in (int.from_bytes(content[:4], order) for order in ("little", "big"))
-    image = (nib.Nifti2Image if version2 else nib.Nifti1Image).from_bytes(content)
+    kind = _Image2 if version2 else _Image1
+    header = kind.header_class(content[: 540 if version2 else 348], check=False)
+    _check_size(path, header)
+    if header["vox_offset"] == 0:
+        content = _with_offset(path, content, header)
+    image = kind.from_bytes(content)
     proxy: Any = image.dataobj
     if len(content) < proxy.offset + proxy.dtype.itemsize * math.prod(proxy.shape):
         raise EOFError(f"{len(content)} bytes, too few for its {' x '.join(map(str, proxy.shape))} voxels")
     return image, np.ndarray(proxy.shape, proxy.dtype, content, proxy.offset, order="F")
 
 
-def _gunzip(content: bytes) -> bytes:
+def _check_size(path: Path, header: Any) -> None:
+    """nibabel takes a size of 0 for 1 mm; without an sform it decides the affine."""
+    sizes = header["pixdim"][1:4]
+    if header["qform_code"] and not header["sform_code"] and not (np.isfinite(sizes).all() and sizes.all()):
+        found = " x ".join(f"{mm:g}" for mm in sizes)
+        raise GanError(f"{path}: voxels of {found} mm in its header; state their size, e.g. with fslchpixdim")
+
+
+def _with_offset(path: Path, content: bytes, header: Any) -> bytes:
+    """A single file says with offset 0 that it does not know where its voxels begin: after the header and 4 bytes."""
+    length = len(header.binaryblock)
+    if any(content[length : length + 1]):
+        raise GanError(f"{path}: vox_offset is 0 although extensions follow the header; save it again as NIfTI")
+    header["vox_offset"] = length + 4
+    return header.binaryblock + content[length:]
+
+
+def gunzip(content: bytes) -> bytes:
     """All members of a gzip file, checksums verified; `EOFError` when it is cut. Three times as fast as module gzip."""
     members = []
     while content:
@@ -94,27 +183,6 @@ def _raw(image: SpatialImage) -> np.ndarray:
 
 def _scaling(image: SpatialImage) -> tuple[float, float]:
     return float(getattr(image.dataobj, "slope", 1.0)), float(getattr(image.dataobj, "inter", 0.0))
-
-
-def _affine(path: Path, image: SpatialImage) -> np.ndarray:
-    header = image.header
-    if isinstance(header, nib.Nifti1Header) and not header["sform_code"] and not header["qform_code"]:
-        remedy = "state one if you are sure of it, e.g. with fslorient -setsformcode 1"
-        raise GanError(f"{path}: no orientation (sform_code and qform_code are 0); {remedy}")
-    affine = np.asarray(image.affine, dtype=np.float64)
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
-        raise GanError(f"{path}: the affine is singular or not finite; repair the header or remove the file")
-    return affine
-
-
-def _plain(data: np.ndarray, affine: np.ndarray, slope: float, inter: float) -> Volume:
-    """Native byte order, at most 32 bits, floats with slope 1."""
-    if data.dtype.kind in "iub" and data.dtype.itemsize <= 4 and data.dtype != np.uint32 and slope > 0:
-        return Volume(data.astype(data.dtype.newbyteorder("="), copy=False), affine, slope, inter)
-    with np.errstate(over="ignore"):
-        if slope == 1.0 and inter == 0.0:
-            return Volume(data.astype(np.float32, copy=False), affine)
-        return Volume((data * slope + inter).astype(np.float32), affine)
 
 
 def canonical(volume: Volume) -> Volume:
@@ -145,7 +213,7 @@ def check_mask(volume: Volume, source: Path) -> Volume:
     low, high = float(values.min()), float(values.max())
     if not (low >= 0 and high <= 65535) or (values.dtype.kind == "f" and not np.array_equal(values, np.rint(values))):
         raise GanError(f"{source}: a mask holds whole label numbers from 0 to 65535, this one is {low:g} to {high:g}")
-    return Volume(values.astype(np.uint8 if high < 256 else np.uint16), volume.affine)
+    return Volume(values.astype(np.uint8 if high < 256 else np.uint16), volume.affine, notes=volume.notes)
 
 
 def write_nifti(volume: Volume, path: Path) -> None:
@@ -169,5 +237,5 @@ def open_volume(path: Path) -> Volume:
     try:
         image = nib.load(path)
         return Volume(_raw(image), image.affine, *_scaling(image))  # type: ignore[attr-defined]
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise GanError(f"{path}: unreadable ({error}); convert the data set again") from error

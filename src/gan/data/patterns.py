@@ -5,6 +5,8 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from gan.data.endings import cut_ending
+from gan.data.notices import shown
 from gan.errors import GanError
 
 FIELDS = ("subject", "contrast", "label", "slice")
@@ -16,12 +18,14 @@ def compile_pattern(pattern: str, contrasts: Sequence[str] = ()) -> re.Pattern[s
 
     ``{subject}``, ``{contrast}``, ``{label}`` and ``{slice}`` stand for one or more characters of one part of the path,
     and for the same ones when repeated; ``*`` for any characters of one part. Everything else is literal and
-    case-sensitive. If given, ``contrasts`` are the only values of ``{contrast}``.
+    case-sensitive, except the ending of a format (``.nii.gz``). If given, ``contrasts`` are the only values of
+    ``{contrast}``.
 
     Raises GanError for an unknown field or a pattern without ``{subject}``.
     """
     expression, seen = "", set()
-    for token in re.split(r"(\{[^{}]*\}|\*)", pattern):
+    stem, ending = cut_ending(pattern)
+    for token in re.split(r"(\{[^{}]*\}|\*)", stem):
         if token == "*":
             expression += "[^/]*"
         elif not token.startswith("{"):
@@ -36,7 +40,7 @@ def compile_pattern(pattern: str, contrasts: Sequence[str] = ()) -> re.Pattern[s
             seen.add(field)
     if "subject" not in seen:
         raise GanError(f"pattern '{pattern}': {{subject}} is missing, so that files cannot be told apart by subject")
-    return re.compile(expression)
+    return re.compile(f"{expression}(?i:{re.escape(ending)})")
 
 
 def _braced(fields: Sequence[str]) -> str:
@@ -46,10 +50,10 @@ def _braced(fields: Sequence[str]) -> str:
 def walk(root: Path) -> Iterator[tuple[Path, list[str]]]:
     """Every folder at and below ``root``, sorted, with its file names; links are followed, each real folder once.
 
-    Hidden files and what desktop systems leave behind are passed over.
+    Hidden files and what desktop systems leave behind are passed over. A folder that may not be read is a `GanError`.
     """
     seen: set[Path] = set()
-    for folder, folders, files in os.walk(root, followlinks=True):
+    for folder, folders, files in os.walk(root, followlinks=True, onerror=_refuse):
         real = Path(folder).resolve()
         if real in seen:
             folders.clear()
@@ -57,6 +61,11 @@ def walk(root: Path) -> Iterator[tuple[Path, list[str]]]:
         seen.add(real)
         folders[:] = sorted(name for name in folders if not _JUNK.fullmatch(name))
         yield Path(folder), sorted(name for name in files if not _JUNK.fullmatch(name))
+
+
+def _refuse(error: OSError) -> None:
+    remedy = "change its permissions, or move it out of the data set"
+    raise GanError(f"{shown(error.filename)}: cannot be read ({error.strerror}); {remedy}") from error
 
 
 def files_below(root: Path) -> list[str]:

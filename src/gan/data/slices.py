@@ -47,6 +47,7 @@ def build_store(
         encoded = ordered(partial(encode, row=row), items, workers=workers, label="slice", unit=unit)
         for item, result in zip(items, encoded, strict=True):
             writer.append(result.images[ledger.add(item, result)])
+        ledger.warn()
         try:
             index = ledger.index()
         except GanError as error:
@@ -76,7 +77,8 @@ def _items(row: dict[str, Any], volumes: Path) -> list[Item]:
             raise GanError(f"{volumes / TABLE}: subject {subject} has no {missing[0]}; convert the data set again")
         wanted = [of_contrast[contrast] for contrast in channels(row)]
         files = tuple(volumes / record["file"] for record in wanted)
-        items.append(Item(subject, files, wanted[0]["label"], wanted[0]["split"]))
+        notes = [f"{contrast} {record['notes']}" for contrast, record in of_contrast.items() if record.get("notes")]
+        items.append(Item(subject, files, wanted[0]["label"], wanted[0]["split"], notes="; ".join(notes)))
     tiles = min(SHEET_TILES, max(4, SHEET_WIDTH // len(channels(row))))
     for place in _spread(len(items), SHEET_ROWS):
         items[place] = items[place]._replace(tiles=tiles)

@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from gan.data.archives import is_archive, unpack
 from gan.data.download import download
+from gan.data.endings import PARTED, is_volume
 from gan.data.folders import atomic_folder
 from gan.data.phantom import write_phantom
 from gan.errors import GanError
@@ -51,6 +52,8 @@ def _from_path(source: dict[str, Any], folder: Path) -> None:
         if unset := re.search(r"\$\{?(\w+)", str(path)):
             raise GanError(f"{path}: the environment variable {unset[1]} is not set; set it or write out source.path")
         raise GanError(f"{path}: no such file or folder; correct the data set's source.path")
+    if not path.is_file() and not path.is_dir():
+        raise GanError(f"{path}: a pipe, socket or device; give a folder or a file as source.path")
     if path.is_file():
         verify(path, source)
         _open_into(path, folder)
@@ -93,7 +96,7 @@ def _open_into(path: Path, folder: Path) -> None:
             unpack(path, part)
             if not any(part.iterdir()):
                 raise GanError(f"{path}: the archive is empty; get it again")
-        elif path.name.endswith((".nii", ".nii.gz")):
+        elif is_volume(path.name) and not path.name.lower().endswith(PARTED):
             shutil.copyfile(path, part / path.name)
         else:
             raise GanError(

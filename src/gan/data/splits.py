@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from gan.data import notices
 from gan.errors import GanError
 
 SPLITS = ("train", "val", "test")
@@ -73,11 +74,18 @@ def check(index: pd.DataFrame) -> None:
 
 
 def check_copies(index: pd.DataFrame, digests: Mapping[int, bytes]) -> None:
-    """`GanError` when two splits hold the same stored image. digests: row of the store -> hash of its pixels."""
-    first: dict[bytes, tuple[str, str]] = {}
+    """`GanError` when two splits hold the same stored image, as one scan under two names does.
+
+    digests: row of the store -> hash of its pixels.
+    """
+    leaks: dict[tuple[str, str], str] = {}  # a pair of subjects is named once, whatever the number of its slices
+    first: dict[bytes, tuple[str, int, str]] = {}
     kept, columns = index[index["kept"]], ("row", "subject", "slice", "split")
     for row, subject, number, split in zip(*(kept[name].tolist() for name in columns), strict=True):
-        here = f"{subject} slice {number}"
-        there, other = first.setdefault(digests[row], (here, split))
-        if other != split:
-            raise GanError(f"the same image in two splits: {there} ({other}), {here} ({split}); remove one of the two")
+        here = (subject, number, split)
+        there = first.setdefault(digests[row], here)
+        if there[2] != split:
+            slices = f"{there[0]} slice {there[1]} ({there[2]}), {subject} slice {number} ({split})"
+            leaks.setdefault((there[0], subject), f"the same image in two splits: {slices}")
+    if leaks:
+        raise GanError(f"{notices.first(list(leaks.values()))}; remove one of each pair")

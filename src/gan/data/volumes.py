@@ -10,12 +10,14 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from gan.data import layouts
+from gan.data import layouts, notices
 from gan.data.align import resample, same_grid
 from gan.data.dicom import read_series
+from gan.data.dicom_headers import listed
 from gan.data.folders import atomic_folder
+from gan.data.formats import read_volume
 from gan.data.layouts import Found, channels
-from gan.data.nifti import Volume, canonical, check_image, check_mask, read_nifti, write_nifti
+from gan.data.nifti import Volume, canonical, check_image, check_mask, write_nifti
 from gan.data.pictures import read_picture
 from gan.data.pool import ordered
 from gan.errors import GanError
@@ -38,7 +40,9 @@ def convert(row: dict[str, Any], raw: Path, folder: Path, *, workers: int = 1) -
     ``volumes.csv``: subject, contrast, file (relative to ``folder``), label, split, shape (voxels), spacing (mm).
     For layout ``images`` each file is checked and listed where it is; nothing is copied.
 
-    ``folder`` appears whole or not at all. The errors of all subjects are reported in one `GanError`.
+    Where a reader has something to say, such as what of a DICOM folder is not in the stack, there is a last column
+    ``notes``, and a warning names the first subjects. ``folder`` appears whole or not at all. The errors of all
+    subjects are reported in one `GanError`.
     """
     found = layouts.find(row, Path(raw))
     with atomic_folder(Path(folder)) as part:
@@ -49,7 +53,11 @@ def convert(row: dict[str, Any], raw: Path, folder: Path, *, workers: int = 1) -
             work = partial(_convert_subject, row=row, folder=part)
             rows = ordered(work, _subjects(row, found), workers=workers, label="convert")
             records = [record for of_subject in rows for record in of_subject]
-        pd.DataFrame(records, columns=COLUMNS).to_csv(part / TABLE, index=False)
+        notes = [record.get("notes", "") for record in records]
+        named = [f"{record['subject']} {record['contrast']}" for record in records]
+        notices.warn_of(list(zip(named, notes, strict=True)), "volumes", TABLE)
+        columns = COLUMNS + ["notes"] * any(notes)
+        pd.DataFrame(records, columns=columns).to_csv(part / TABLE, index=False)
 
 
 def _subjects(row: dict[str, Any], found: Sequence[Found]) -> list[Subject]:
@@ -74,19 +82,25 @@ def _file_name(item: Found) -> str:
 def _convert_subject(subject: Subject, row: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
     """Read, check, align and write one subject; its rows of the table."""
     volumes = {item.contrast: _read(item, is_mask=item.contrast == row["mask"]) for item in subject.files}
+    notes = {contrast: volume.notes for contrast, volume in volumes.items()}
     reference = row["reference"] or row["contrasts"][0]
     for item in subject.files:
         if not same_grid(volumes[item.contrast], volumes[reference]):
             volumes[item.contrast] = _aligned(item, volumes[item.contrast], volumes[reference], row)
     for item in subject.files:
         write_nifti(volumes[item.contrast], folder / _file_name(item))
-    return [_record(item, volumes[item.contrast]) for item in subject.files]
+    return [_record(item, volumes[item.contrast]) | {"notes": notes[item.contrast]} for item in subject.files]
 
 
 def _read(item: Found, *, is_mask: bool) -> Volume:
-    volume = Volume(*read_series(item.path)) if item.path.is_dir() else read_nifti(item.path)
-    volume = canonical(volume)
+    volume = canonical(_series(item.path) if item.path.is_dir() else read_volume(item.path))
     return check_mask(volume, item.path) if is_mask else check_image(volume, item.path)
+
+
+def _series(folder: Path) -> Volume:
+    series = read_series(folder)
+    left_out = f"left out {listed(series.left_out)}" if series.left_out else ""
+    return Volume(series.data, series.affine, notes=left_out)
 
 
 def _aligned(item: Found, moving: Volume, reference: Volume, row: dict[str, Any]) -> Volume:

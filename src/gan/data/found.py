@@ -1,0 +1,45 @@
+"""One volume or picture of a data set, and that its file is one that can be read."""
+
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gan.data.notices import shown
+from gan.errors import GanError
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Found:
+    """One volume or image of a data set.
+
+    path: a NIfTI file, a folder with one DICOM series or several, or an image file; label: class name, empty without
+    labels; split: ``train`` or ``test`` where the layout has such folders, else empty.
+    """
+
+    subject: str
+    contrast: str
+    path: Path
+    label: str = ""
+    split: str = ""
+
+
+def channels(row: Row) -> list[str]:
+    """The contrasts of ``row``, and last its mask, if any."""
+    return [*row["contrasts"], *([row["mask"]] if row["mask"] else [])]
+
+
+def check_files(found: Sequence[Found]) -> None:
+    """`GanError` that names a file whose name is not UTF-8, or that is a pipe or a link that leads nowhere."""
+    for item in found:
+        if shown(item.path) != str(item.path):
+            raise GanError(f"{shown(item.path)}: its name is not UTF-8 (shown as \\udc..); rename it, e.g. with convmv")
+        try:
+            mode = item.path.stat().st_mode
+        except OSError as error:
+            raise GanError(f"{item.path}: cannot be read ({error.strerror}); restore it or remove it") from error
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+            raise GanError(f"{item.path}: a pipe, socket or device, not a file; remove it")
