@@ -4,6 +4,7 @@ import errno
 import hashlib
 import http.server
 import io
+import os
 import stat
 import tarfile
 import threading
@@ -69,6 +70,18 @@ def test_folder_is_linked_and_stays_as_it_is(tmp_path, place, monkeypatch):
     assert contents(raw) == FILES and contents(other) == {"y.nii": b"y"}
 
 
+def test_a_pipe_is_no_source(tmp_path, place):
+    os.mkfifo(tmp_path / "x.nii.gz")
+    with pytest.raises(GanError, match=r"x.nii.gz: a pipe, socket or device; give a folder or a file"):
+        fetch({"path": str(tmp_path / "x.nii.gz")}, place / "raw")
+
+
+@pytest.mark.parametrize("name", ["a.NII.GZ", "a.mgz", "a.nrrd"])
+def test_a_single_volume_is_copied(name, tmp_path, place):
+    (tmp_path / name).write_bytes(b"x")
+    assert contents(fetch({"path": str(tmp_path / name)}, place / "raw")) == {name: b"x"}
+
+
 @pytest.mark.parametrize("suffix", ["zip", "tar", "tar.gz"])
 def test_archive_is_unpacked(suffix, tmp_path, place):
     make = make_zip if suffix == "zip" else make_tar
@@ -128,6 +141,26 @@ def ending_between_members(path: Path) -> Path:
     return path
 
 
+def wrong_checksum(path: Path, kind: str) -> Path:
+    """The content is whole, and the checksum behind it is not its own."""
+    with tarfile.open(path, f"w:{kind}") as archive:
+        for name in "ab":
+            member = tarfile.TarInfo(name)
+            member.size = len(NOISE)
+            archive.addfile(member, io.BytesIO(NOISE))
+    data = bytearray(path.read_bytes())
+    data[{"gz": -8, "bz2": -4, "xz": -16}[kind]] ^= 0xFF
+    path.write_bytes(data)
+    return path
+
+
+def damaged_member(path: Path) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a", NOISE)
+    path.write_bytes(path.read_bytes().replace(NOISE, b"!" + NOISE[1:]))
+    return path
+
+
 BAD = {
     "dots": (lambda p: make_zip(p / "x.zip", {"ok": b"", "../evil": b"x"}), r"x\.zip: member '\.\./evil'.*outside"),
     "dots, tar": (lambda p: make_tar(p / "x.tar", {"a/../../evil": b""}), r"x\.tar: member 'a/\.\./\.\./evil'"),
@@ -147,6 +180,10 @@ BAD = {
     "truncated tar.gz": (lambda p: truncated(p / "x.tar.gz", make_tar, 0.7), r"x\.tar\.gz: broken or truncated"),
     "tar without end": (lambda p: ending_between_members(p / "x.tar"), r"x\.tar: broken or truncated.*no end mark"),
     "no archive": (lambda p: truncated(p / "x.zip", make_tar, 1), r"x\.zip: broken"),
+    "checksum of tar.gz": (lambda p: wrong_checksum(p / "x.tar.gz", "gz"), r"x\.tar\.gz: broken .*CRC check failed"),
+    "checksum of tar.bz2": (lambda p: wrong_checksum(p / "x.tar", "bz2"), r"x\.tar: broken or truncated"),
+    "checksum of tar.xz": (lambda p: wrong_checksum(p / "x.tar", "xz"), r"x\.tar: broken or truncated"),
+    "checksum of zip": (lambda p: damaged_member(p / "x.zip"), r"x\.zip: broken or truncated .*Bad CRC-32"),
     "empty file": (lambda p: truncated(p / "x.tar", make_tar, 0), r"x\.tar: broken"),
     "empty archive": (lambda p: make_zip(p / "x.zip", {}), "the archive is empty"),
     "other file": (lambda p: make_zip(p / "x.rar"), "unpack it and give the folder"),

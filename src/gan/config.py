@@ -174,7 +174,8 @@ def _check_dataset(name: str, row: dict[str, Any]) -> None:
     parts = sum(row["split"][part] for part in ("train", "val", "test"))
     if abs(parts - 1) > 1e-6:
         raise GanError(f"config: datasets.{name}.split adds up to {parts:g}; train + val + test must be 1")
-    if row["layout"] in ("nifti", "dicom") and row["pattern"] is None:
+    one_series = row["layout"] == "dicom" and len(row["contrasts"]) == 1 and not row["mask"]
+    if row["layout"] in ("nifti", "dicom") and row["pattern"] is None and not one_series:
         raise GanError(f"config: datasets.{name}.pattern is null; layout {row['layout']} needs one with {{subject}}")
     window = row["intensity"]
     if window["map"] == "window" and (window["low"] is None or window["high"] is None):

@@ -1,5 +1,7 @@
 """Unpack zip and tar archives that come from anywhere: every member is checked before a byte is written."""
 
+import gzip
+import lzma
 import re
 import shutil
 import stat
@@ -18,6 +20,7 @@ from gan.errors import GanError
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
 BLOCK = 1 << 20
+BROKEN = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError)
 
 
 class Member(NamedTuple):
@@ -53,7 +56,11 @@ def unpack(archive: Path, folder: Path) -> None:
             with tarfile.open(archive, "r:*") as source:
                 _unpack(archive, _tar_members(source), folder)
                 _check_end(source)
-    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+    except BROKEN as error:
+        raise GanError(f"{archive}: broken or truncated archive ({error}); get it again") from error
+    except OSError as error:
+        if error.errno is not None:
+            raise
         raise GanError(f"{archive}: broken or truncated archive ({error}); get it again") from error
     except NotImplementedError as error:
         raise GanError(f"{archive}: {error}; unpack it with another program and give the folder as source") from error
@@ -80,11 +87,16 @@ def _tar_members(source: tarfile.TarFile) -> list[Member]:
 
 
 def _check_end(source: tarfile.TarFile) -> None:
-    """tarfile takes a file that stops, or is damaged, between two members for a whole one; that ends in zero blocks."""
+    """tarfile takes a file that stops, or is damaged, between two members for a whole one; that ends in zero blocks.
+
+    The checksum of a compressed stream is behind its last byte, which nothing else reads.
+    """
     if source.fileobj is not None:
         source.fileobj.seek(source.offset)
         if source.fileobj.read(tarfile.BLOCKSIZE) != tarfile.NUL * tarfile.BLOCKSIZE:
             raise tarfile.ReadError("no end mark")
+        while source.fileobj.read(BLOCK):
+            pass
 
 
 def _unpack(archive: Path, members: list[Member], folder: Path) -> None:
