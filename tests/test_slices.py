@@ -1,5 +1,6 @@
 """From volumes to the store: orientation on screen, intensity maps, the filter, the frame, splits and leaks."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -357,6 +358,35 @@ def test_another_seed_gives_other_splits():
 def test_too_few_subjects_say_how_many_are_needed():
     with pytest.raises(GanError, match="2 subjects cannot fill train, val, test; at least 3 are needed"):
         splits.assign({"a": "", "b": ""}, THIRDS)
+
+
+PARTS = {"train": 0.7, "val": 0.15, "test": 0.15, "seed": 0}
+
+
+def test_too_few_subjects_for_scores_are_refused_with_the_number_that_works(tmp_path):
+    subjects = {name: {"t1": head(place)} for place, name in enumerate("abcdef")}
+    folder = volumes(tmp_path / "volumes", subjects)
+    build_store(row(split=PARTS), folder, tmp_path / "store")
+    with pytest.raises(GanError, match=r"data set dataset: split test: 1 of 6 subjects .* need 2; have 12 subjects"):
+        Store.open(tmp_path / "store").check_scores()
+    for parts in ({"train": 0.5, "val": 0.5, "test": 0}, {"train": 0.5, "val": 0, "test": 0.5}, THIRDS):
+        build_store(row(split=THIRDS | parts), folder, tmp_path / "store")
+        Store.open(tmp_path / "store").check_scores()
+
+
+@pytest.mark.parametrize("parts", [PARTS, THIRDS, PARTS | {"train": 0.8, "val": 0.15, "test": 0.05}])
+@pytest.mark.parametrize("least", [2, 3])
+def test_the_number_that_is_named_works_and_one_less_does_not(parts, least):
+    def index(count: int) -> pd.DataFrame:
+        split = splits.assign({f"s{place}": "" for place in range(count)}, parts)
+        return pd.DataFrame({"subject": list(split), "split": list(split.values()), "kept": True})
+
+    with pytest.raises(GanError) as caught:
+        splits.check_scores(index(3), parts, least)
+    named = int(re.search(r"have (\d+) subjects", str(caught.value))[1])
+    splits.check_scores(index(named), parts, least)
+    with pytest.raises(GanError):
+        splits.check_scores(index(named - 1), parts, least)
 
 
 def test_a_subject_in_two_splits_fails_the_check():

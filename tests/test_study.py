@@ -225,6 +225,13 @@ def test_a_variant_that_is_not_in_use_need_not_suit_the_training(config, trainin
         load(edited(config, "training", training))
 
 
+def test_one_series_needs_no_pattern(config):
+    row = {"source": {"path": "data/scan"}, "layout": "dicom", "contrasts": ["t1"]}
+    assert load(edited(config, "datasets.ixi", row)).dataset("ixi")["pattern"] is None
+    with pytest.raises(GanError, match=r"datasets.ixi.pattern is null; layout dicom needs one"):
+        load(edited(config, "datasets.ixi", row | {"contrasts": ["t1", "t2"]}))
+
+
 def test_baselines_are_those_of_the_study(config):
     config["study"]["variants"] = ["stylegan2_ada", "dcgan"]
     config["variants"]["stylegan2_ada"]["baseline"] = "stylegan2"

@@ -1,5 +1,6 @@
 """Train, validation and test by subject, and the checks that nothing of one is in another."""
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -71,6 +72,29 @@ def check(index: pd.DataFrame) -> None:
             f"split {split}: no slice of its subjects passes the filter; lower slices.fraction or slices.threshold, "
             "or change split.seed"
         )
+
+
+def check_scores(index: pd.DataFrame, parts: dict[str, Any], least: int = 2) -> None:
+    """`GanError` when a store with a test split has fewer than ``least`` subjects in it: no interval over subjects.
+
+    A split whose part is 0 is not asked for, and neither are scores then.
+    """
+    if not (parts["val"] and parts["test"]):
+        return
+    kept = index[index["kept"]]
+    count = len(set(kept.loc[kept["split"] == "test", "subject"]))
+    if count < least:
+        raise GanError(
+            f"split test: {count} of {len(set(kept['subject']))} subjects with a kept slice, intervals of scores need "
+            f"{least}; have {_smallest(parts, least)} subjects for this split, raise split.test, or set split.val and "
+            "split.test to 0 for a store without scores"
+        )
+
+
+def _smallest(parts: dict[str, Any], least: int) -> int:
+    """The fewest subjects of which ``least`` are in the test split."""
+    wanted = {name: float(parts[name]) for name in SPLITS if parts[name] > 0}
+    return next(count for count in itertools.count(len(wanted)) if _whole(count, wanted)["test"] >= least)
 
 
 def check_copies(index: pd.DataFrame, digests: Mapping[int, bytes]) -> None:

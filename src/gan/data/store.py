@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from gan.data import splits
 from gan.data.folders import atomic_folder
 from gan.errors import GanError
 from gan.files import read_json
@@ -62,6 +63,13 @@ class Store:
         names = self._kept()["label"].to_numpy()[np.asarray(rows, dtype=np.int64)]
         places = {name: place for place, name in enumerate(self.meta["labels"])}
         return np.array([places.get(name, -1) for name in names], dtype=np.int64)
+
+    def check_scores(self) -> None:
+        """`GanError` that names the store when its test split has too few subjects for intervals of scores."""
+        try:
+            splits.check_scores(self.index, self.meta["split"])
+        except GanError as error:
+            raise GanError(f"data set {self.meta['dataset']}: {error}") from error
 
     def _kept(self) -> pd.DataFrame:
         return self.index.loc[self.index["kept"]]
