@@ -84,7 +84,7 @@ def training(place: Place) -> None:
     write_json(work / "recipe.json", recipe)
     command = [sys.executable, "-m", "gan.run", "--recipe", str(work / "recipe.json"), "--store", str(store)]
     command += ["--folder", str(work / "cell"), "--checkpoints", str(work / "checkpoints")]
-    command += ["--checkpoint-kimg", "1000000", "--device", place.device.type, "--judge", str(work / "judge.json")]
+    command += ["--runtime", f"device={place.device.type},checkpoint_kimg=1000000", "--judge", str(work / "judge.json")]
     start = time.monotonic()
     with open(work / "train.log", "w", encoding="utf-8") as log:
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=ROOT)

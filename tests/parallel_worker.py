@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from tiny import TinyData
+from tiny import TinyData, paths
 from torch import Tensor
 from torch.multiprocessing import start_processes
 
@@ -161,7 +161,7 @@ def stopped(folder: Path) -> tuple[int, int | None, str]:
     data = Data(signalled=(parallel.world() - 1, STOPPED + 1))  # one more: the reference images
     given = recipe("dcgan", kimg=1000, snapshot_kimg=1000)
     try:
-        train(given, data, folder=folder / "cell", checkpoints=folder / "state")
+        train(given, data, paths(folder))
     except Stopped as error:
         return data.calls, error.signum, str(error)
     return data.calls, None, ""

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import TinyData, outcome, recipe
+from tiny import TinyData, machine, outcome, paths, recipe
 
 from gan.cells import stats as read_stats
 from gan.errors import GanError
@@ -23,6 +23,7 @@ from gan.train import lock
 from gan.train.checkpoint import load_checkpoint, publish, read_archive, save_checkpoint
 from gan.train.loop import train
 from gan.train.outputs import release
+from gan.train.resume import changes
 from gan.train.signals import Stopped, StopSignals
 from gan.variants.options import defaults
 
@@ -34,11 +35,9 @@ def run(base: Path, *, emit=None, given=None, warnings=()):
     return train(
         given or recipe(),
         TinyData(),
-        folder=base / "cell",
-        checkpoints=base / "state",
-        checkpoint_kimg=CHECKPOINT_KIMG,
+        paths(base),
+        machine(warnings, checkpoint_kimg=CHECKPOINT_KIMG),
         emit=emit,
-        warnings=warnings,
     )
 
 
@@ -99,13 +98,13 @@ def test_every_family_resumes_exactly(tmp_path, family):
     given["variant"] = {"family": family, "options": defaults(family) | FAMILIES[family]}
     results = []
     for name, stop in (("whole", None), ("parts", stop_at(8))):
-        places = {"folder": tmp_path / name / "cell", "checkpoints": tmp_path / name / "state"}
+        places = paths(tmp_path / name)
         if stop:
             with pytest.raises(Stopped):
-                train(given, TinyData(size=16, labels=2), **places, emit=stop)
+                train(given, TinyData(size=16, labels=2), places, emit=stop)
             torch.manual_seed(5)
-        train(given, TinyData(size=16, labels=2), **places)
-        results.append(outcome(places["folder"]))
+        train(given, TinyData(size=16, labels=2), places)
+        results.append(outcome(places.cell))
     assert results[0] == results[1]
     assert results[0]["stats"][-1]["step"] == 12
 
@@ -235,7 +234,7 @@ def test_a_run_whose_end_nobody_saw_is_not_trained_again(whole, tmp_path, capfd)
 
 def test_a_signal_after_the_last_step_changes_nothing(whole, tmp_path):
     with StopSignals() as stop:
-        train(recipe(), TinyData(), folder=tmp_path / "cell", checkpoints=tmp_path / "state", stop=stop)
+        train(recipe(), TinyData(), paths(tmp_path), stop=stop)
         os.kill(os.getpid(), signal.SIGTERM)
         os.kill(os.getpid(), signal.SIGTERM)
     assert outcome(tmp_path / "cell") == whole
@@ -447,6 +446,16 @@ def test_other_implementations_of_the_operations_are_noted(tmp_path):
     assert [(row["event"], row["step"]) for row in events] == [("ops_reference", 0), ("ops_changed", 12)]
     assert events[0]["message"] == "no kernels"
     assert "a run with the kernels goes on with PyTorch's functions" in events[1]["message"]
+
+
+def test_what_has_changed_is_told_and_not_twice():
+    """Another device has other implementations; a checkpoint that does not say is of one process and whole batches."""
+    now = {"device": "cpu", "ops": "reference", "ranks": 2, "microbatches": 4}
+    assert list(changes({"device": "cuda", "ops": "cuda", "microbatches": 4}, now)) == [
+        ("device_changed", "a run of cuda goes on on cpu: not bit for bit the same"),
+        ("ranks_changed", "a run of 1 processes goes on with 2: not bit for bit the same"),
+    ]
+    assert not list(changes(now, now))
 
 
 def test_half_written_files_of_a_killed_process_are_removed(tmp_path):

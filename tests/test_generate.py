@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny import TinyData, recipe
+from tiny import TinyData, paths, recipe
 
 from gan import check, grids
 from gan.data.planes import as_slices, upright
@@ -56,7 +56,7 @@ def test_kernels_are_asked_for_unless_told_otherwise(tmp_path, monkeypatch, caps
 
 def test_file_of_a_run_knows_all_that_is_needed(tmp_path):
     given = recipe()
-    train(given, TinyData(channels=2, labels=3), folder=tmp_path / "cell", checkpoints=tmp_path / "state")
+    train(given, TinyData(channels=2, labels=3), paths(tmp_path))
     snapshot = load_generator(tmp_path / "cell/generator.pt")
     assert (snapshot.family, snapshot.kimg, snapshot.run_key) == ("tiny", 0.32, run_key(given))
     assert snapshot.options == given["variant"]["options"]
@@ -68,7 +68,7 @@ def test_file_of_a_run_knows_all_that_is_needed(tmp_path):
 
 def test_grid_of_a_snapshot_comes_from_its_file(tmp_path):
     """The picture beside a snapshot shows what its file makes from the seed of the recipe."""
-    train(recipe(seed=5), TinyData(), folder=tmp_path / "cell", checkpoints=tmp_path / "state")
+    train(recipe(seed=5), TinyData(), paths(tmp_path))
     stem = tmp_path / "cell/snapshots/kimg00.16"
     rows, columns = grids.layout(1, (8, 8))
     images = load_generator(stem.with_name("kimg00.16.pt")).sample(rows * columns, seed=5)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from golden import BATCH, CASES
 from parallel_worker import doubled, steps
-from tiny import TinyData, recipe
+from tiny import TinyData, machine, paths, recipe
 
 from gan import parallel
 from gan.errors import GanError
@@ -96,11 +96,6 @@ def test_pieces_are_whole_groups_and_whole_images(case, pieces, batch, group, wo
     assert str(error.value).startswith(f"resources.train.gpu is 1, resources.train.microbatches {pieces}: {words}")
 
 
-def test_no_pieces_at_all():
-    with pytest.raises(GanError, match=r"resources.train.microbatches is 0; it must be at least 1"):
-        of("stylegan2", 0)
-
-
 def test_what_the_pieces_know_together():
     """Not before all have been there; then the same for each, whatever a loss makes of it."""
     pieces, found = parallel.Pieces(2), []
@@ -136,9 +131,8 @@ def test_a_run_goes_on_in_another_number_of_pieces(tmp_path):
         if kimg > 0.004:  # the checkpoint of a step comes after its snapshot
             raise Enough
 
-    places = {"folder": tmp_path / "cell", "checkpoints": tmp_path / "state", "emit": rows.append}
     with pytest.raises(Enough):
-        train(given, data, **places, checkpoint_kimg=0.004, on_snapshot=stop)
-    train(given, data, **places, microbatches=2)
+        train(given, data, paths(tmp_path), machine(checkpoint_kimg=0.004), emit=rows.append, on_snapshot=stop)
+    train(given, data, paths(tmp_path), machine(microbatches=2), emit=rows.append)
     (said,) = [row["message"] for row in rows if row.get("event") == "microbatches_changed"]
     assert said == "a run in 1 microbatches goes on in 2: not bit for bit the same"

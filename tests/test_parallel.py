@@ -157,7 +157,7 @@ def test_one_rank_draws_as_torch_does():
 
 def command(base, given, gpus):
     places = ["--store", str(base / "store"), "--folder", str(base / "cell"), "--checkpoints", str(base / "states")]
-    more = ["--device", "cpu", "--gpus", str(gpus), "--threads", str(gpus), "--log", str(base / "log")]
+    more = ["--runtime", f"device=cpu,gpus={gpus},threads={gpus}", "--log", str(base / "log")]
     return main(["--recipe", json.dumps(given), *places, *more])
 
 
@@ -219,8 +219,8 @@ def test_a_killed_process_ends_all_and_is_named(tmp_path):
 
 
 def test_more_gpus_than_there_are(tmp_path, capfd):
-    places = ["--store", "store", "--folder", "cell", "--checkpoints", "states", "--device", "auto"]
-    assert main(["--recipe", "r.json", *places, "--gpus", "99"]) == 1
+    places = ["--store", "store", "--folder", "cell", "--checkpoints", "states"]
+    assert main(["--recipe", "r.json", *places, "--runtime", "gpus=99"]) == 1
     assert "asks for 99 GPUs on a machine, torch sees" in capfd.readouterr().err
-    assert main(["--recipe", "r.json", *places, "--gpus", "3", "--nodes", "2"]) == 1
+    assert main(["--recipe", "r.json", *places, "--runtime", "gpus=3,nodes=2"]) == 1
     assert "is 3; it must be a multiple of the number of nodes, 2" in capfd.readouterr().err

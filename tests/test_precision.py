@@ -7,7 +7,7 @@ import torch
 from conftest import SCHEMA
 from golden import CASES
 from test_variants import BATCH, SHAPES, _batch, _make
-from tiny import TinyData, recipe
+from tiny import TinyData, paths, recipe
 
 from gan.cells import stats as read_stats
 from gan.errors import GanError
@@ -184,7 +184,7 @@ def test_tf32_on_a_cpu_is_said(tmp_path):
     rows = {}
     for precision in ("fp32", "tf32"):
         base = tmp_path / precision
-        train(recipe(precision=precision), TinyData(), folder=base / "cell", checkpoints=base / "state")
+        train(recipe(precision=precision), TinyData(), paths(base))
         rows[precision] = read_stats(base / "cell/stats.jsonl")
     assert [row["event"] for row in rows["tf32"] if "event" in row] == ["precision"]
     losses = [[row["loss/D"] for row in each if "loss/D" in row] for each in rows.values()]

@@ -21,6 +21,7 @@ from gan.status.show import render
 from gan.status.states import survey
 from gan.study import Cell, Study, run_key
 from gan.train.loop import train
+from gan.train.outputs import Paths
 
 RESULTS = Path("results")
 DCGAN, ADA = Cell("phantom", "dcgan", 0), Cell("phantom", "stylegan2_ada", 0)
@@ -332,9 +333,8 @@ def test_training_without_slurm(study):
 def test_from_the_first_step_to_the_scores(study):
     """By the code that really trains: what it leaves is what is looked for."""
     recipe, folder, seen = study.recipe(DCGAN), RESULTS / "tiny" / DCGAN.folder, []
-    train(
-        recipe, TinyData(size=16), folder=folder, checkpoints=state_of(study), emit=lambda row: seen.append(look(study))
-    )
+    paths = Paths(folder, state_of(study))
+    train(recipe, TinyData(size=16), paths, emit=lambda row: seen.append(look(study)))
     assert {row.state for row in seen} == {"running"}
     assert sorted({row.kimg for row in seen}) == [0.032, 0.064, 0.096, 0.128]
     row = look(study)

@@ -16,16 +16,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from tiny import Tiny, TinyData, recipe
+from tiny import Tiny, TinyData, machine, paths, recipe
 
 from gan import check, grids
 from gan.cells import stats as read_stats
 from gan.data.store import Store, writing
 from gan.errors import GanError
-from gan.run import StoreDataset, main, read_recipe
+from gan.run import main, read_recipe
 from gan.study import TRAIN_REVISION, run_key
 from gan.train.cost import CostMeter
 from gan.train.device import pick_device
+from gan.train.images import StoreDataset
 from gan.train.loop import train
 from gan.train.progress import Progress
 from gan.train.sampler import Sampler
@@ -37,8 +38,9 @@ from gan.variants.base import Phase
 CPU = torch.device("cpu")
 
 
-def run(base: Path, given=None, data=None, **options):
-    return train(given or recipe(), data or TinyData(), folder=base / "cell", checkpoints=base / "state", **options)
+def run(base: Path, given=None, data=None, checkpoint_kimg=20.0, **options):
+    on = machine(checkpoint_kimg=checkpoint_kimg)
+    return train(given or recipe(), data or TinyData(), paths(base), on, **options)
 
 
 # ---------------------------------------------------------------- sampler, schedule
@@ -359,7 +361,8 @@ def dcgan(**changes):
 
 def cli(base: Path, given, *more: str) -> int:
     fixed = ["--store", str(base / "store"), "--folder", str(base / "cell"), "--checkpoints", str(base / "states")]
-    return main(["--recipe", given if isinstance(given, str) else json.dumps(given), "--device", "cpu", *fixed, *more])
+    on = () if "--runtime" in more else ("--runtime", "device=cpu")
+    return main(["--recipe", given if isinstance(given, str) else json.dumps(given), *on, *fixed, *more])
 
 
 def test_store_values_become_minus_one_to_one(tmp_path):
@@ -388,7 +391,8 @@ def test_judging_is_no_cost_of_a_run():
 def test_command_trains_a_cell_and_keeps_no_checkpoint(tmp_path):
     make_store(tmp_path / "store")
     (tmp_path / "recipe.json").write_text(json.dumps(dcgan()))
-    assert cli(tmp_path, str(tmp_path / "recipe.json"), "--threads", "1", "--log", str(tmp_path / "log")) == 0
+    more = ["--runtime", "device=cpu,threads=1", "--log", str(tmp_path / "log")]
+    assert cli(tmp_path, str(tmp_path / "recipe.json"), *more) == 0
     assert json.loads((tmp_path / "cell/recipe.json").read_text()) == dcgan()
     cost = json.loads((tmp_path / "cell/cost.json").read_text())
     assert {"wall_s", "cpu_s", "gpu_s", "peak_mem_mb", "device", "threads", "resumed", "started", "finished"} <= set(
@@ -433,20 +437,12 @@ def test_bad_recipes(tmp_path, capfd, given, message):
 def test_a_gpu_that_is_too_small(tmp_path, capfd, monkeypatch):
     make_store(tmp_path / "store")
 
-    def full(*arguments, **options):
-        assert options["microbatches"] == 2
+    def full(recipe, dataset, paths, machine, **options):
+        assert machine.runtime.microbatches == 2
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
     monkeypatch.setattr("gan.run.train", full)
-    folders = [
-        "--store",
-        str(tmp_path / "store"),
-        "--folder",
-        str(tmp_path / "c"),
-        "--checkpoints",
-        str(tmp_path / "s"),
-    ]
-    assert main(["--recipe", json.dumps(dcgan()), *folders, "--device", "cpu", "--microbatches", "2"]) == 1
+    assert cli(tmp_path, dcgan(), "--runtime", "device=cpu,microbatches=2") == 1
     said = capfd.readouterr().err
     assert said.startswith("error: a step does not fit") and "resources.train.microbatches above 2, or on more" in said
 
@@ -472,7 +468,7 @@ def test_gpu_that_a_job_holds_and_torch_does_not_see(monkeypatch):
 
 def test_gpu_asked_for_where_there_is_none(tmp_path, capfd):
     make_store(tmp_path / "store")
-    assert cli(tmp_path, dcgan(), "--device", "cuda") == 1
+    assert cli(tmp_path, dcgan(), "--runtime", "device=cuda") == 1
     assert "device cuda: torch sees no GPU here" in capfd.readouterr().err
 
 
@@ -485,7 +481,7 @@ def test_sigterm_of_the_command(tmp_path):
     """As a scheduler does it: a process in the middle of training gets SIGTERM, saves, and leaves with 143."""
     make_store(tmp_path / "store")
     fixed = ["--store", str(tmp_path / "store"), "--folder", str(tmp_path / "cell")]
-    states = ["--checkpoints", str(tmp_path / "states"), "--device", "cpu"]
+    states = ["--checkpoints", str(tmp_path / "states"), "--runtime", "device=cpu"]
     long = json.dumps(dcgan(kimg=1000, snapshot_kimg=1000))
     process = subprocess.Popen(
         [sys.executable, "-m", "gan.run", "--recipe", long, *fixed, *states], stderr=subprocess.PIPE

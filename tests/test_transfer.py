@@ -12,7 +12,7 @@ from conftest import SCHEMA
 from golden import CASES
 from test_train import cli, dcgan, make_store
 from test_workflow import copy_workflow, edit, snakemake
-from tiny import TinyData, outcome, recipe
+from tiny import TinyData, outcome, paths, recipe
 
 from gan import study
 from gan.cells import stats as read_stats
@@ -34,8 +34,8 @@ SOURCE = recipe(kimg=0.16)
 START = {"cell": "random/tiny/seed0", "run_key": run_key(SOURCE)}
 
 
-def run(base, given, data=None, **options):
-    return train(given, data or TinyData(), folder=base / "cell", checkpoints=base / "state", **options)
+def run(base, given, data=None, init_from=None, **options):
+    return train(given, data or TinyData(), paths(base, init_from), **options)
 
 
 def from_source(start=START, **changes):
@@ -260,7 +260,7 @@ def test_too_little_to_start_from(tmp_path):
 def test_the_command_starts_from_a_file(tmp_path):
     """Without a value, as the rule gives it for a cell that starts anew, the option is as good as absent."""
     make_store(tmp_path / "store")
-    assert cli(tmp_path, dcgan(), "--init-from", "--threads", "1") == 0
+    assert cli(tmp_path, dcgan(), "--init-from") == 0
     path = (tmp_path / "cell/weights.pt").rename(tmp_path / "weights.pt")
     given = dcgan(seed=1)
     given["variant"]["init_from"] = {"cell": "a/dcgan/seed0", "run_key": run_key(dcgan())}

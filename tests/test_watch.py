@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny import Tiny, TinyData, outcome, recipe
+from tiny import Tiny, TinyData, outcome, paths, recipe
 
 from gan.cells import stats as read_stats
 from gan.metrics.ssim import similarity_of_set
@@ -126,8 +126,7 @@ def test_a_penalty_is_steep_beside_the_norm_that_it_asks_for(target, limit):
 
 def run(base, given=None, data=None, **more):
     """Train and return the events with their steps."""
-    places = {"folder": base / "cell", "checkpoints": base / "state"}
-    train(given or recipe(), data or TinyData(), **places, **more)
+    train(given or recipe(), data or TinyData(), paths(base), **more)
     return events(base / "cell")
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,7 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from gan.cells import stats as read_stats
+from gan.runtime import Runtime
 from gan.train.loop import train
+from gan.train.machine import Machine
+from gan.train.outputs import Paths
 from gan.train.signals import Stopped
 from gan.variants.base import Batch, ImageShape, Phase, Variant
 from gan.variants.options import FAMILIES
@@ -159,6 +163,16 @@ def outcome(folder: Path) -> dict[str, Any]:
     return {"stats": rows} | {str(path.relative_to(folder)): path.read_bytes() for path in names}
 
 
+def paths(base: Path, init_from: Path | None = None) -> Paths:
+    """Where a training below ``base`` writes."""
+    return Paths(base / "cell", base / "state", init_from)
+
+
+def machine(warnings: Sequence[tuple[str, str]] = (), **resources: Any) -> Machine:
+    """A CPU with fields of `Runtime`."""
+    return Machine(Runtime(**resources), warnings=warnings)
+
+
 def assert_equal(one: Any, other: Any, where: str = "") -> None:
     """Two states are the same: types, keys, numbers and, bit for bit, tensors."""
     assert type(one) is type(other), where
@@ -182,7 +196,8 @@ def main() -> None:
             os.kill(os.getpid(), int(signal[0]))
 
     try:
-        train(recipe(), TinyData(), folder=Path(folder), checkpoints=Path(checkpoints), checkpoint_kimg=0.08, emit=emit)
+        paths = Paths(Path(folder), Path(checkpoints))
+        train(recipe(), TinyData(), paths, machine(checkpoint_kimg=0.08), emit=emit)
     except Stopped as stopped:
         sys.exit(stopped.code)
 

@@ -28,7 +28,8 @@ from gan.metrics.areas import label_areas
 from gan.metrics.real import SPLITS, RealFeatures
 from gan.metrics.scores import WHOLE, score
 from gan.metrics.ssim import pairs_of_subjects, similarity_of_pairs
-from gan.train.device import DEVICES, pick_device
+from gan.runtime import DEVICES, OPS
+from gan.train.device import pick_device
 from gan.train.outputs import release
 from gan.train.snapshot import Snapshot, load_generator
 
@@ -190,7 +191,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """``python -m gan.evaluate extractor|features|curve|scores ...``: the steps of the workflow by hand."""
     parser = argparse.ArgumentParser(prog="python -m gan.evaluate", description=__doc__.splitlines()[0])  # type: ignore
     parser.add_argument("--device", default="auto", choices=DEVICES, help="auto takes a GPU if there is one")
-    parser.add_argument("--ops", default="auto", choices=check.CHOICES, help=check.HELP)
+    parser.add_argument("--ops", default="auto", choices=OPS, help=check.HELP)
     steps = parser.add_subparsers(dest="step", required=True)
     step = steps.add_parser("extractor", help="make the file of an extractor")
     step.add_argument("kind", choices=features.KINDS)

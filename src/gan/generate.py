@@ -22,7 +22,8 @@ from gan import check, grids
 from gan.errors import GanError, command
 from gan.files import atomic_path, read_json, write_json
 from gan.nn import Generator
-from gan.train.device import DEVICES, pick_device
+from gan.runtime import DEVICES, OPS
+from gan.train.device import pick_device
 from gan.train.snapshot import Snapshot, load_generator
 
 FORMATS = ("png", "nifti", "npy", "grid")
@@ -214,7 +215,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     what.add_argument("--interpolate", type=int, metavar="STEPS", help="from each image to the next: interpolation.png")
     parser.add_argument("--crossover", type=int, help="--mix: first layer that takes the styles of the column")
     parser.add_argument("--device", choices=DEVICES, default="auto")
-    parser.add_argument("--ops", choices=check.CHOICES, default="auto", help=check.HELP)
+    parser.add_argument("--ops", choices=OPS, default="auto", help=check.HELP)
     given = parser.parse_args(argv)
     if not 0 <= given.truncation <= 1:
         raise GanError(f"--truncation is {given.truncation:g}; allowed: 0 to 1")

@@ -16,6 +16,7 @@ from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedExc
 
 from gan import slurm
 from gan.errors import GanError
+from gan.runtime import Runtime
 from gan.train.signals import StopSignals
 
 MODULE = "gan.run"
@@ -30,24 +31,21 @@ def launched() -> bool:
     return "RANK" in os.environ
 
 
-def launch(
-    arguments: Sequence[str], gpus: int, nodes: int, endpoint: str | None, device: str, stop: StopSignals
-) -> int:
-    """Run ``python -m gan.run`` with ``arguments`` in ``gpus`` ranks, and return the exit code of the first that ends
-    otherwise than with 0, or 0.
+def launch(arguments: Sequence[str], runtime: Runtime, endpoint: str | None, stop: StopSignals) -> int:
+    """Run ``python -m gan.run`` with ``arguments`` in ``runtime.gpus`` ranks, and return the exit code of the first
+    that ends otherwise than with 0, or 0.
 
-    gpus: over all ``nodes``, which have the same number each. endpoint: host:port of rank 0; None on one node, and on
-    several until srun has started this program on each of them: then this call does not return. srun must be no part
-    of a job step, which gets signals: at SIGTERM it kills what it has started. device: cpu lets
-    processes without GPUs train. A signal that ``stop`` notes is passed on once, as SIGTERM, and ranks have all the
-    time that they need to save. `GanError` if there are not that many GPUs, and if a rank is killed.
+    endpoint: host:port of rank 0; None on one node, and on several until srun has started this program on each of them:
+    then this call does not return. srun must be no part of a job step, which gets signals: at SIGTERM it kills what it
+    has started. Device cpu lets processes without GPUs train. A signal that ``stop`` notes is passed on once, as
+    SIGTERM, and ranks have all the time that they need to save. `GanError` if there are not that many GPUs, and if a
+    rank is killed.
     """
-    if gpus < nodes or gpus % nodes:
-        raise GanError(f"resources.train.gpu is {gpus}; it must be a multiple of the number of nodes, {nodes}")
+    gpus, nodes = runtime.gpus, runtime.nodes
     if nodes > 1 and endpoint is None:
         _srun(arguments, nodes)
     each, node = gpus // nodes, int(os.environ.get("SLURM_NODEID", "0")) if nodes > 1 else 0
-    if device != "cpu" and torch.cuda.device_count() < each:
+    if runtime.device != "cpu" and torch.cuda.device_count() < each:
         raise GanError(
             f"resources.train.gpu asks for {each} GPUs on a machine, torch sees {torch.cuda.device_count()} here; "
             f"ask for fewer, or name the device cpu"

@@ -86,6 +86,11 @@ def ask(kind, what):
     return amount
 
 
+def as_resource(amount):
+    """Snakemake takes whole numbers and text."""
+    return amount if isinstance(amount, int) else str(amount)
+
+
 def torch_here():
     """Version and CUDA of the installed torch, from its files, as importing it takes seconds; CUDA is None in a build for
     CPUs. With `--sdm` jobs have another torch, which cannot be seen from here and counts as one with CUDA.

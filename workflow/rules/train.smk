@@ -1,10 +1,22 @@
 # One rule for every variant. The checkpoint is not an output: outputs of a failed job are deleted, and it must outlive a kill.
 # On several nodes training itself starts its processes, one a node, by srun: the Slurm plugin's word for such jobs is mpi.
+from gan.runtime import Runtime
+
 NODES, GPUS = ask("train", "nodes"), ask("train", "gpu")
 SEVERAL_NODES = (
     {"mpi": "srun", "tasks": NODES, "tasks_per_gpu": 0, "gres": f"gpu:{GPUS // NODES}"}
     if NODES > 1
     else {}
+)
+# What a training runs on goes through `resources`, where --set-resources can change it, and the number of threads through
+# Snakemake, which may have fewer; the command line gets it as one word.
+KEYS = Runtime.resources()
+ASKED = {
+    key: as_resource(ask("train", key)) for key in KEYS.values() if key != "threads"
+}
+WORD = ",".join(
+    f"{name}={{threads}}" if key == "threads" else f"{name}={{resources.{key}}}"
+    for name, key in KEYS.items()
 )
 
 
@@ -38,15 +50,9 @@ rule train:
     threads: ask("train", "threads")
     resources:
         **SEVERAL_NODES,
+        **ASKED,
         mem_mb=ask("train", "mem_mb"),
         runtime=ask("train", "runtime"),
-        gpu=ask("train", "gpu"),
-        nodes=ask("train", "nodes"),
-        device=ask("train", "device"),
-        ops=ask("train", "ops"),
-        step=ask("train", "step"),
-        microbatches=ask("train", "microbatches"),
-        checkpoint_kimg=str(ask("train", "checkpoint_kimg")),
     params:
         recipe=recipe,
         folder=CELL,
@@ -54,6 +60,5 @@ rule train:
     shell:
         # exec: a signal of the scheduler must reach the training process itself, which then saves its state
         "exec python -m gan.run --recipe {params.recipe:q} --store {input.store} --folder {params.folder}"
-        " --checkpoints {params.checkpoints} --checkpoint-kimg {resources.checkpoint_kimg} --device {resources.device}"
-        " --ops {resources.ops} --step {resources.step} --gpus {resources.gpu} --nodes {resources.nodes} --threads {threads}"
-        " --microbatches {resources.microbatches} --judge {input.judge} --init-from {input.init_from:q} --log {log}"
+        " --checkpoints {params.checkpoints} --judge {input.judge} --init-from {input.init_from:q} --log {log}"
+        " --runtime " + WORD

@@ -3,6 +3,6 @@
 `choose` asks that once for each library and GPU model, before anything is computed with them.
 """
 
-from gan.check.trust import CHOICES, HELP, agreed, choose, graphs_refused, message, say
+from gan.check.trust import HELP, agreed, choose, graphs_refused, message, say
 
-__all__ = ["CHOICES", "HELP", "agreed", "choose", "graphs_refused", "message", "say"]
+__all__ = ["HELP", "agreed", "choose", "graphs_refused", "message", "say"]

@@ -23,7 +23,6 @@ from gan.errors import GanError
 from gan.files import checksum, read_json, write_json
 from gan.ops import build, extension
 
-CHOICES = ("auto", *ops.IMPLEMENTATIONS)
 HELP = "what computes gan.ops on a GPU: kernels, or PyTorch's functions; auto: kernels that are built and checked"
 LIMIT = 300.0  # s that a check may take
 UNCHECKED = 3  # exit code of a check that has found nothing out
@@ -34,8 +33,8 @@ DRIVER = Path("/proc/driver/nvidia/version")
 
 
 def choose(wanted: str, device: torch.device) -> str | None:
-    """Make `gan.ops` compute with what ``wanted`` (of `CHOICES`) says, on a CPU nothing. Returns why it is not the
-    kernels though `auto` would have had them, in one line.
+    """Make `gan.ops` compute with what ``wanted`` (of `gan.runtime.OPS`) says, on a CPU nothing. Returns why it is not
+    the kernels though `auto` would have had them, in one line.
 
     Before anything of this process lies on the GPU, which may serve one process at a time. ``device`` without an index
     is the one of the environment's LOCAL_RANK, else the first one. ``cuda`` raises `GanError` if the kernels are not

@@ -8,8 +8,6 @@ from gan.errors import GanError
 from gan.ops.precision import PRECISIONS
 from gan.variants.options import FAMILIES
 
-DEVICES = ("auto", "cpu", "cuda")
-
 
 def pick_device(name: str) -> torch.device:
     """The device for ``auto`` (a GPU if there is one), ``cpu`` or ``cuda``; `GanError` if there is no GPU to give.

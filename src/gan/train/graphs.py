@@ -19,14 +19,13 @@ from gan import parallel
 from gan.errors import GanError
 from gan.variants.base import Batch
 
-STEPS = ("auto", "graph", "eager")
 WARM_UP = 3  # runs before the recording: libraries choose their algorithms and take their workspaces in the first ones
 
 Compute = Callable[[], dict[str, Tensor]]
 
 
 def pick_graphs(step: str, device: torch.device, microbatches: int, refused: str | None) -> tuple["Graphs | None", str]:
-    """What ``step`` of `STEPS` comes to: graphs or None, and in words why there are none though they would pay.
+    """What `gan.runtime.Runtime.step` comes to: graphs or None, and in words why there are none though they would pay.
 
     refused: what speaks against graphs on this GPU if it is ``auto``. `GanError` if they are asked for and cannot be.
     """

@@ -4,15 +4,14 @@ import contextlib
 import functools
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from gan import ops, parallel
+from gan import parallel
 from gan.errors import GanError
 from gan.files import write_json
 from gan.grids import layout, to_uint8, write_grid
@@ -21,9 +20,11 @@ from gan.study import run_key
 from gan.train import outputs
 from gan.train.checkpoint import clean, load_checkpoint, save_checkpoint
 from gan.train.cost import Cost, CostMeter
-from gan.train.graphs import Graphs
 from gan.train.lock import locked
+from gan.train.machine import Machine
+from gan.train.outputs import Paths
 from gan.train.progress import Progress
+from gan.train.resume import changes, circumstances
 from gan.train.schedule import Schedule, stem
 from gan.train.signals import Stopped, StopSignals
 from gan.train.snapshot import Snapshot, save_generator
@@ -35,48 +36,35 @@ from gan.variants.options import defaults
 Emit = Callable[[dict[str, Any]], None]
 OnSnapshot = Callable[[float, Path], dict[str, float] | None]
 
-_OPS = {"cuda": "the kernels", "reference": "PyTorch's functions"}
 PAIRS = 100  # of samples whose likeness is looked at: their mean to 0.01
 
 
 def train(
     recipe: dict[str, Any],
     dataset: Dataset,
+    paths: Paths,
+    machine: Machine | None = None,
     *,
-    folder: Path,
-    checkpoints: Path,
-    checkpoint_kimg: float = 20.0,
     emit: Emit | None = None,
     on_snapshot: OnSnapshot | None = None,
-    device: str | torch.device = "cpu",
     stop: StopSignals | None = None,
-    microbatches: int = 1,
-    graphs: Graphs | None = None,
-    init_from: Path | None = None,
-    warnings: Sequence[tuple[str, str]] = (),
 ) -> Cost:
     """Train ``recipe`` on ``dataset``, going on from the checkpoint if there is one, and return what it has cost.
 
-    folder: gets ``recipe.json``, ``generator.pt``, ``weights.pt``, ``real.png``, ``stats.jsonl``, ``cost.json`` and
-    ``snapshots/kimg<00040>.pt, .png`` (kimg 0 and the end included); earlier ones there are replaced. checkpoints: of
-    this run alone; holds the state every ``checkpoint_kimg`` and all outputs (`gan.train.outputs`), so that they
-    outlive a scheduler that clears ``folder``. A run that has ended there is shown again and not repeated. While
-    another process trains the same run, this one waits. emit: sees every row of the statistics; on_snapshot(kimg,
-    path): every snapshot, as soon as it is on disk; a file that it writes beside ``path`` is an output too, and the
-    scores that it returns become a row. stop: of a caller that watches for signals longer than the training lasts.
-    microbatches, graphs: as in `Trainer`. init_from: the weights that the recipe starts from (`gan.train.transfer`),
-    which a resumed run does not read. warnings: events, with their messages, of what was found before. With more than
-    one rank (`gan.parallel`) all call it; rank 0 alone writes, emits and calls ``on_snapshot``, and the others need
-    only read ``checkpoints`` and ``init_from``.
+    A run that has ended in the folder of its checkpoints is shown again and not repeated. While another process trains
+    the same run, this one waits. emit: sees every row of the statistics; on_snapshot(kimg, path): every snapshot, as
+    soon as it is on disk; a file that it writes beside ``path`` is an output too, and the scores that it returns become
+    a row. stop: of a caller that watches for signals longer than the training lasts. With more than one rank
+    (`gan.parallel`) all call it; rank 0 alone writes, emits and calls ``on_snapshot``, and the others need only read
+    the checkpoints and the weights that the recipe starts from.
 
     Raises `Stopped` after SIGTERM or SIGINT to any rank, on all of them, with the state saved; `GanError` if the
     checkpoint is of another recipe or broken, the disk is full, or the training diverges.
     """
-    with contextlib.nullcontext(stop) if stop else StopSignals() as stop, _owned(checkpoints, stop):
-        if cost := parallel.from_first(_reopened(recipe, checkpoints, folder)):
+    with contextlib.nullcontext(stop) if stop else StopSignals() as stop, _owned(paths.checkpoints, stop):
+        if cost := parallel.from_first(_reopened(recipe, paths)):
             return cost
-        given = recipe, dataset, folder, checkpoints, checkpoint_kimg, torch.device(device), microbatches, graphs
-        run = _Run(*given, emit, on_snapshot, init_from, warnings)
+        run = _Run(recipe, dataset, paths, machine or Machine(), emit, on_snapshot)
         try:
             run.start()
             while run.trainer.step < run.schedule.steps:
@@ -106,11 +94,11 @@ def _owned(checkpoints: Path, stop: StopSignals) -> Iterator[None]:
         yield
 
 
-def _reopened(recipe: dict[str, Any], checkpoints: Path, folder: Path) -> Cost | None:
+def _reopened(recipe: dict[str, Any], paths: Paths) -> Cost | None:
     """The cost of a run that has ended already, whose outputs rank 0 has shown again."""
-    cost = outputs.reopen(checkpoints, folder, recipe["training"]["kimg"]) if parallel.rank() == 0 else None
+    cost = outputs.reopen(paths.checkpoints, paths.cell, recipe["training"]["kimg"]) if parallel.rank() == 0 else None
     if cost:
-        said = f"was trained already, its outputs are in {checkpoints}; delete that folder to train it again"
+        said = f"was trained already, its outputs are in {paths.checkpoints}; delete that folder to train it again"
         print(f"{recipe['variant'].get('name', recipe['variant']['family'])}: {said}", file=sys.stderr)
     return cost
 
@@ -122,61 +110,45 @@ class _Run:
         self,
         recipe: dict[str, Any],
         dataset: Dataset,
-        folder: Path,
-        checkpoints: Path,
-        checkpoint_kimg: float,
-        device: torch.device,
-        microbatches: int,
-        graphs: Graphs | None,
+        paths: Paths,
+        machine: Machine,
         emit: Emit | None,
         on_snapshot: OnSnapshot | None,
-        init_from: Path | None,
-        warnings: Sequence[tuple[str, str]],
     ):
         self.recipe, self.dataset, self.key = recipe, dataset, run_key(recipe)
-        self.folder, self.checkpoints = folder, checkpoints
+        self.folder, self.checkpoints = paths.cell, paths.checkpoints
         self.emit, self.on_snapshot, self.writes = emit, on_snapshot, parallel.rank() == 0
-        self.schedule = Schedule.of(recipe["training"], checkpoint_kimg)
-        saved = load_checkpoint(checkpoints, self.key)
-        weights = None if saved else load_weights(recipe, init_from)
-        self.cost = CostMeter(device, saved[0]["cost"] if saved else None)
-        self.ops = ops.chosen(device)
-        self.trainer = Trainer(recipe, dataset, device, microbatches, graphs)
-        self.stats = StatsFile(checkpoints / "stats.jsonl")
+        runtime, device = machine.runtime, machine.device
+        self.schedule = Schedule.of(recipe["training"], runtime.checkpoint_kimg)
+        # The whole state: what a checkpoint holds, or else the seed and the weights that the recipe starts from.
+        saved, warning = load_checkpoint(paths.checkpoints, self.key) or (None, None)
+        weights = None if saved else load_weights(recipe, paths.init_from)
+        self.cost = CostMeter(device, saved["cost"] if saved else None)
+        self.circumstances = circumstances(device, runtime.microbatches)
+        self.trainer = Trainer(recipe, dataset, device, runtime.microbatches, machine.graphs)
+        self.stats = StatsFile(paths.checkpoints / "stats.jsonl")
         self.real, self.labels = self._reference()
-        warning = None
         if saved:
-            state, warning = saved
-            self.trainer.load_state_dict(state["trainer"])
+            self.trainer.load_state_dict(saved["trainer"])
         start = self.trainer.step
         self._saved = self.kimg
+        # What the statistics and the log say of the start.
         if self.writes:
             self.stats.cut(start if saved else -1)
         title = recipe["variant"].get("name", recipe["variant"]["family"])
         self.progress = Progress(recipe["training"]["kimg"], self.kimg, title, self.writes)
         if self.trainer.precision == "tf32" and device.type == "cpu":
             self._event("precision", "tf32 is of GPUs alone: on a CPU this run computes in fp32")
-        for event, message in warnings:
+        for event, message in machine.warnings:
             self._event(event, message)
         if weights:
             said = transfer(self.trainer, weights)
             self._event("transferred", said, say=False)
             self.progress.say(said)
         if saved:
-            self.progress.say(f"going on at {self.kimg:g} kimg from {checkpoints}")
-            if state["device"] != device.type:
-                self._event(
-                    "device_changed", f"a run of {state['device']} goes on on {device.type}: not bit for bit the same"
-                )
-            elif (before := state.get("ops", "reference")) != self.ops:
-                said = f"a run with {_OPS[before]} goes on with {_OPS[self.ops]}: not bit for bit the same"
-                self._event("ops_changed", said)
-            if (ranks := state.get("ranks", 1)) != parallel.world():
-                said = f"a run of {ranks} processes goes on with {parallel.world()}: not bit for bit the same"
-                self._event("ranks_changed", said)
-            if (pieces := state.get("microbatches", 1)) != microbatches:
-                said = f"a run in {pieces} microbatches goes on in {microbatches}: not bit for bit the same"
-                self._event("microbatches_changed", said)
+            self.progress.say(f"going on at {self.kimg:g} kimg from {paths.checkpoints}")
+            for event, message in changes(saved, self.circumstances):
+                self._event(event, message)
         if warning:
             self._event("checkpoint_broken", warning)
         self.trainer.require_equal()
@@ -250,10 +222,7 @@ class _Run:
         state = {
             "trainer": self.trainer.state_dict(),
             "cost": self.cost.state_dict(),
-            "device": self.trainer.device.type,
-            "ops": self.ops,
-            "ranks": parallel.world(),
-            "microbatches": self.trainer.microbatches,
+            **self.circumstances,
         }
         if self.writes:
             self.stats.sync()

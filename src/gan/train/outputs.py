@@ -7,7 +7,7 @@ the workflow was killed meanwhile, is not trained twice.
 import contextlib
 import os
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from gan.errors import GanError
@@ -19,6 +19,19 @@ from gan.train.schedule import stem
 
 COST, WEIGHTS = "cost.json", "weights.pt"
 OUTPUTS = ("recipe.json", "real.png", "stats.jsonl", "snapshots/kimg*.*", WEIGHTS, COST)
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Of one run. cell: folder that gets ``recipe.json``, ``generator.pt``, ``weights.pt``, ``real.png``,
+    ``stats.jsonl``, ``cost.json`` and ``snapshots/kimg<00040>.pt, .png`` (kimg 0 and the end included); earlier ones
+    there are replaced. checkpoints: folder of this run alone; holds the state and all outputs, so that they outlive a
+    scheduler that clears ``cell``. init_from: the weights that the recipe starts from (`gan.train.transfer`), which a
+    resumed run does not read."""
+
+    cell: Path
+    checkpoints: Path
+    init_from: Path | None = None
 
 
 def show(state: Path, folder: Path) -> None:

@@ -61,8 +61,6 @@ class Trainer:
         torch.manual_seed(recipe["seed"])
         self.dataset, self.device, self.batch = dataset, device, training["batch"]
         self.sampler = Sampler(len(dataset), self.batch, recipe["seed"], parallel.rank(), parallel.world())
-        if microbatches < 1:
-            raise GanError(f"resources.train.microbatches is {microbatches}; it must be at least 1")
         self.microbatches, self.graphs = microbatches, graphs  # graphs: of one rank and whole batches (`pick_graphs`)
         with parallel.Pieces(microbatches).at(0) if microbatches > 1 else contextlib.nullcontext():
             parallel.share(self.batch, "training.batch")
