@@ -29,7 +29,7 @@ format: $(READY)
 	$(BIN)/snakefmt Snakefile workflow
 
 ui: $(READY)  ## browse a study in MLflow on 127.0.0.1: make ui STUDY=demo
-	$(BIN)/python -m gan.tracking ui --study results/$(STUDY)
+	$(BIN)/python -m gan ui --study results/$(STUDY)
 
 docs: $(READY)  ## write docs/config.md from the schema and the options
 	$(BIN)/python docs/render_config.py

@@ -32,13 +32,13 @@ def kernels(place: Place) -> None:
     if gpu and (checkout := place.folder / "official/torch_utils").is_dir():
         command = [python, str(HERE / "official.py"), str(checkout.parent)]
         official = [place.start(f"official_{name}", [*command, name]) for name in ("bias_act", "upfirdn2d")]
-    place.start("build", [python, "-m", "gan.ops.build", *([] if gpu else ["--arch", "host"])])(90)
+    place.start("build", [python, "-m", "gan", "build-ops", *([] if gpu else ["--arch", "host"])])(90)
     # the tests' own cache is that of the kernels just built
     cache = os.environ["GAN_OPS_CACHE"].removesuffix("/d/gan_ops")
     tests = [python, "-m", "pytest", "-v", "-m", "gpu", "-o", f"cache_dir={cache}", "--tb=short"]
     workers = ["-n", "12"] if gpu and importlib.util.find_spec("xdist") else []
     running = [place.start("tests", [*tests, *workers, *TESTS[: None if gpu else 1]])]
-    running += [place.start("check", [python, "-m", "gan.check"])] if gpu else []
+    running += [place.start("check", [python, "-m", "gan", "check"])] if gpu else []
     place.found["conv3d"] = conv3d(place.device)
     for finish in (*official, *reversed(running)):
         finish(place.left - 2)
@@ -82,7 +82,7 @@ def training(place: Place) -> None:
     recipe["training"]["kimg"] = kimg = _affordable(place, recipe["training"])
     place.found |= {"kimg": kimg, "recipe": recipe}
     write_json(work / "recipe.json", recipe)
-    command = [sys.executable, "-m", "gan.run", "--recipe", str(work / "recipe.json"), "--store", str(store)]
+    command = [sys.executable, "-m", "gan", "run", "--recipe", str(work / "recipe.json"), "--store", str(store)]
     command += ["--folder", str(work / "cell"), "--checkpoints", str(work / "checkpoints")]
     command += ["--runtime", f"device={place.device.type},checkpoint_kimg=1000000", "--judge", str(work / "judge.json")]
     start = time.monotonic()

@@ -167,7 +167,7 @@ def _clock(side: str, steps: dict[str, Step], device: torch.device) -> Iterator[
 
 
 def _serve(side: str, steps: dict[str, Step], pipe: Connection) -> None:
-    """Answer names of phases with their seconds; this program with the heap that `gan.run` gives it."""
+    """Answer names of phases with their seconds; this program with the heap that `gan run` gives it."""
     if not side.startswith("official"):
         keep_freed_memory()
     while True:

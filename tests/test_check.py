@@ -12,9 +12,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from gan import check, ops, parallel
+from gan import check, ops, parallel, runtime
 from gan.check import kernels, trust
-from gan.check.__main__ import CHECKS, main
+from gan.check.command import CHECKS, main
 from gan.check.rows import Row, table
 from gan.errors import GanError
 from gan.ops import build, extension, fused
@@ -197,7 +197,7 @@ def fails(gpu, code=1, stderr="error: the kernels are wrong", reason: str | None
     gpu.code, gpu.stderr, gpu.reason = code, stderr, reason
 
 
-@pytest.mark.parametrize("wanted", check.CHOICES)
+@pytest.mark.parametrize("wanted", runtime.OPS)
 def test_a_cpu_is_asked_nothing(gpu, wanted):
     assert check.choose(wanted, CPU) is None
     assert gpu.calls == gpu.loaded == []
@@ -213,7 +213,7 @@ def test_kernels_that_pass_are_used_and_checked_once(gpu, wanted, capsys):
     ops.use("reference")
     assert check.choose(wanted, GPU) is None and check.choose(wanted, GPU) is None
     assert ops.chosen(GPU) == "cuda" and gpu.loaded == [gpu.library] * 2
-    expected = [sys.executable, "-m", "gan.check", "--device", "cuda:0", "--library", str(gpu.library)]
+    expected = [sys.executable, "-m", "gan", "check", "--device", "cuda:0", "--library", str(gpu.library)]
     assert gpu.calls == [expected]
     noted = json.loads(gpu.record.read_text())
     assert (noted["passed"], noted["gpu"], noted["capability"]) == (True, NAME, [9, 0])
@@ -234,7 +234,7 @@ def test_kernels_that_do_not_pass_are_an_error_or_left_alone(gpu, capsys):
     refusal = check.choose("auto", GPU)
     assert refusal == (
         f"{gpu.record}: the kernels of gan.ops are not trusted on {NAME} (upfirdn: off by 2); "
-        "python -m gan.check asks again, or choose ops: reference"
+        "gan check asks again, or choose ops: reference"
     )
     assert ops.chosen(GPU) == "reference" and gpu.loaded == []
     with pytest.raises(GanError, match=r"not trusted on NVIDIA H200 \(upfirdn: off by 2\); .* choose ops: reference"):
@@ -309,7 +309,7 @@ def test_a_broken_note_is_no_note(gpu, text):
 
 def test_kernels_that_are_not_built_are_an_error_or_left_alone(gpu):
     gpu.library.unlink()
-    with pytest.raises(GanError, match=r"not built for sm_90; run python -m gan.ops.build, or choose ops: reference"):
+    with pytest.raises(GanError, match=r"not built for sm_90; run gan build-ops, or choose ops: reference"):
         check.choose("cuda", GPU)
     (gpu.library.parent / build.REFUSAL).write_text('{"refused": "no CUDA compiler"}')
     assert "not built for sm_90 (no CUDA compiler); run" in check.choose("auto", GPU)

@@ -92,7 +92,7 @@ def test_rules_run_in_their_conda_environments(study, by_conda):
     made = {str(file.with_suffix("")): known[file.read_text()] for file in conda.glob("*.yaml")}
     ran = {}
     for call in by_conda:
-        if found := re.match(r"(.+)/bin/python (?:\S+\.(\w+)\.py$|-m gan\.(run))", call):
+        if found := re.match(r"(.+)/bin/python (?:\S+\.(\w+)\.py$|-m gan (run) )", call):
             ran[found[2] or found[3]] = made[found[1]]
     assert ran == {"convert": "cpu", "slices": "cpu"} | dict.fromkeys(("extractor", "real_features", "run"), "gpu")
 
@@ -113,10 +113,10 @@ def test_conda_environment_made_elsewhere_is_told(name, tmp_path):
 
 
 def test_training_runs_in_the_image_and_sees_the_gpus(study, by_apptainer):
-    (container,) = (call for call in by_apptainer if call.startswith("apptainer") and "gan.run" in call)
-    assert re.search(rf"exec --home {study.folder} --nv .*envs/study\.sif bash -c .*gan\.run", container)
+    (container,) = (call for call in by_apptainer if call.startswith("apptainer") and "-m gan run " in call)
+    assert re.search(rf"exec --home {study.folder} --nv .*envs/study\.sif bash -c .*gan run", container)
     inside = [call for call in by_apptainer if call.startswith(str(study.standins / "inside/python"))]
-    assert sum("gan.run" in call for call in inside) == 1
+    assert sum("-m gan run " in call for call in inside) == 1
     scripts = {found[1] for call in inside if (found := re.search(r"\.(\w+)\.py$", call))}
     assert scripts >= {"curve", "score"}
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from gan.__main__ import COMMANDS
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 EXAMPLES = {
     "src/gan/metrics/energy.py",
@@ -36,13 +38,17 @@ def test_files_of_the_project_that_are_named_exist(page):
     assert not missing
 
 
-def test_modules_that_the_pages_run_answer_to_help():
-    text = "".join(page.read_text() for page in PAGES)
-    modules = sorted(set(re.findall(r"python -m (gan(?:\.\w+)+)", text)))
-    assert "gan.generate" in modules
-    for module in modules:
-        done = subprocess.run([sys.executable, "-m", module, "--help"], capture_output=True, text=True)
-        assert done.returncode == 0 and "usage:" in done.stdout, module
+def test_sub_commands_and_options_that_the_pages_type_exist():
+    text = "".join(page.read_text() for page in PAGES).replace("\\\n", "")
+    assert "python -m gan." not in text
+    shown: dict[str, set[str]] = {}
+    for name, rest in re.findall(r"(?:^|`|python -m |: )gan ([a-z][\w-]*)([^`#\n]*)", text, re.MULTILINE):
+        shown.setdefault(name, set()).update(re.findall(r"--[a-z-]+", rest))
+    assert set(COMMANDS) - set(shown) <= {"evaluate"} and "--runtime" in shown["run"]
+    for name, options in shown.items():
+        done = subprocess.run([sys.executable, "-m", "gan", name, "--help"], capture_output=True, text=True)
+        assert done.returncode == 0 and done.stdout.startswith(f"usage: gan {name} "), name
+        assert options <= set(re.findall(r"--[a-z-]+", done.stdout)), name
 
 
 def test_snakemake_takes_what_the_pages_type():

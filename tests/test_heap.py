@@ -1,13 +1,12 @@
 """A training on a CPU keeps the memory that it has freed."""
 
 import platform
-import runpy
 import subprocess
 import sys
 
 import pytest
 
-from gan.train import heap
+from gan import run
 
 COUNT = """
 import resource, sys
@@ -32,12 +31,10 @@ def test_freed_memory_needs_no_new_pages():
     assert faults["keep"] < 100 < faults["default"]
 
 
-@pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")
 def test_the_program_keeps_it_and_its_main_does_not(monkeypatch):
     calls = []
-    monkeypatch.setattr(heap, "keep_freed_memory", lambda: calls.append("kept"))
-    monkeypatch.setattr(sys, "argv", ["gan.run", "--help"])
-    for name in ("imported", "__main__"):
+    monkeypatch.setattr(run, "keep_freed_memory", lambda: calls.append("kept"))
+    for start, kept in ((run.main, []), (run.program, ["kept"])):
         with pytest.raises(SystemExit):
-            runpy.run_module("gan.run", run_name=name)["main"]()
-        assert calls == (["kept"] if name == "__main__" else [])
+            start(["--help"])
+        assert calls == kept

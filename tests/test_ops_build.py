@@ -216,7 +216,7 @@ def test_a_gpu_without_kernels_is_an_error_unless_the_reference_is_asked_for(mon
     monkeypatch.setattr(extension, "_chosen", "cuda")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda i: (9, 0))
-    said = r"not built for sm_90; run GAN_OPS_CACHE='.*' python -m gan.ops.build, or choose ops: reference"
+    said = r"not built for sm_90; run GAN_OPS_CACHE='.*' gan build-ops, or choose ops: reference"
     with pytest.raises(GanError, match=said):
         extension.takes(OnGpu())
     monkeypatch.setattr(extension, "_chosen", "reference")

@@ -10,7 +10,7 @@ from scipy.stats import norm, t, ttest_rel
 
 from gan.cells import CellFiles
 from gan.report import pairs, pairs_view, write_report
-from gan.report.__main__ import main
+from gan.report.command import main
 
 BASELINES = {"b": "a"}
 

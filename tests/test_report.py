@@ -405,7 +405,7 @@ def test_a_line_that_is_still_written_waits(tmp_path):
 
 
 def test_a_running_study_is_compared_by_a_command(tmp_path, capsys):
-    from gan.report.__main__ import main
+    from gan.report.command import main
 
     for cell in cells_with(tmp_path, a=[[kid(0.1)], [kid(0.3)]], b=[[]]):
         write(cell, "recipe.json", {})

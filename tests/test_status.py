@@ -15,7 +15,7 @@ from conftest import REPOSITORY
 from tiny import TinyData
 
 from gan.files import write_json
-from gan.status.__main__ import main, read_study
+from gan.status.command import main, read_study
 from gan.status.jobs import read_jobs
 from gan.status.show import render
 from gan.status.states import survey
@@ -468,7 +468,7 @@ def test_overlays_are_merged_as_snakemake_merges_them(study):
 
 
 def test_it_needs_no_torch(study):
-    code = "import sys; from gan.status.__main__ import main; main(['--configfile', 'tiny.yaml']); print(*sys.modules)"
+    code = "import sys; from gan.status.command import main; main(['--configfile', 'tiny.yaml']); print(*sys.modules)"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert "0 done, 2 waiting, 0 failed of 2 cells" in shown
     assert not {"torch", "pandas", "mlflow"} & set(shown.splitlines()[-1].split())

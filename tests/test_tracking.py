@@ -16,8 +16,7 @@ from fake_study import make_study, write
 from gan.cells import CellFiles
 from gan.errors import GanError
 from gan.tracking import client as stores
-from gan.tracking import names, points, publish, ui, views
-from gan.tracking.__main__ import main
+from gan.tracking import command, names, points, publish, ui, views
 
 SMALL = {"stylegan2_ada": 0.012, "dcgan": 0.075}
 
@@ -218,10 +217,10 @@ def test_command_publishes_a_study_that_still_runs(study, capsys):
     for name in ("generator.pt", "scores.json", "curve.json", "cost.json"):
         (cells[0].folder / name).unlink()
     (cells[1].folder / "recipe.json").unlink()
-    assert main(["publish", "--study", str(folder)]) == 0
+    assert command.publish(["--study", str(folder)]) == 0
     assert "3 runs" in capsys.readouterr().out
     assert set(runs_of(folder)) == {cell.name.removeprefix("phantom/") for cell in cells if cell != cells[1]}
-    assert main(["publish", "--study", str(folder.parent)]) == 1
+    assert command.publish(["--study", str(folder.parent)]) == 1
     assert "no cell has begun there" in capsys.readouterr().err
 
 

@@ -484,7 +484,7 @@ def test_sigterm_of_the_command(tmp_path):
     states = ["--checkpoints", str(tmp_path / "states"), "--runtime", "device=cpu"]
     long = json.dumps(dcgan(kimg=1000, snapshot_kimg=1000))
     process = subprocess.Popen(
-        [sys.executable, "-m", "gan.run", "--recipe", long, *fixed, *states], stderr=subprocess.PIPE
+        [sys.executable, "-m", "gan", "run", "--recipe", long, *fixed, *states], stderr=subprocess.PIPE
     )
     stats = tmp_path / "cell/stats.jsonl"
     end = time.monotonic() + 300

@@ -8,7 +8,6 @@ import argparse
 import functools
 import json
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -188,8 +187,8 @@ def _snapshots(cell: Path) -> list[Path]:
 
 @command
 def main(argv: Sequence[str] | None = None) -> None:
-    """``python -m gan.evaluate extractor|features|curve|scores ...``: the steps of the workflow by hand."""
-    parser = argparse.ArgumentParser(prog="python -m gan.evaluate", description=__doc__.splitlines()[0])  # type: ignore
+    """``gan evaluate extractor|features|curve|scores ...``: the steps of the workflow by hand."""
+    parser = argparse.ArgumentParser(prog="gan evaluate", description=__doc__.splitlines()[0])  # type: ignore
     parser.add_argument("--device", default="auto", choices=DEVICES, help="auto takes a GPU if there is one")
     parser.add_argument("--ops", default="auto", choices=OPS, help=check.HELP)
     steps = parser.add_subparsers(dest="step", required=True)
@@ -217,7 +216,3 @@ def main(argv: Sequence[str] | None = None) -> None:
         check.say(check.choose(given.ops, pick_device(given.device)))
         run = score_snapshots if given.step == "curve" else score_cell
         run(given.cell, Judge(given.extractor, given.real, given.device), Protocol.of(given.protocol))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

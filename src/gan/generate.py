@@ -1,4 +1,4 @@
-"""Images from a trained generator: ``python -m gan.generate --generator generator.pt --n 16 --seed 0 --out DIR``.
+"""Images from a trained generator: ``gan generate --generator generator.pt --n 16 --seed 0 --out DIR``.
 
 Equal arguments give equal images; image i of a seed is the same however many are asked for. ``samples.json`` beside the
 images says what made them. Formats: docs/training.md.
@@ -202,7 +202,7 @@ def pick_label(snapshot: Snapshot, name: str | None) -> int | None:
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m gan.generate", description="Images from a trained generator.")
+    parser = argparse.ArgumentParser(prog="gan generate", description="Images from a trained generator.")
     parser.add_argument("--generator", required=True, type=Path, help="generator.pt of a cell, or one of its snapshots")
     parser.add_argument("--out", required=True, type=Path, help="folder for the images")
     parser.add_argument("--n", type=int, default=16, help="number of images, or of sources of a grid (%(default)s)")
@@ -271,7 +271,3 @@ def _refuse_others(out: Path, about: dict[str, Any]) -> None:
         raise GanError(
             f"{path}: images of another call lie here ({key} is not the same); name another folder or delete it"
         )
-
-
-if __name__ == "__main__":
-    sys.exit(main())

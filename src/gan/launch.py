@@ -19,7 +19,7 @@ from gan.errors import GanError
 from gan.runtime import Runtime
 from gan.train.signals import StopSignals
 
-MODULE = "gan.run"
+PROGRAM = ("gan", "run")
 POLL = 0.5  # s between two looks for a signal
 GRACE = 20.0  # s that ranks have to notice that another one has died, and again after SIGTERM
 IDENTITY = ("SLURM_JOB_ID", "SLURM_JOBID", "SLURM_CONF", "SLURM_CLUSTER_NAME")
@@ -32,7 +32,7 @@ def launched() -> bool:
 
 
 def launch(arguments: Sequence[str], runtime: Runtime, endpoint: str | None, stop: StopSignals) -> int:
-    """Run ``python -m gan.run`` with ``arguments`` in ``runtime.gpus`` ranks, and return the exit code of the first
+    """Run ``gan run`` with ``arguments`` in ``runtime.gpus`` ranks, and return the exit code of the first
     that ends otherwise than with 0, or 0.
 
     endpoint: host:port of rank 0; None on one node, and on several until srun has started this program on each of them:
@@ -57,8 +57,9 @@ def launch(arguments: Sequence[str], runtime: Runtime, endpoint: str | None, sto
 
 def _rank(local: int, arguments: list[str], first: int, world: dict[str, str]) -> None:
     os.environ.update(world | {"RANK": str(first + local), "LOCAL_RANK": str(local)})
-    sys.argv = [MODULE, *arguments]
-    runpy.run_module(MODULE, run_name="__main__", alter_sys=True)
+    module, *words = PROGRAM
+    sys.argv = [module, *words, *arguments]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
 def _wait(ranks, stop: StopSignals) -> int:
@@ -89,7 +90,7 @@ def _srun(arguments: Sequence[str], nodes: int) -> None:
     """Become srun, which starts this program once on each node."""
     port = PORTS[int(slurm.job_id() or 0) % len(PORTS)]
     step = ["--overlap", f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1", "--cpu-bind=none"]
-    command = [sys.executable, "-m", MODULE, *arguments, "--endpoint", f"{slurm.first_node()}:{port}"]
+    command = [sys.executable, "-m", *PROGRAM, *arguments, "--endpoint", f"{slurm.first_node()}:{port}"]
     # what the step around this one has is not what this one asks for
     kept = {name: value for name, value in os.environ.items() if not name.startswith("SLURM_") or name in IDENTITY}
     sys.stderr.flush()

@@ -120,7 +120,7 @@ def _parse(text: str) -> dict[str, Any]:
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m gan.run", description="Train one cell of a study.")
+    parser = argparse.ArgumentParser(prog="gan run", description="Train one cell of a study.")
     parser.add_argument("--recipe", required=True, help="the recipe, as JSON or as a file")
     parser.add_argument("--store", required=True, type=Path, help="folder of the packed store")
     parser.add_argument("--folder", required=True, type=Path, help="folder of the cell: gets all results")
@@ -176,6 +176,7 @@ def _train(
     return 0
 
 
-if __name__ == "__main__":
-    keep_freed_memory()  # of this process and of ranks, not of one that calls `main` and goes on
-    sys.exit(main())
+def program(argv: list[str] | None = None) -> int:
+    """`main` as a process of its own or a rank, whose heap is theirs alone."""
+    keep_freed_memory()
+    return main(argv)

@@ -11,8 +11,8 @@ KERNEL_SOURCES = [
 ]
 WANTED = wanted_kernels()
 BUILD = {
-    "cuda": "python -m gan.ops.build --receipt {output.receipt} > {log} 2>&1",
-    "auto": "python -m gan.ops.build --optional --receipt {output.receipt} > {log} 2>&1",
+    "cuda": "python -m gan build-ops --receipt {output.receipt} > {log} 2>&1",
+    "auto": "python -m gan build-ops --optional --receipt {output.receipt} > {log} 2>&1",
     "none": 'echo \'{{"library": null, "refused": "no job asks for a GPU"}}\' > {output.receipt}',
 }
 os.environ.setdefault("GAN_OPS_CACHE", str(Path(RESULTS, "ops").absolute()))

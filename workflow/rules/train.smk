@@ -59,6 +59,6 @@ rule train:
         checkpoints=f"{RESULTS}/checkpoints",
     shell:
         # exec: a signal of the scheduler must reach the training process itself, which then saves its state
-        "exec python -m gan.run --recipe {params.recipe:q} --store {input.store} --folder {params.folder}"
+        "exec python -m gan run --recipe {params.recipe:q} --store {input.store} --folder {params.folder}"
         " --checkpoints {params.checkpoints} --judge {input.judge} --init-from {input.init_from:q} --log {log}"
         " --runtime " + WORD

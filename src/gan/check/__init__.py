@@ -1,4 +1,4 @@
-"""Whether the kernels of `gan.ops` compute on this GPU what they should: ``python -m gan.check``.
+"""Whether the kernels of `gan.ops` compute on this GPU what they should: ``gan check``.
 
 `choose` asks that once for each library and GPU model, before anything is computed with them.
 """

@@ -101,7 +101,7 @@ def _refusal(device: torch.device) -> str | None:
         return None
     return (
         f"{path}: the kernels of gan.ops are not trusted on {torch.cuda.get_device_name(device)} ({reason}); "
-        f"{build.prefix()}python -m gan.check asks again, or choose ops: reference"
+        f"{build.prefix()}gan check asks again, or choose ops: reference"
     )
 
 
@@ -141,7 +141,7 @@ def _known(path: Path, library: Path, what: str) -> str | None:
 
 def _ask(library: Path, device: torch.device) -> str:
     """Run the check, which notes its own result; what ended before that is noted here, unless it tells nothing."""
-    command = [sys.executable, "-m", "gan.check", "--device", str(device), "--library", str(library)]
+    command = [sys.executable, "-m", "gan", "check", "--device", str(device), "--library", str(library)]
     print(f"{library}: checking the kernels on {_model(device)}, once, some seconds", file=sys.stderr)
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT)

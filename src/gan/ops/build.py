@@ -1,4 +1,4 @@
-"""Build the kernels of `gan.ops`: ``python -m gan.ops.build``.
+"""Build the kernels of `gan.ops`: ``gan build-ops``.
 
 Once for each version of torch, of CUDA and of the sources, and for each list of architectures, into a cache that all
 nodes see: the folder GAN_OPS_CACHE, else gan/ops in the user's cache. No GPU is needed. The compiler is the CUDA
@@ -234,7 +234,7 @@ def parse_architectures(text: str) -> tuple[int, ...]:
 @command
 def main(argv: list[str] | None = None) -> int:
     """Entry point."""
-    parser = argparse.ArgumentParser(prog="python -m gan.ops.build", description="Build the CUDA kernels of gan.ops.")
+    parser = argparse.ArgumentParser(prog="gan build-ops", description="Build the CUDA kernels of gan.ops.")
     parser.add_argument("--arch", help="compute capabilities, as 80,90 (those of the visible GPUs, else 80,90)")
     parser.add_argument("--receipt", type=Path, help="JSON file that says what was built")
     parser.add_argument("--optional", action="store_true", help="if it cannot be, note why and end with 0")
@@ -256,7 +256,3 @@ def main(argv: list[str] | None = None) -> int:
     if given.receipt:
         write_json(given.receipt, receipt)
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from gan.errors import GanError
-from gan.ops import fused
+from gan.ops import build, fused
 
 IMPLEMENTATIONS = ("cuda", "reference")
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16)
@@ -44,8 +44,6 @@ def takes(x: Tensor) -> bool:
 
 def find() -> Path:
     """A built library for all visible GPUs; `GanError` says how to build one."""
-    from gan.ops import build  # not above: `python -m gan.ops.build` would find itself imported
-
     count = torch.cuda.device_count()
     seen = sorted({torch.cuda.get_device_capability(i) for i in range(count)})
     for path in sorted(build.folder().glob("sm*.so")):
@@ -55,7 +53,7 @@ def find() -> Path:
     why = f" ({refused})" if (refused := build.refused()) else ""
     raise GanError(
         f"{build.folder()}: the kernels of gan.ops are not built for {names or 'a GPU'}{why}; "
-        f"run {build.prefix()}python -m gan.ops.build, or choose ops: reference"
+        f"run {build.prefix()}gan build-ops, or choose ops: reference"
     )
 
 

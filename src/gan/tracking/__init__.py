@@ -1,6 +1,6 @@
 """MLflow as a view of a study: the folders of the cells are the truth, the store can be deleted and published again.
 
-Training never imports MLflow; `publish` is the only writer and ``python -m gan.tracking ui`` opens the store.
+Training never imports MLflow; `publish` is the only writer and ``gan ui`` opens the store.
 """
 
 from typing import TYPE_CHECKING, Any

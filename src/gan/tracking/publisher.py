@@ -47,7 +47,7 @@ def publish(
     """Publish ``cells`` to the server ``uri``, or without one to the store ``mlflow.db`` in ``folder``.
 
     An experiment is a data set, named ``<study>/<dataset>``; a run is a variant and seed, found by its run key. A cell
-    whose recipe has changed gets a new run and the old one the tag ``superseded``. base: where ``gan.tracking ui``
+    whose recipe has changed gets a new run and the old one the tag ``superseded``. base: where ``gan ui``
     serves a local store, for the links. Never raises: a store that is locked, broken or out of reach is said in
     ``message``, within seconds, and the files of the study stay what they are.
     """

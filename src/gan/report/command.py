@@ -1,21 +1,21 @@
-"""``python -m gan.report --study results/<study>``: compare what is there, while a study runs or after a failure."""
+"""``gan report --study results/<study>``: compare what is there, while a study runs or after a failure."""
 
 import argparse
-import sys
 from pathlib import Path
 
 from gan.cells import CellFiles, baselines
 from gan.errors import GanError, command
-from gan.report import write_report
 
 
 @command
 def main(argv: list[str] | None = None) -> int:
     """Entry point."""
-    parser = argparse.ArgumentParser(prog="python -m gan.report", description="Compare the cells that have scores.")
+    parser = argparse.ArgumentParser(prog="gan report", description="Compare the cells that have scores.")
     parser.add_argument("--study", type=Path, required=True, help="folder of the study: results/<study>")
     parser.add_argument("--out", type=Path, help="folder of the tables and the page; default: <study>/so_far")
     given = parser.parse_args(argv)
+    from gan.report.page import write_report  # with pandas and scipy, which take a second
+
     cells = CellFiles.below(given.study)
     if not cells:
         raise GanError(f"{given.study}: no cell has begun there; name results/<study> of a study that runs or has run")
@@ -25,7 +25,3 @@ def main(argv: list[str] | None = None) -> int:
     write_report(given.study.resolve().name, cells, out, stores=stores, baselines=baselines(given.study))
     print(out / "comparison.html")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,4 +1,4 @@
-"""``python -m gan.status [--configfile demo.yaml] [--watch 30]``: where each cell of a study stands, while jobs run."""
+"""``gan status [--configfile demo.yaml] [--watch 30]``: where each cell of a study stands, while jobs run."""
 
 import argparse
 import contextlib
@@ -24,7 +24,7 @@ PAGE = 100  # characters, where there is no terminal to ask
 @command
 def main(argv: list[str] | None = None) -> int:
     """Entry point."""
-    parser = argparse.ArgumentParser(prog="python -m gan.status", description="Where each cell of a study stands.")
+    parser = argparse.ArgumentParser(prog="gan status", description="Where each cell of a study stands.")
     parser.add_argument(
         "--configfile", type=Path, nargs="+", default=[], help="overlays of config.yaml, the same as for snakemake"
     )
@@ -76,6 +76,7 @@ def read_study(overlays: list[Path]) -> Study:
     return load(config, SCHEMA)
 
 
-if __name__ == "__main__":
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends it in silence
-    sys.exit(main())
+def program(argv: list[str] | None = None) -> int:
+    """`main` as a process of its own, which ``| head`` ends in silence."""
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    return main(argv)

@@ -1,4 +1,4 @@
-"""``python -m gan.check``: compare the kernels with the reference on this GPU, in seconds, and note what came out.
+"""``gan check``: compare the kernels with the reference on this GPU, in seconds, and note what came out.
 
 Then steps of a training that are replayed as CUDA graphs with steps that are not, which is noted apart.
 
@@ -37,7 +37,7 @@ def run(device: torch.device) -> list[Row]:
 def main(argv: list[str] | None = None) -> int:
     """Entry point; see the module for the exit codes."""
     parser = argparse.ArgumentParser(
-        prog="python -m gan.check", description="Compare the kernels of gan.ops with the reference on this GPU."
+        prog="gan check", description="Compare the kernels of gan.ops with the reference on this GPU."
     )
     parser.add_argument("--device", default="cuda", help="cuda, or one of several GPUs as cuda:1 (%(default)s)")
     parser.add_argument("--library", type=Path, help="the built kernels (those of this GPU in the cache)")
@@ -76,7 +76,3 @@ def _reason(rows: Sequence[Row]) -> str:
 def _unchecked(error: Exception) -> int:
     print(f"error: the check could not be done: {str(error).splitlines()[0]}", file=sys.stderr)
     return UNCHECKED
-
-
-if __name__ == "__main__":
-    sys.exit(main())
