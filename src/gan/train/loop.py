@@ -1,25 +1,21 @@
 """The one loop that trains every variant: steps, statistics, snapshots and checkpoints until the kimg are seen."""
 
 import contextlib
-import functools
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from torch import Tensor
-
 from gan import parallel
 from gan.errors import GanError
 from gan.files import write_json
-from gan.grids import layout, to_uint8, write_grid
-from gan.metrics.ssim import similarity_of_set
+from gan.grids import write_grid
 from gan.study import run_key
 from gan.train import outputs
 from gan.train.checkpoint import clean, load_checkpoint, save_checkpoint
 from gan.train.cost import Cost, CostMeter
+from gan.train.grid import Grid
 from gan.train.lock import locked
 from gan.train.machine import Machine
 from gan.train.outputs import Paths
@@ -35,8 +31,6 @@ from gan.variants.options import defaults
 
 Emit = Callable[[dict[str, Any]], None]
 OnSnapshot = Callable[[float, Path], dict[str, float] | None]
-
-PAIRS = 100  # of samples whose likeness is looked at: their mean to 0.01
 
 
 def train(
@@ -127,7 +121,7 @@ class _Run:
         self.circumstances = circumstances(device, runtime.microbatches)
         self.trainer = Trainer(recipe, dataset, device, runtime.microbatches, machine.graphs)
         self.stats = StatsFile(paths.checkpoints / "stats.jsonl")
-        self.real, self.labels = self._reference()
+        self.grid = Grid(dataset, recipe["seed"])
         if saved:
             self.trainer.load_state_dict(saved["trainer"])
         start = self.trainer.step
@@ -167,7 +161,9 @@ class _Run:
 
     def _show(self) -> None:
         write_json(self.checkpoints / "recipe.json", self.recipe)
-        write_grid(self.checkpoints / "real.png", self.real.numpy(), self._columns(), self._snapshot().mask_labels)
+        write_grid(
+            self.checkpoints / "real.png", self.grid.real.numpy(), self.grid.columns, self._snapshot().mask_labels
+        )
         for step, kimg in self.schedule.snapshots.items():
             for suffix in (".pt", ".png"):
                 path = self.checkpoints / f"snapshots/{stem(kimg)}{suffix}"
@@ -202,12 +198,13 @@ class _Run:
     def _draw(self, step: int) -> None:
         snapshot = self._snapshot()
         name = f"snapshots/{stem(self.schedule.snapshots[step])}"
-        fake = snapshot.sample(len(self.real), self.recipe["seed"], self.labels)
-        write_grid(self.checkpoints / f"{name}.png", fake.numpy(), self._columns(), snapshot.mask_labels)
+        fake = snapshot.sample(len(self.grid.real), self.recipe["seed"], self.grid.labels)
+        write_grid(self.checkpoints / f"{name}.png", fake.numpy(), self.grid.columns, snapshot.mask_labels)
         save_generator(self.checkpoints / f"{name}.pt", snapshot)
         outputs.show(self.checkpoints, self.folder)
         if step > 0:
-            self._report({"samples/ms_ssim": self._similarity(fake), "samples/ms_ssim_real": self._similarity_real})
+            alike = {"samples/ms_ssim": self.grid.similarity(fake), "samples/ms_ssim_real": self.grid.similarity_real}
+            self._report(alike)
         if self.on_snapshot:
             with self.cost.paused():
                 scores = self.on_snapshot(self.kimg, self.checkpoints / f"{name}.pt")
@@ -301,23 +298,3 @@ class _Run:
             run_key=self.key,
             data=self.dataset.meta,
         )
-
-    def _similarity(self, images: Tensor) -> float:
-        """How alike images of a grid are: their mean MS-SSIM, without a mask."""
-        contrasts = self.dataset.shape.channels - self.dataset.shape.masks
-        return similarity_of_set(to_uint8(images[:, :contrasts].numpy()), PAIRS)
-
-    @functools.cached_property
-    def _similarity_real(self) -> float:
-        return self._similarity(self.real)
-
-    def _columns(self) -> int:
-        return layout(self.dataset.shape.channels, self.dataset.shape.size)[1]
-
-    def _reference(self) -> tuple[Tensor, np.ndarray | None]:
-        """Real images for the grid beside the samples, and their classes, which the samples share."""
-        rows, columns = layout(self.dataset.shape.channels, self.dataset.shape.size)
-        order = np.random.default_rng(self.recipe["seed"]).permutation(len(self.dataset))
-        batch = self.dataset.batch(np.resize(order, rows * columns))
-        labels = batch.labels.argmax(1).cpu().numpy() if self.dataset.shape.labels else None
-        return batch.real.float().cpu(), labels
