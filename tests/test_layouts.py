@@ -169,7 +169,7 @@ def test_linked_subject_folders_are_followed_and_loops_end(tmp_path):
         (row("brats", ["t1n"], labels="folder"), ["A/A-t1n.nii.gz", "B/B-t1n.nii.gz"], "in no class folder"),
         (row("brats", ["t1n"], labels="folder"), ["x/A/A-t1n.nii.gz", "x/B/B-t1n.nii.gz"], r"one class \(x\)"),
         (row("chaos", ["t1_in"], mask="liver"), ["MR/1/T1DUAL/DICOM_anon/InPhase/1.dcm"], "no mask liver"),
-        (row("bids", ["t1"]), ["a.nii"], "layout 'bids': unknown; it is one of brats, chaos"),
+        (row("bidz", ["t1"]), ["a.nii"], "layout 'bidz': unknown; it is one of bids, brats, chaos"),
     ],
 )
 def test_bad_folders_are_named(spec, files, message, tmp_path):

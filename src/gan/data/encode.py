@@ -20,7 +20,7 @@ BLOCK = 8  # slices at a time: what is between source and store stays in the pro
 
 class Item(NamedTuple):
     """What one worker encodes. files: one per channel; first: number of its first slice; tiles: how many to show;
-    notes: what was said of its files."""
+    notes: what was said of its files; scan: which of several of the subject."""
 
     subject: str
     files: tuple[Path, ...]
@@ -29,6 +29,7 @@ class Item(NamedTuple):
     first: int = 0
     tiles: int = 0
     notes: str = ""
+    scan: str = ""
 
 
 class Encoded(NamedTuple):

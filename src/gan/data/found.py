@@ -17,7 +17,8 @@ class Found:
     """One volume or image of a data set.
 
     path: a NIfTI file, a folder with one DICOM series or several, or an image file; label: class name, empty without
-    labels; split: ``train`` or ``test`` where the layout has such folders, else empty.
+    labels; split: ``train`` or ``test`` where the layout has such folders, else empty; scan: which of several scans of
+    the subject (session, run), else empty.
     """
 
     subject: str
@@ -25,6 +26,12 @@ class Found:
     path: Path
     label: str = ""
     split: str = ""
+    scan: str = ""
+
+    @property
+    def name(self) -> str:
+        """Of the scan, as messages and files have it: ``s1``, or ``s1_ses-2``."""
+        return f"{self.subject}_{self.scan}" if self.scan else self.subject
 
 
 def channels(row: Row) -> list[str]:

@@ -54,7 +54,8 @@ def _read(path: Path, wanted: tuple[str, str]) -> pd.DataFrame:
     with open(path, encoding="utf-8-sig") as file:
         header = file.readline()
     best = max(",;\t|", key=lambda separator: ({*wanted} <= {*_cells(header, separator)}, header.count(separator)))
-    return pd.read_csv(path, sep=best, encoding="utf-8-sig", skipinitialspace=True, **text)
+    table = pd.read_csv(path, sep=best, encoding="utf-8-sig", skipinitialspace=True, **text)
+    return table.replace("n/a", "") if path.suffix.lower() == ".tsv" else table  # so says BIDS
 
 
 def _cells(header: str, separator: str) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
+from gan.data.bids import find_bids, parse
 from gan.data.endings import DICOM, is_volume, unread
 from gan.data.found import Found, Row, channels, check_files
 from gan.data.label_table import read_labels
@@ -21,8 +22,8 @@ def find(row: Row, root: Path) -> list[Found]:
 
     row: ``layout``, ``pattern``, ``contrasts``, ``mask`` of config.yaml, and ``labels`` if they are of subjects; root:
     the data set's ``raw``. Where nothing matches there and it holds a single folder (as archives often do), that folder
-    is the root. Each subject has each contrast once, except in the layout ``images``, where a subject has any number
-    of images.
+    is the root. Each scan of a subject has each contrast once, except in the layout ``images``, where a subject has any
+    number of images.
 
     Raises GanError when the folder is missing or empty, nothing matches, a subject lacks a contrast or its mask or has
     one twice, a label is unknown, or an image stands in train and test.
@@ -43,6 +44,7 @@ def find(row: Row, root: Path) -> list[Found]:
     _report_unmatched(row, folder, everything)
     found = _complete(everything, row)
     check_files(found)
+    _warn_of_sessions(found)
     return _labelled(found, row, folder)
 
 
@@ -75,7 +77,9 @@ def _report_unmatched(row: Row, root: Path, everything: list[Found]) -> None:
     else:
         what, there = "files that look like volumes", [path for path in files_below(root) if is_volume(path)]
     unmatched = [path for path in there if path not in known]
-    if "{contrast}" in (row["pattern"] or {}):
+    if row["layout"] == "bids":  # whatever is called as BIDS asks is a contrast, run or derivative of another kind
+        unmatched = [path for path in unmatched if path.startswith("sub-") and not parse(path)]
+    elif "{contrast}" in (row["pattern"] or {}):
         free = compile_pattern(row["pattern"])  # contrasts that the row does not ask for are no loss
         unmatched = [path for path in unmatched if not free.fullmatch(path)]
     if unmatched:
@@ -83,29 +87,53 @@ def _report_unmatched(row: Row, root: Path, everything: list[Found]) -> None:
 
 
 def _complete(everything: list[Found], row: Row) -> list[Found]:
-    """The wanted volumes in order, after checking that each subject has each of them once."""
+    """The wanted volumes in order, after checking that each scan has each of them once.
+
+    A scan that lacks one is left out, with a warning, where its subject has another that is whole.
+    """
     wanted = channels(row)
-    subjects: dict[str, dict[str, Found]] = defaultdict(dict)
+    scans: dict[tuple[str, str], dict[str, Found]] = defaultdict(dict)
     for item in everything:
-        other = subjects[item.subject].setdefault(item.contrast, item)
+        other = scans[item.subject, item.scan].setdefault(item.contrast, item)
         if other is not item and item.contrast in wanted:
             raise GanError(
-                f"subject {item.subject}: two volumes for contrast {item.contrast}: {other.path} and {item.path}; "
-                "remove one, or make the pattern narrower"
+                f"subject {item.name}: two volumes for contrast {item.contrast}: {other.path} and {item.path}; "
+                "remove one, make the pattern narrower, or put {session} into it if they are scans of one subject"
             )
-    errors = [
-        GanError(
-            f"subject {subject}: no {'mask' if contrast == row['mask'] else 'contrast'} {contrast}; it has "
-            f"{', '.join(sorted(contrasts))} (in {next(iter(contrasts.values())).path.parent}); "
-            "add the file, remove the subject, or do not ask for it in the row"
-        )
-        for subject, contrasts in sorted(subjects.items())
-        for contrast in wanted
-        if contrast not in contrasts
-    ]
+    lacking = {key: [contrast for contrast in wanted if contrast not in scans[key]] for key in sorted(scans)}
+    whole = {subject for (subject, _), missing in lacking.items() if not missing}
+    errors, left_out = [], []
+    for (subject, scan), missing in lacking.items():
+        for contrast in missing:
+            what = f"no {'mask' if contrast == row['mask'] else 'contrast'} {contrast}"
+            fault = f"subject {next(iter(scans[subject, scan].values())).name}: {what}"
+            if subject in whole:
+                left_out.append(fault)
+            else:
+                errors.append(_lacks(fault, scans[subject, scan]))
     if errors:
-        raise together(errors, len(subjects) * len(wanted), "volume")
-    return [subjects[subject][contrast] for subject in sorted(subjects) for contrast in wanted]
+        raise together(errors, len(scans) * len(wanted), "volume")
+    if left_out:
+        warn(f"scans that are not whole are left out: {some(left_out)}")
+    return [scans[key][contrast] for key, missing in lacking.items() if not missing for contrast in wanted]
+
+
+def _lacks(fault: str, contrasts: dict[str, Found]) -> GanError:
+    return GanError(
+        f"{fault}; it has {', '.join(sorted(contrasts))} (in {next(iter(contrasts.values())).path.parent}); "
+        "add the file, remove the subject, or do not ask for it in the row"
+    )
+
+
+def _warn_of_sessions(found: list[Found]) -> None:
+    """Of subjects called as sessions of one are: train and test could hold the same person."""
+    people: dict[str, set[str]] = defaultdict(set)
+    for item in found:
+        if match := re.fullmatch(r"(.+?)[_-]ses-?[A-Za-z0-9]+", item.subject):
+            people[match[1]].add(item.subject)
+    if several := [names for names in people.values() if len(names) > 1]:
+        names = " and ".join(sorted(several[0])[:2])
+        warn(f"subjects {names} look like sessions of one, which splits would part; put {{session}} into the pattern")
 
 
 def _labelled(found: list[Found], row: Row, root: Path) -> list[Found]:
@@ -188,7 +216,8 @@ def _by_pattern(row: Row, root: Path, paths: Iterable[str]) -> list[Found]:
             if match := rule.fullmatch(path):
                 parts = match.groupdict()
                 label = parts.get("label", "")
-                found.append(Found(parts["subject"], contrast or parts["contrast"], root / path, label))
+                scan = parts.get("session", "")
+                found.append(Found(parts["subject"], contrast or parts["contrast"], root / path, label, scan=scan))
     return found
 
 
@@ -207,6 +236,7 @@ def _dicom(row: Row, root: Path) -> list[Found]:
 
 
 LAYOUTS: dict[str, Callable[[Row, Path], list[Found]]] = {
+    "bids": find_bids,
     "brats": _brats,
     "chaos": _chaos,
     "ixi": _ixi,
@@ -215,6 +245,7 @@ LAYOUTS: dict[str, Callable[[Row, Path], list[Found]]] = {
     "images": find_pictures,
 }
 EXPECTED = {
+    "bids": "sub-<label>/[ses-<label>/]anat/sub-<label>[_ses-<label>]_<suffix>.nii.gz",
     "brats": "<class>/<case>/<case>-<contrast>.nii.gz",
     "chaos": "MR/<id>/T1DUAL/DICOM_anon/InPhase",
     "ixi": "IXI012-HH-1211-T1.nii.gz",

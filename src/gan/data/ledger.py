@@ -64,6 +64,9 @@ class Ledger:
                 **{name: np.concatenate([of[name] for of in self._columns]) for name in self._columns[0]},
             }
         )
+        scans = [item.scan for item, _ in self._items]
+        if any(scans):
+            index.insert(1, "scan", np.repeat(scans, counts))
         if not any(index["kept"]):
             spec = self.row["slices"]
             filter_ = f"fraction {spec['fraction']:g} above threshold {spec['threshold']:g}"
@@ -97,7 +100,8 @@ class Ledger:
     def subjects(self, index: pd.DataFrame) -> pd.DataFrame:
         """A summary per subject; for volumes with the limits of the intensity map in the scanner's units.
 
-        Where a subject keeps no slice it has the column ``largest_fraction``, where something is noted ``notes``.
+        Where a subject keeps no slice it has the column ``largest_fraction``, where subjects have several scans
+        ``scans`` (shape, spacing and limits are those of the first), where something is noted ``notes``.
         """
         groups = index.groupby("subject", sort=True)
         table = pd.DataFrame(
@@ -114,10 +118,21 @@ class Ledger:
         table = table.reset_index()
         if self.pictures:
             return table
-        details = pd.DataFrame([self._details(*pair) for pair in self._items])
-        if any(notes := ["; ".join(filter(None, (item.notes, result.notes))) for item, result in self._items]):
-            details["notes"] = notes
+        details = pd.DataFrame([self._details(*pair) for pair in self._items]).drop_duplicates("subject")
+        if "scan" in index:
+            scans = index.drop_duplicates(["subject", "scan"])["subject"].tolist()
+            table["scans"] = [scans.count(subject) for subject in table["subject"]]
+        if any((notes := self._notes()).values()):
+            details["notes"] = [notes[subject] for subject in details["subject"]]
         return table.merge(details, on="subject")
+
+    def _notes(self) -> dict[str, str]:
+        """What is noted of each subject's scans."""
+        notes: dict[str, list[str]] = {}
+        for item, result in self._items:
+            said = filter(None, (item.notes, result.notes))
+            notes.setdefault(item.subject, []).extend(f"{item.scan} {note}".strip() for note in said)
+        return {subject: "; ".join(said) for subject, said in notes.items()}
 
     def warn(self) -> None:
         """One line of the log each: subjects without a kept slice, and values that the intensity map makes black."""
@@ -132,7 +147,11 @@ class Ledger:
                 f"{self.row['slices']['fraction']:g}; the largest fraction of each: {notices.some(empty, NAMED)}; "
                 "lower slices.fraction or slices.threshold to keep them"
             )
-        negative = [f"{item.subject}: {result.notes}" for item, result in self._items if result.notes]
+        negative = [
+            f"{' '.join(filter(None, (item.subject, item.scan)))}: {result.notes}"
+            for item, result in self._items
+            if result.notes
+        ]
         if negative:
             notices.warn(
                 f"{len(negative)} of {len(largest)} subjects have values below 0, which intensity.map percentile makes "

@@ -9,17 +9,17 @@ from gan.data.endings import cut_ending
 from gan.data.notices import shown
 from gan.errors import GanError
 
-FIELDS = ("subject", "contrast", "label", "slice")
+FIELDS = ("subject", "session", "contrast", "label", "slice")
 _JUNK = re.compile(r"\..*|__MACOSX|Thumbs\.db|desktop\.ini")
 
 
 def compile_pattern(pattern: str, contrasts: Sequence[str] = ()) -> re.Pattern[str]:
     """The regular expression of a pattern, to be matched against a whole relative path with ``/`` between its parts.
 
-    ``{subject}``, ``{contrast}``, ``{label}`` and ``{slice}`` stand for one or more characters of one part of the path,
-    and for the same ones when repeated; ``*`` for any characters of one part. Everything else is literal and
-    case-sensitive, except the ending of a format (``.nii.gz``). If given, ``contrasts`` are the only values of
-    ``{contrast}``.
+    ``{subject}``, ``{session}``, ``{contrast}``, ``{label}`` and ``{slice}`` stand for one or more characters of one
+    part of the path, and for the same ones when repeated; ``*`` for any characters of one part. Everything else is
+    literal and case-sensitive, except the ending of a format (``.nii.gz``). If given, ``contrasts`` are the only values
+    of ``{contrast}``.
 
     Raises GanError for an unknown field or a pattern without ``{subject}``.
     """

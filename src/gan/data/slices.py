@@ -60,25 +60,25 @@ def build_store(
 
 
 def _items(row: dict[str, Any], volumes: Path) -> list[Item]:
-    """One item per subject, or per picture, sorted by subject."""
+    """One item per scan of a subject, or per picture, sorted by subject."""
     try:
         table = pd.read_csv(volumes / TABLE, dtype=str, keep_default_na=False)
     except FileNotFoundError as error:
         raise GanError(f"{volumes / TABLE}: no such file; convert the data set first") from error
     if row["layout"] == "images":
         return _picture_items(volumes, table)
-    records: dict[str, dict[str, dict[str, str]]] = {}
+    records: dict[tuple[str, str], dict[str, dict[str, str]]] = {}
     for record in table.to_dict("records"):
-        records.setdefault(record["subject"], {})[record["contrast"]] = record
+        records.setdefault((record["subject"], record.get("scan", "")), {})[record["contrast"]] = record
     items = []
-    for subject, of_contrast in sorted(records.items()):
+    for (subject, scan), of_contrast in sorted(records.items()):
         missing = [contrast for contrast in channels(row) if contrast not in of_contrast]
         if missing:
             raise GanError(f"{volumes / TABLE}: subject {subject} has no {missing[0]}; convert the data set again")
         wanted = [of_contrast[contrast] for contrast in channels(row)]
         files = tuple(volumes / record["file"] for record in wanted)
         notes = [f"{contrast} {record['notes']}" for contrast, record in of_contrast.items() if record.get("notes")]
-        items.append(Item(subject, files, wanted[0]["label"], wanted[0]["split"], notes="; ".join(notes)))
+        items.append(Item(subject, files, wanted[0]["label"], wanted[0]["split"], notes="; ".join(notes), scan=scan))
     tiles = min(SHEET_TILES, max(4, SHEET_WIDTH // len(channels(row))))
     for place in _spread(len(items), SHEET_ROWS):
         items[place] = items[place]._replace(tiles=tiles)
@@ -109,7 +109,7 @@ def _sheet_rows(row: dict[str, Any], index: pd.DataFrame, shown: list[tuple[Item
     split = dict(zip(index["subject"].tolist(), index["split"].tolist(), strict=True))
     rows: dict[str, list[Tile]] = {}
     for item, result in shown:
-        title = "  ".join(filter(None, (item.subject, split[item.subject], item.label)))
+        title = "  ".join(filter(None, (item.subject, item.scan, split[item.subject], item.label)))
         tiles = rows.setdefault(item.label if pictures else title, [])
         for place, image in result.tiles.items():
             caption = title if pictures else f"{result.slices[place]}: {result.fractions[place]:.2f}"
@@ -123,10 +123,12 @@ def _previews(
     folder.mkdir()
     kept = index[index["kept"]].iloc[_spread(len(images), most)]
     apart = row["labels"] == "contrast"
-    for subject, number, place, label in zip(*(kept[key] for key in ("subject", "slice", "row", "label")), strict=True):
+    scans = [f"_{scan}" * bool(scan) for scan in kept["scan"]] if "scan" in kept else [""] * len(kept)
+    columns = [kept[key] for key in ("subject", "slice", "row", "label")]
+    for subject, number, place, label, scan in zip(*columns, scans, strict=True):
         names = [label] if apart else stored_channels(row)
         for contrast, image in zip(names, as_grey(images[place], _mask(row), top), strict=True):
-            preview(image, folder / f"{subject}_{number:03d}_{contrast}.png")
+            preview(image, folder / f"{subject}{scan}_{number:03d}_{contrast}.png")
 
 
 def _mask(row: dict[str, Any]) -> int | None:

@@ -26,23 +26,23 @@ TABLE = "volumes.csv"
 COLUMNS = ["subject", "contrast", "file", "label", "split", "shape", "spacing"]
 
 
-class Subject(NamedTuple):
-    """A subject and its files, in the order of the channels."""
+class Scan(NamedTuple):
+    """A scan of a subject, its only one or a session, and its files in the order of the channels."""
 
-    name: str
+    subject: str
     files: tuple[Found, ...]
 
 
 def convert(row: dict[str, Any], raw: Path, folder: Path, *, workers: int = 1) -> None:
     """Convert what the layout of ``row`` finds below ``raw`` into canonical volumes in ``folder``.
 
-    Writes ``<subject>_<contrast>.nii`` (RAS, integers kept with their slope, else float32, a header of its own) and
-    ``volumes.csv``: subject, contrast, file (relative to ``folder``), label, split, shape (voxels), spacing (mm).
-    For layout ``images`` each file is checked and listed where it is; nothing is copied.
+    Writes ``<subject>[_<scan>]_<contrast>.nii`` (RAS, integers kept with their slope, else float32, a header of its
+    own) and ``volumes.csv``: subject, contrast, file (relative to ``folder``), label, split, shape (voxels), spacing
+    (mm), ``scan`` where subjects have several, ``notes`` where there is something to say, such as what of a folder is
+    not in its stack of DICOM slices. A warning names the first that have notes. For layout ``images`` each file is
+    checked and listed where it is; nothing is copied.
 
-    Where a reader has something to say, such as what of a DICOM folder is not in the stack, there is a last column
-    ``notes``, and a warning names the first subjects. ``folder`` appears whole or not at all. The errors of all
-    subjects are reported in one `GanError`.
+    ``folder`` appears whole or not at all. The errors of all subjects are reported in one `GanError`.
     """
     found = layouts.find(row, Path(raw))
     with atomic_folder(Path(folder)) as part:
@@ -50,46 +50,50 @@ def convert(row: dict[str, Any], raw: Path, folder: Path, *, workers: int = 1) -
             work = partial(_check_picture, folder=Path(folder).absolute())
             records = list(ordered(work, found, workers=workers, label="check images", unit="image"))
         else:
-            work = partial(_convert_subject, row=row, folder=part)
-            rows = ordered(work, _subjects(row, found), workers=workers, label="convert")
+            work = partial(_convert_scan, row=row, folder=part)
+            rows = ordered(work, _scans(row, found), workers=workers, label="convert")
             records = [record for of_subject in rows for record in of_subject]
         notes = [record.get("notes", "") for record in records]
-        named = [f"{record['subject']} {record['contrast']}" for record in records]
+        named = [f"{record['subject']} {record['contrast']} {record.get('scan', '')}".strip() for record in records]
         notices.warn_of(list(zip(named, notes, strict=True)), "volumes", TABLE)
-        columns = COLUMNS + ["notes"] * any(notes)
+        columns = COLUMNS + ["scan"] * any(record.get("scan") for record in records) + ["notes"] * any(notes)
         pd.DataFrame(records, columns=columns).to_csv(part / TABLE, index=False)
 
 
-def _subjects(row: dict[str, Any], found: Sequence[Found]) -> list[Subject]:
-    """Group by subject; no two volumes may get the same file name."""
-    subjects = []
-    for name, items in groupby(sorted(found, key=lambda item: item.subject), key=lambda item: item.subject):
-        if Path(name).name != name or name.startswith("."):
-            raise GanError(f"subject {name!r}: not usable as a file name; rename it, or change the pattern")
+def _scans(row: dict[str, Any], found: Sequence[Found]) -> list[Scan]:
+    """Group by subject and scan; no two volumes may get the same file name."""
+
+    def key(item: Found) -> tuple[str, str]:
+        return item.subject, item.scan
+
+    scans = []
+    for (name, scan), items in groupby(sorted(found, key=key), key=key):
+        if Path(name + scan).name != name + scan or name.startswith("."):
+            raise GanError(f"subject {name + scan!r}: not usable as a file name; rename it, or change the pattern")
         of_contrast = {item.contrast: item for item in items}
-        subjects.append(Subject(name, tuple(of_contrast[contrast] for contrast in channels(row))))
+        scans.append(Scan(name, tuple(of_contrast[contrast] for contrast in channels(row))))
     names = Counter(_file_name(item) for item in found)
     for name, count in names.items():
         if count > 1:
             raise GanError(f"{name}: {count} volumes would get this name; rename a subject or a contrast")
-    return subjects
+    return scans
 
 
 def _file_name(item: Found) -> str:
-    return f"{item.subject}_{item.contrast}.nii"
+    return f"{item.name}_{item.contrast}.nii"
 
 
-def _convert_subject(subject: Subject, row: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
-    """Read, check, align and write one subject; its rows of the table."""
-    volumes = {item.contrast: _read(item, is_mask=item.contrast == row["mask"]) for item in subject.files}
+def _convert_scan(scan: Scan, row: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
+    """Read, check, align and write one scan; its rows of the table."""
+    volumes = {item.contrast: _read(item, is_mask=item.contrast == row["mask"]) for item in scan.files}
     notes = {contrast: volume.notes for contrast, volume in volumes.items()}
     reference = row["reference"] or row["contrasts"][0]
-    for item in subject.files:
+    for item in scan.files:
         if not same_grid(volumes[item.contrast], volumes[reference]):
             volumes[item.contrast] = _aligned(item, volumes[item.contrast], volumes[reference], row)
-    for item in subject.files:
+    for item in scan.files:
         write_nifti(volumes[item.contrast], folder / _file_name(item))
-    return [_record(item, volumes[item.contrast]) | {"notes": notes[item.contrast]} for item in subject.files]
+    return [_record(item, volumes[item.contrast]) | {"notes": notes[item.contrast]} for item in scan.files]
 
 
 def _read(item: Found, *, is_mask: bool) -> Volume:
@@ -118,7 +122,7 @@ def _aligned(item: Found, moving: Volume, reference: Volume, row: dict[str, Any]
 
 
 def _record(item: Found, volume: Volume) -> dict[str, Any]:
-    place = {"subject": item.subject, "contrast": item.contrast, "file": _file_name(item)}
+    place = {"subject": item.subject, "contrast": item.contrast, "file": _file_name(item), "scan": item.scan}
     return place | {"label": item.label, "split": item.split, "shape": _shape(volume), "spacing": _spacing(volume)}
 
 
