@@ -26,10 +26,10 @@ import torch
 from torch.multiprocessing.spawn import start_processes
 
 from gan import parallel
+from gan.families.contract import Batch, ImageShape
+from gan.families.registry import defaults
 from gan.train import exchange
 from gan.train.trainer import Trainer
-from gan.variants.base import Batch, ImageShape
-from gan.variants.options import defaults
 
 WAYS = ("as they come", "held back")
 TURN = 2  # steps; penalties run in the first of them

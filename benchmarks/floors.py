@@ -6,7 +6,7 @@ from typing import Any
 import counting
 import torch
 
-from gan.variants.base import Batch, Variant
+from gan.families.contract import Batch, Variant
 
 PEAK = {"fp32": 67.0, "tf32": 494.0, "bf16": 989.0, "fp16": 989.0}  # TFLOP/s of an H200, dense (NVIDIA's data sheet)
 BANDWIDTH = 4800.0  # GB/s of its memory

@@ -14,10 +14,10 @@ from gpu_place import HERE, Place
 from steps import Program
 
 from gan.errors import GanError
+from gan.families.contract import Batch
 from gan.files import read_json
 from gan.ops.precision import full_precision
 from gan.train.graphs import WARM_UP
-from gan.variants.base import Batch
 
 DATA_SHEET = {"H100": 3350.0, "H200": 4800.0, "A100": 2039.0}  # GB/s of the memory (NVIDIA's data sheets, SXM)
 PEAK = {"A100": {"fp32": 19.5, "tf32": 156.0, "bf16": 312.0, "fp16": 312.0}}  # TFLOP/s where not those of Hopper
@@ -113,7 +113,7 @@ def _phases(case: dict[str, Any], batch: Batch, place: Place) -> dict[str, Calla
         return made.phases("stylegan2", case["options"], batch, place.device)[1]
     import official
 
-    from gan.variants.options import defaults
+    from gan.families.registry import defaults
 
     if not (place.folder / "official/training").is_dir():
         raise GanError(f"{place.folder / 'official'}: no checkout of NVlabs/stylegan2-ada-pytorch there")

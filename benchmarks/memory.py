@@ -21,9 +21,9 @@ from torch.profiler import ProfilerActivity, profile
 
 from gan import ops
 from gan.errors import GanError
+from gan.families.contract import Batch, ImageShape
 from gan.ops.precision import PRECISIONS
 from gan.train.trainer import Trainer
-from gan.variants.base import Batch, ImageShape
 
 
 class Blank:

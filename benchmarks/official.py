@@ -16,8 +16,8 @@ import torch
 
 from gan.augment import BLIT, COLOUR, GEOMETRY
 from gan.errors import GanError
+from gan.families.contract import Batch
 from gan.ops import build
-from gan.variants.base import Batch
 
 AUGMENTATIONS = {  # its keywords, by our names
     "none": {},

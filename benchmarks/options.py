@@ -16,8 +16,8 @@ from typing import Any
 
 import torch
 
-from gan.variants import build
-from gan.variants.base import Batch, ImageShape, Variant
+from gan.families.contract import Batch, ImageShape, Variant
+from gan.families.registry import build
 
 ROWS: dict[str, dict[str, Any]] = {
     "objective wgan_gp": {"objective": "wgan_gp"},

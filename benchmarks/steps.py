@@ -43,14 +43,13 @@ from torch import Tensor
 
 from gan import ops
 from gan.errors import GanError
+from gan.families.contract import Batch, ImageShape, Variant
+from gan.families.registry import build, families, make_options
 from gan.ops import extension, winograd
 from gan.ops.precision import PRECISIONS, computing, full_precision
 from gan.train.device import check_precision, device_name
 from gan.train.graphs import WARM_UP, Graphs
 from gan.train.heap import keep_freed_memory
-from gan.variants import build
-from gan.variants.base import Batch, ImageShape, Variant
-from gan.variants.options import FAMILIES
 
 SETTINGS: dict[str, dict[str, Any]] = {  # of StyleGAN2, as published for 256 x 256 (Karras et al. 2020b)
     "auto": {},
@@ -233,7 +232,7 @@ def times(
     batch = Batch(torch.rand(shape, device=device) * 2 - 1, torch.zeros(shape[0], 0, device=device))
     sides = {program.name: program.phases(given.family, options, batch, device)[1] for program in programs}
     if given.official:
-        filled = vars(FAMILIES[given.family](**options))
+        filled = vars(make_options(given.family, options))
         ways = {"official": False} | ({"official, fastest": True} if device.type == "cuda" else {})
         for name, fastest in ways.items():
             sides[name] = official.phases(given.official, filled, batch, device, given.p, fastest=fastest)
@@ -292,7 +291,7 @@ def write(out: Path, about: dict[str, Any], rows: list[dict[str, Any]], skipped:
 
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--family", default="stylegan2", choices=["dcgan", "stylegan2"])
+    parser.add_argument("--family", default="stylegan2", choices=list(families()))
     parser.add_argument("--size", type=int, nargs="+", default=[64])
     parser.add_argument("--batch", type=int, nargs="+", default=[8])
     parser.add_argument("--settings", nargs="+", default=["auto"], choices=list(SETTINGS), help="of StyleGAN2")

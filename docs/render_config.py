@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from gan.variants.options import FAMILIES
+from gan.families.registry import families
 
 ROOT = Path(__file__).resolve().parent.parent
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
@@ -27,7 +27,7 @@ def render() -> str:
     schema = yaml.safe_load(SCHEMA.read_text())
     rows = [row for name, part in schema["properties"].items() for row in _rows(name, part, schema)]
     text = HEAD + "\n".join(rows) + "\n"
-    for family, options in FAMILIES.items():
+    for family, (_, options) in families().items():
         text += f"\n## Options of the family `{family}`\n\n{options.__doc__}\n\n"
         text += "| option | default | allowed | meaning |\n|---|---|---|---|\n"
         for item in dataclasses.fields(options):

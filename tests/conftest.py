@@ -21,14 +21,14 @@ def config() -> dict:
 
 @pytest.fixture(autouse=True, scope="module")
 def tiny_family(request):
-    """Makes the family of tests/tiny.py known in the test files that train it, and in no other."""
+    """Makes the family of tests/tinyfamily known in the test files that train it, and in no other."""
     if "TinyData" not in vars(request.module):
         yield
         return
-    from tiny import FAMILIES, TinyOptions
+    from tiny import TINY, families
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(FAMILIES, "tiny", TinyOptions)
+        patch.setitem(families(), "tiny", TINY)
         yield
 
 

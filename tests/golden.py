@@ -1,4 +1,4 @@
-"""Recorded losses of each family, ``golden/<family>.json``: cases of its options, and what a few steps of each gave.
+"""Recorded losses of each family, ``golden.json`` in its folder: cases of its options, and what their first steps gave.
 
 ``python tests/golden.py [family ...]`` records new cases, and old ones again once a revision was raised: ``REVISION``
 of the family or, if the training of all families changed, ``TRAIN_REVISION`` (gan/study.py). It is part of every run
@@ -14,27 +14,21 @@ import argparse
 import json
 import re
 import sys
-from pathlib import Path
 from typing import Any
 
 import torch
 from tiny import TinyData, recipe
 
+from gan.families.registry import families, options_of
 from gan.study import TRAIN_REVISION
 from gan.train.trainer import Trainer
-from gan.variants.options import FAMILIES
 
-FOLDER = Path(__file__).parent / "golden"
 BATCH, BUDGET = 4, 80
 
 
 def read(family: str) -> dict[str, Any]:
     """What is recorded of ``family``."""
-    return json.loads(_path(family).read_text(encoding="utf-8"))
-
-
-def _path(family: str) -> Path:
-    return FOLDER / f"{family}.json"
+    return json.loads(families()[family].golden.read_text(encoding="utf-8"))
 
 
 def cases(family: str) -> dict[str, dict[str, Any]]:
@@ -43,8 +37,8 @@ def cases(family: str) -> dict[str, dict[str, Any]]:
     return {name: golden["options"] | case["options"] for name, case in golden["cases"].items()}
 
 
-SMALL = {family: read(family)["options"] for family in FAMILIES}
-CASES = {name: (family, options) for family in FAMILIES for name, options in cases(family).items()}
+SMALL = {family: read(family)["options"] for family in families()}
+CASES = {name: (family, options) for family in families() for name, options in cases(family).items()}
 
 
 def losses(family: str, options: dict[str, Any], steps: int) -> dict[str, list[float]]:
@@ -82,7 +76,7 @@ def _mean(values: list[float]) -> float:
 def record(family: str, same_revision: bool) -> str | None:
     """Write the record of ``family``; or nothing, and why not."""
     golden = read(family)
-    revisions = {"revision": FAMILIES[family].REVISION, "train": TRAIN_REVISION}
+    revisions = {"revision": options_of(family).REVISION, "train": TRAIN_REVISION}
     free = same_revision or any(golden[name] != value for name, value in revisions.items())
     for name, case in golden["cases"].items():
         found = losses(family, golden["options"] | case["options"], case["steps"])
@@ -93,7 +87,7 @@ def record(family: str, same_revision: bool) -> str | None:
             )
         case["losses"] = {phase: [float(f"{value:.6g}") for value in values] for phase, values in found.items()}
     content = golden | revisions | {"torch": torch.__version__}
-    _path(family).write_text(text(content), encoding="utf-8")
+    families()[family].golden.write_text(text(content), encoding="utf-8")
     return None
 
 
@@ -106,11 +100,11 @@ def text(content: dict[str, Any]) -> str:
 def main() -> None:
     torch.set_num_threads(1)
     parser = argparse.ArgumentParser(description="Record the golden losses of families.")
-    parser.add_argument("families", nargs="*", metavar="family", help=f"default: all ({', '.join(FAMILIES)})")
+    parser.add_argument("families", nargs="*", metavar="family", help=f"default: all ({', '.join(families())})")
     parser.add_argument("--same-revision", action="store_true", help="the record changes, results do not")
     given = parser.parse_args()
-    refused = [why for family in given.families or FAMILIES if (why := record(family, given.same_revision))]
-    sys.exit("\n".join(refused))
+    refused = [why for family in given.families or families() if (why := record(family, given.same_revision))]
+    sys.exit("\n".join(refused) or None)
 
 
 if __name__ == "__main__":

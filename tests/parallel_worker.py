@@ -17,13 +17,13 @@ from torch.multiprocessing import start_processes
 from gan import check, ops, parallel
 from gan.augment import BLIT, COLOUR, CORRUPTION, GEOMETRY, AugmentPipe
 from gan.errors import GanError
+from gan.families.contract import Batch
+from gan.families.registry import defaults
 from gan.nn import BatchNorm
 from gan.train import exchange
 from gan.train.loop import train
 from gan.train.signals import Stopped
 from gan.train.trainer import Trainer
-from gan.variants.base import Batch
-from gan.variants.options import defaults
 
 CPU = torch.device("cpu")
 STEPS, SAVED, STOPPED = 6, 3, 5

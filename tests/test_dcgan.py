@@ -8,9 +8,9 @@ from test_variants import BATCH, _make
 from torch.distributions import Normal
 
 from gan.errors import GanError
+from gan.families.contract import Batch, ImageShape, Latents
+from gan.families.registry import build
 from gan.study import load
-from gan.variants import build
-from gan.variants.base import Batch, ImageShape
 
 PUBLISHED = {"layers": 4, "activation": "leaky_relu", "noise": "uniform", "lr_d": 1e-4}
 
@@ -66,7 +66,7 @@ def test_layers_in_two_and_three_dimensions(layers, size):
         loss, _ = variant.loss(phase.name, batch)
         loss.backward()
         assert torch.isfinite(loss)
-    assert variant.sample(variant.generator, torch.randn(3, 8), torch.zeros(3, 0)).shape == (3, 2, *size)
+    assert variant.draw(variant.kept(), Latents(torch.randn(3, 8), torch.zeros(3, 0))).shape == (3, 2, *size)
 
 
 def test_more_layers_than_sizes_are_refused_when_the_config_is_read(config):
@@ -109,6 +109,6 @@ def test_dcgan_samples_one_image_as_it_does_in_a_batch():
     """Running statistics in eval mode: an image does not depend on those sampled beside it."""
     variant = _make("dcgan").eval()
     z, none = torch.randn(4, 8), torch.zeros(4, 0)
-    together = variant.sample(variant.generator, z, none)
-    torch.testing.assert_close(variant.sample(variant.generator, z[:1], none[:1]), together[:1])
+    together = variant.draw(variant.kept(), Latents(z, none))
+    torch.testing.assert_close(variant.draw(variant.kept(), Latents(z[:1], none[:1])), together[:1])
     assert together.abs().max() <= 1

@@ -14,8 +14,6 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 EXAMPLES = {
     "src/gan/metrics/energy.py",
     "tests/test_metrics_energy.py",
-    "src/gan/variants/hinge.py",
-    "tests/golden/hinge.json",
 }  # shown, not there
 PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 

@@ -11,6 +11,8 @@ import torch
 from gan.data.store import Store, writing
 from gan.errors import GanError
 from gan.evaluate import main, prepare_extractor, real_features, score_cell, score_snapshots
+from gan.families.contract import ImageShape
+from gan.families.registry import build, defaults
 from gan.files import read_json
 from gan.judge import Judge, Protocol
 from gan.metrics import features
@@ -18,9 +20,6 @@ from gan.metrics.real import RealFeatures
 from gan.metrics.ssim import ms_ssim
 from gan.run import live_scores
 from gan.train.snapshot import Snapshot, load_generator, save_generator
-from gan.variants import build
-from gan.variants.base import ImageShape
-from gan.variants.options import defaults
 
 SIDE = 16
 CONTRASTS = ("t1c", "t2w")

@@ -13,12 +13,12 @@ from tiny import TinyData, paths, recipe
 from gan import check, grids
 from gan.data.planes import as_slices, upright
 from gan.errors import GanError
+from gan.families.contract import ImageShape
+from gan.families.registry import build
 from gan.generate import main, slerp, slice_to_ras
 from gan.study import run_key
 from gan.train.loop import train
-from gan.train.snapshot import CHUNK, Snapshot, load_generator, save_generator
-from gan.variants import build
-from gan.variants.base import ImageShape
+from gan.train.snapshot import CHUNK, Snapshot, load_generator, load_header, save_generator
 
 AXES = ("sagittal", "coronal", "axial")
 STYLEGAN2 = {"z_dim": 8, "w_dim": 8, "channel_base": 64, "channel_max": 8}
@@ -98,9 +98,10 @@ def test_files_that_are_no_generators(tmp_path, content, message):
         path.write_bytes(content)
     elif content is not None:
         torch.save(content, path)
-    with pytest.raises(GanError, match=message) as error:
-        load_generator(path)
-    assert str(path) in str(error.value)
+    for load in (load_generator, load_header):
+        with pytest.raises(GanError, match=message) as error:
+            load(path)
+        assert str(path) in str(error.value)
 
 
 def test_truncated_generator(tmp_path):

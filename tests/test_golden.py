@@ -6,12 +6,12 @@ import golden
 import pytest
 from golden import CASES
 
+from gan.families.registry import Family, families, options_of
 from gan.study import TRAIN_REVISION
-from gan.variants.options import FAMILIES
 
 
 def test_every_family_has_its_golden_losses():
-    assert {path.stem for path in golden.FOLDER.glob("*.json")} == FAMILIES.keys() - {"tiny"}
+    assert {family for family, _ in CASES.values()} == set(families())
     assert all(name.startswith(family) for name, (family, _) in CASES.items())
 
 
@@ -19,7 +19,7 @@ def test_every_family_has_its_golden_losses():
 def test_losses_are_those_of_the_revision(case):
     family, options = CASES[case]
     recorded = golden.read(family)
-    revisions = {"revision": FAMILIES[family].REVISION, "train": TRAIN_REVISION}
+    revisions = {"revision": options_of(family).REVISION, "train": TRAIN_REVISION}
     assert {name: recorded[name] for name in revisions} == revisions, "the revision was raised: python tests/golden.py"
     found = golden.losses(family, options, recorded["cases"][case]["steps"])
     assert not golden.differing(recorded["cases"][case], found)
@@ -39,9 +39,9 @@ def test_a_loss_that_changes_by_a_fiftieth_is_found(case):
 @pytest.fixture
 def records(tmp_path, monkeypatch):
     """A record of one case in a folder of its own."""
-    monkeypatch.setattr(golden, "FOLDER", tmp_path)
+    monkeypatch.setattr(Family, "golden", tmp_path / "golden.json")
     case = {"options": {"z_dim": 8, "channels": 4}, "steps": 1, "tolerance": 0.001}
-    (tmp_path / "dcgan.json").write_text(
+    families()["dcgan"].golden.write_text(
         golden.text({"revision": 1, "train": 1, "options": {}, "cases": {"dcgan": case}})
     )
 
@@ -51,12 +51,12 @@ def test_recording_explains_when_the_revision_has_to_be_raised(records, monkeypa
     first = golden.read("dcgan")
     changed = copy.deepcopy(first)
     changed["cases"]["dcgan"]["losses"]["D"][0] *= 1.02
-    (golden.FOLDER / "dcgan.json").write_text(golden.text(changed))
+    families()["dcgan"].golden.write_text(golden.text(changed))
     assert "phase D, its step 0" in (why := golden.record("dcgan", same_revision=False) or "")
     assert "raise REVISION" in why and golden.read("dcgan") == changed
     assert golden.record("dcgan", same_revision=True) is None
     assert golden.read("dcgan") == first
-    (golden.FOLDER / "dcgan.json").write_text(golden.text(changed))
-    monkeypatch.setattr(FAMILIES["dcgan"], "REVISION", 2)
+    families()["dcgan"].golden.write_text(golden.text(changed))
+    monkeypatch.setattr(options_of("dcgan"), "REVISION", 2)
     assert golden.record("dcgan", same_revision=False) is None
     assert golden.read("dcgan") == first | {"revision": 2}

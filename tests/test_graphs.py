@@ -20,10 +20,10 @@ from torch.utils._pytree import tree_leaves
 from gan import ops, parallel
 from gan.check import graphs as check
 from gan.errors import GanError
+from gan.families.contract import Batch
 from gan.train import graphs
 from gan.train.graphs import Graphs
 from gan.train.trainer import Trainer
-from gan.variants.base import Batch
 
 CPU = torch.device("cpu")
 OFTEN = {"r1_every": 1, "pl_every": 1}  # so that every phase is replayed in a few steps

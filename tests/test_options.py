@@ -10,9 +10,10 @@ from golden import CASES
 from parallel_worker import Data, recipe, start, steps
 from tiny import TinyData, assert_equal
 
+from gan.families.registry import defaults, families, options_of
+from gan.families.stylegan2.options import StyleGAN2Options
 from gan.train.snapshot import Snapshot, load_generator, save_generator
 from gan.train.trainer import Trainer
-from gan.variants.options import FAMILIES, StyleGAN2Options, defaults
 
 CPU = torch.device("cpu")
 FIXED = {
@@ -81,8 +82,8 @@ def test_every_family_every_option_and_every_choice_is_tested():
     """In `CASES` or in the rows here: options of few values with each of them, others with one besides the default."""
     tested = [*CASES.values(), *(("stylegan2", FIXED | row) for row in ROWS)]
     missing = []
-    for family in FAMILIES.keys() - {"tiny"}:
-        options = FAMILIES[family]
+    for family in families().keys() - {"tiny"}:
+        options = options_of(family)
         given = [defaults(family) | choice for name, choice in tested if name == family]
         for item in dataclasses.fields(options):
             values = [value for each in given for value in _members(each[item.name], item.metadata["choices"])]

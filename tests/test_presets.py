@@ -5,12 +5,13 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from golden import SMALL
 from test_workflow import merge
 
 from gan import study
+from gan.families.contract import Batch, ImageShape
+from gan.families.registry import defaults
 from gan.train.trainer import Trainer
-from gan.variants.base import Batch, ImageShape
-from gan.variants.options import defaults
 
 ROOT = Path(__file__).resolve().parent.parent
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
@@ -33,11 +34,6 @@ SYSTEMS = {  # what docs/systems.md says that each one is, beside the defaults o
         **{"objective": "wgan_gp", "r1_gamma": 0.002, "pl_weight": 0, "lr": 1e-4, "lr_phases": [[667, 1e-5]]},
         **{"xflip": True},
     },
-}
-TINY = {
-    "stylegan2": {"z_dim": 8, "w_dim": 8, "channel_base": 128, "channel_max": 8},
-    "dcgan": {"channels": 4},
-    "progan": {"z_dim": 8, "channel_base": 128, "channel_max": 8},
 }
 
 
@@ -84,7 +80,7 @@ class _Noise:
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_every_system_trains(config, name):
     row = config["variants"][name]
-    options = row.get("options", {}) | TINY[row["family"]]
+    options = row.get("options", {}) | SMALL[row["family"]]
     recipe = {
         "variant": {"family": row["family"], "options": options},
         "training": {"batch": 8, "precision": "fp32", "kimg": 0.064},

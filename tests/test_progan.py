@@ -11,12 +11,12 @@ from test_variants import BATCH, SHAPES, _batch, _make
 from tiny import TinyData, assert_equal, recipe
 
 from gan.errors import GanError
+from gan.families.contract import Batch, ImageShape, Latents
+from gan.families.progan.model import Stage, at_stage, level_after
+from gan.families.progan.options import ProGANOptions
+from gan.families.registry import build
 from gan.study import load
 from gan.train.trainer import Trainer
-from gan.variants import build
-from gan.variants.base import Batch, ImageShape
-from gan.variants.options import ProGANOptions
-from gan.variants.progan import Stage, at_stage, level_after
 
 CPU = torch.device("cpu")
 FADE = 0.25
@@ -192,7 +192,7 @@ def test_samples_have_the_full_size_at_every_level():
     z, none = torch.randn(2, 8), torch.zeros(2, 0)
     for level in (0.0, 0.5, 2.0):
         variant.generator.level.fill_(level)
-        images = variant.sample(variant.generator, z, none)
+        images = variant.draw(variant.kept(), Latents(z, none))
         expected = variant.generator.images(z, none, Stage.of(level))
         for _ in range(3 - math.ceil(level)):
             expected = _repeated(expected)
@@ -297,7 +297,7 @@ def test_volumes_and_sizes_of_other_grids_grow_too(size):
             assert torch.isfinite(loss)
         assert {*seen} == {variant.pyramid.size(level)}
         seen.clear()
-        assert variant.sample(variant.generator, torch.randn(3, 8), batch.labels[:3]).shape == (3, 2, *size)
+        assert variant.draw(variant.kept(), Latents(torch.randn(3, 8), batch.labels[:3])).shape == (3, 2, *size)
 
 
 # ---------------------------------------------------------------- training

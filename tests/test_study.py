@@ -114,7 +114,7 @@ def test_recipes_name_no_place(config, source):
         ("datasets.nifti.pattern", None, "datasets.nifti.pattern"),
         ("datasets.images.intensity", {"map": "window"}, "needs the values low and high"),
         ("datasets.images.intensity", {"map": "window", "low": 5, "high": 5}, "must be below high"),
-        ("variants.dcgan.family", "dcgn", "variants.dcgan.family is 'dcgn'; allowed: stylegan2, dcgan"),
+        ("variants.dcgan.family", "dcgn", "variants.dcgan.family is 'dcgn'; allowed: dcgan, progan, style"),
         (
             "variants.dcgan.baseline",
             "stylegan",

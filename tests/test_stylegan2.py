@@ -6,7 +6,7 @@ import pytest
 import torch
 from test_variants import BATCH, SHAPES, _batch, _make
 
-from gan.variants.base import ImageShape
+from gan.families.contract import ImageShape
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from gan.families.contract import Batch
 from gan.train.trainer import Trainer
-from gan.variants.base import Batch
 
 META = torch.device("meta")
 ERRORS = (RuntimeError, NotImplementedError)

@@ -16,12 +16,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from tiny import Tiny, TinyData, machine, paths, recipe
+from tiny import TinyData, machine, paths, recipe
+from tinyfamily.model import Tiny
 
 from gan import check, grids
 from gan.cells import stats as read_stats
 from gan.data.store import Store, writing
 from gan.errors import GanError
+from gan.families.contract import Phase
 from gan.run import main, read_recipe
 from gan.study import TRAIN_REVISION, run_key
 from gan.train.cost import CostMeter
@@ -33,7 +35,6 @@ from gan.train.sampler import Sampler
 from gan.train.schedule import Schedule, stem
 from gan.train.stats import Meter, StatsFile
 from gan.train.trainer import Trainer
-from gan.variants.base import Phase
 
 CPU = torch.device("cpu")
 

@@ -17,6 +17,7 @@ from tiny import TinyData, outcome, paths, recipe
 from gan import study
 from gan.cells import stats as read_stats
 from gan.errors import GanError
+from gan.families.registry import defaults, families
 from gan.files import checksum
 from gan.status.states import survey
 from gan.study import Cell, run_key
@@ -25,7 +26,6 @@ from gan.train.outputs import release
 from gan.train.signals import Stopped
 from gan.train.trainer import Trainer
 from gan.train.transfer import load_weights, save_weights, transfer
-from gan.variants.options import FAMILIES, defaults
 
 CPU = torch.device("cpu")
 EVERY = dict(CASES.values())  # options of a case of each family
@@ -75,7 +75,7 @@ def weights(tmp_path_factory):
 # ---------------------------------------------------------------- what comes along
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", families())
 def test_networks_and_average_come_along_and_nothing_else(family, tmp_path):
     data = TinyData(12, 1, 16, 2)
     source, given = left_by(tmp_path / "weights.pt", family, EVERY[family], data)

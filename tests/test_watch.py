@@ -7,18 +7,18 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny import Tiny, TinyData, outcome, paths, recipe
+from tiny import TinyData, outcome, paths, recipe
+from tinyfamily.model import Tiny
 
 from gan.cells import stats as read_stats
+from gan.families.contract import ImageShape, Phase
+from gan.families.registry import build, defaults
 from gan.metrics.ssim import similarity_of_set
 from gan.nn.quantize import Quantizer, learn
 from gan.objectives import OBJECTIVES
 from gan.train.loop import train
 from gan.train.signals import Stopped
 from gan.train.watch import SATURATED, SIGNS, WINDOW, Watch
-from gan.variants import build
-from gan.variants.base import ImageShape, Phase
-from gan.variants.options import defaults
 
 HEALTHY = {
     **{"loss/D": 0.5, "ada/p": 0.3, "logits/real": 1.0, "logits/fake": -1.5, "loss/gp": 0.1, "fq/evenness": 0.2},

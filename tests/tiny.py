@@ -1,110 +1,27 @@
-"""A generative model of a few hundred weights, and random images: training tests in milliseconds a step."""
+"""The family of ``tinyfamily`` and random images: training tests in milliseconds a step."""
 
 import dataclasses
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from tinyfamily.options import TinyOptions
+from torch import nn
 
 from gan.cells import stats as read_stats
+from gan.families.contract import Batch, ImageShape
+from gan.families.registry import Family, families
 from gan.runtime import Runtime
 from gan.train.loop import train
 from gan.train.machine import Machine
 from gan.train.outputs import Paths
 from gan.train.signals import Stopped
-from gan.variants.base import Batch, ImageShape, Phase, Variant
-from gan.variants.options import FAMILIES
 
-
-@dataclass(frozen=True)
-class TinyOptions:
-    FAMILY: ClassVar[str] = "tiny"
-    MODULE: ClassVar[str] = "tiny"
-    CLASS: ClassVar[str] = "Tiny"
-    REVISION: ClassVar[int] = 1
-    PRECISIONS: ClassVar[tuple[str, ...]] = ("fp32", "tf32")
-
-    z_dim: int = 4
-    lr: float = 1e-3
-    fail_at: int = -1  # step whose loss is NaN
-    p: float = 0.1  # reported as ada/p
-    conditional: bool = False
-
-
-class TinyGenerator(nn.Module):
-    def __init__(self, z_dim: int, shape: ImageShape):
-        super().__init__()
-        self.shape = shape
-        self.linear = nn.Linear(z_dim + shape.labels, 16)
-        self.norm = nn.BatchNorm1d(16)
-        self.out = nn.Linear(16, shape.channels * shape.size[0] * shape.size[1])
-
-    def forward(self, z: Tensor, labels: Tensor) -> Tensor:
-        x = self.norm(self.linear(torch.cat([z, labels], dim=1))).relu()
-        x = self.out(x).view(-1, self.shape.channels, *self.shape.size)
-        return torch.tanh(x + 0.01 * torch.randn_like(x))  # noise inputs, as a StyleGAN2 has
-
-
-class Tiny(Variant):
-    OPTIONS = TinyOptions
-    p: Tensor
-
-    def __init__(self, options: Any, shape: ImageShape, batch: int):
-        super().__init__(options, shape, batch)
-        self.generator = TinyGenerator(options.z_dim, shape)
-        self.discriminator = nn.Sequential(
-            nn.Flatten(),
-            nn.Linear(shape.channels * shape.size[0] * shape.size[1], 16),
-            nn.LeakyReLU(0.2),
-            nn.Linear(16, 1),
-        )
-        self.register_buffer("p", torch.tensor(float(options.p)))
-        self.step = 0
-
-    def phases(self) -> tuple[Phase, ...]:
-        return Phase("Gmain", "G"), Phase("Dmain", "D"), Phase("Dr1", "D", 4)
-
-    def networks(self) -> dict[str, nn.Module]:
-        return {"G": self.generator, "D": self.discriminator}
-
-    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        return {
-            name: torch.optim.Adam(net.parameters(), self.options.lr, (0.0, 0.99))
-            for name, net in self.networks().items()
-        }
-
-    def loss(self, phase: str, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        if phase == "Dr1":
-            real = batch.real.detach().requires_grad_(True)
-            (gradient,) = torch.autograd.grad(self.discriminator(real).sum(), real, create_graph=True)
-            return gradient.square().sum() / len(real), {}
-        z = torch.randn(len(batch.real), self.options.z_dim)
-        fake = self.discriminator(self.generator(z, batch.labels))
-        if phase == "Gmain":
-            loss = nn.functional.softplus(-fake).mean()
-            if self.options.fail_at == self.step:
-                loss = loss * float("nan")
-            return loss, {"loss/G": loss.detach(), "logits/fake": fake.mean().detach()}
-        real = self.discriminator(batch.real)
-        loss = nn.functional.softplus(fake).mean() + nn.functional.softplus(-real).mean()
-        return loss, {"loss/D": loss.detach(), "logits/real": real.mean().detach()}
-
-    def ema_beta(self, seen: int) -> float:
-        return 0.5 ** (self.batch / max(1e-8, min(500.0, 0.05 * seen)))
-
-    def end_step(self, step: int) -> dict[str, Tensor]:
-        self.step = step + 1
-        return {"ada/p": self.p}
-
-    @staticmethod
-    def sample(generator: nn.Module, z: Tensor, labels: Tensor, truncation: float = 1.0) -> Tensor:
-        return generator(z * truncation, labels)
+TINY = Family("tinyfamily", TinyOptions)
 
 
 class TinyData:
@@ -188,7 +105,7 @@ def assert_equal(one: Any, other: Any, where: str = "") -> None:
 
 def main() -> None:
     """``python -m tiny FOLDER CHECKPOINTS [SIGNAL STEP]``: train, and send oneself the signal at the row of STEP."""
-    FAMILIES["tiny"] = TinyOptions
+    families()["tiny"] = TINY
     folder, checkpoints, *signal = sys.argv[1:]
 
     def emit(row: dict[str, Any]) -> None:

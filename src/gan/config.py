@@ -14,10 +14,11 @@ from typing import Any
 
 from gan.cells import JOINT, WHOLE
 from gan.errors import GanError
+from gan.families.options import unfit
+from gan.families.registry import defaults, families, make_options, options_of
 from gan.labels import label_of
 from gan.plain import plain
 from gan.pyramid import Pyramid
-from gan.variants.options import FAMILIES, defaults, unfit
 
 KINDS = {  # the types of JSON in words
     "object": "a block of keys and values",
@@ -79,7 +80,7 @@ def check_pair(config: dict[str, Any], dataset: str, variant: str) -> None:
     try:
         pyramid = Pyramid.of(tuple(size) if isinstance(size, list) else (size, size))
         _check_resolutions(options, pyramid)
-        FAMILIES[chosen["family"]](**options).check_fit(pyramid.doublings, training["kimg"], training["batch"])
+        make_options(chosen["family"], options).check_fit(pyramid.doublings, training["kimg"], training["batch"])
     except GanError as error:
         raise GanError(f"config: variants.{variant} on datasets.{dataset}: {error}") from error
     _check_phases(variant, options, training)
@@ -219,30 +220,31 @@ def _in_use(config: dict[str, Any]) -> dict[str, None]:
 def _check_variant(name: str, row: dict[str, Any]) -> None:
     """A row by itself."""
     family = row["family"]
-    if family not in FAMILIES:
-        raise GanError(f"config: variants.{name}.family is {family!r}; allowed: {', '.join(FAMILIES)}")
-    fields = {item.name: item for item in dataclasses.fields(FAMILIES[family])}
-    types_of = typing.get_type_hints(FAMILIES[family])
+    if family not in families():
+        raise GanError(f"config: variants.{name}.family is {family!r}; allowed: {', '.join(families())}")
+    known = options_of(family)
+    fields = {item.name: item for item in dataclasses.fields(known)}
+    types_of = typing.get_type_hints(known)
     for key, value in row["options"].items():
         where = f"variants.{name}.options.{key}"
         if key not in fields:
             raise GanError(f"config: unknown key {where}; allowed here: {', '.join(fields)}")
         _check_option(where, value, types_of[key], fields[key].metadata)
     try:
-        FAMILIES[family](**row["options"])
+        known(**row["options"])
     except GanError as error:
         raise GanError(f"config: variants.{name}.options: {error}") from error
 
 
 def _check_budget(name: str, row: dict[str, Any], training: dict[str, Any]) -> None:
     """Whether a row can be trained as ``training`` says."""
-    family = row["family"]
+    family, known = row["family"], options_of(row["family"])
     options = defaults(family) | row["options"]
     given = training | row["training"]
-    if given["precision"] not in FAMILIES[family].PRECISIONS:
+    if given["precision"] not in known.PRECISIONS:
         raise GanError(
             f"config: training.precision is {given['precision']}, but the family {family} of variants.{name} computes "
-            f"in {', '.join(FAMILIES[family].PRECISIONS)}"
+            f"in {', '.join(known.PRECISIONS)}"
         )
     batch = given["batch"]
     group = options.get("mbstd_group")

@@ -30,7 +30,7 @@ from gan.metrics.ssim import pairs_of_subjects, similarity_of_pairs
 from gan.runtime import DEVICES, OPS
 from gan.train.device import pick_device
 from gan.train.outputs import release
-from gan.train.snapshot import Snapshot, load_generator
+from gan.train.snapshot import Snapshot, load_generator, load_header
 
 ROWS = 256  # images of the store read at a time
 
@@ -105,7 +105,7 @@ def score_snapshots(cell: str | os.PathLike, judge: Judge, protocol: Protocol) -
     paths = _snapshots(cell)
     for path in tqdm(paths, desc="snapshots", unit="snapshot"):
         rows += judge.curve(path, protocol)
-    write_json(cell / "curve.json", {"run_key": load_generator(paths[0]).run_key, "rows": rows})
+    write_json(cell / "curve.json", {"run_key": load_header(paths[0])["run_key"], "rows": rows})
 
 
 def score_cell(
@@ -154,7 +154,7 @@ def _chosen(cell: Path, headline: str) -> Path:
         raise GanError(f"{cell / 'curve.json'}: holds no {headline} of a trained snapshot; delete it and score again")
     best = min(sorted(trained), key=trained.__getitem__)
     for path in _snapshots(cell):
-        if load_generator(path).kimg == best:
+        if load_header(path)["kimg"] == best:
             return path
     raise GanError(f"{cell / 'snapshots'}: has no snapshot at {best:g} kimg, which curve.json names; score it again")
 

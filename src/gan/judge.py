@@ -35,7 +35,7 @@ from gan.metrics.scores import (
 from gan.metrics.ssim import PAIRS, similarity_of_pairs
 from gan.study import METRICS_REVISION, canonical
 from gan.train.device import pick_device
-from gan.train.snapshot import Snapshot, load_generator
+from gan.train.snapshot import Snapshot, load_generator, load_header
 
 
 @dataclass(frozen=True)
@@ -191,13 +191,13 @@ class Judge:
         """The metrics of `CURVE` of the snapshot ``path`` on the validation split, kept in a JSON file beside it."""
         # other latents than those of the final scores, so that choosing a snapshot does not flatter the chosen one
         seed, number = protocol.seed + 1, self.number(protocol.n_fake_curve)
-        generator = load_generator(path, self.device)
         asked = {"extractors": [extract.id for extract, _ in self.panel], "number": number, "seed": seed}
-        asked |= {"truncation": protocol.truncation, "run_key": generator.run_key, "revision": METRICS_REVISION}
-        asked |= {"metrics": CURVE}
+        asked |= {"truncation": protocol.truncation, "run_key": load_header(path)["run_key"]}
+        asked |= {"revision": METRICS_REVISION, "metrics": CURVE}
         said = path.with_suffix(".json")
         if said.exists() and canonical((known := read_json(said))["asked"]) == canonical(asked):
             return known["rows"]
+        generator = load_generator(path, self.device)
         fakes = self.extract(path, generator, number, seed, protocol.truncation, pairs=0).features
         rows = [{"kimg": generator.kimg, **row} for row in self.rows(fakes, "val", seed, score_curve)]
         write_json(said, {"asked": asked, "rows": rows})

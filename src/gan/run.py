@@ -20,6 +20,7 @@ from tqdm import tqdm
 from gan import check, launch, parallel, slurm
 from gan.data.store import Store, stored_channels
 from gan.errors import GanError, command, logged
+from gan.families.registry import defaults, families
 from gan.files import read_json
 from gan.judge import Judge
 from gan.metrics.scores import WHOLE
@@ -33,7 +34,6 @@ from gan.train.loop import OnSnapshot, train
 from gan.train.machine import Machine
 from gan.train.outputs import Paths
 from gan.train.signals import Stopped, StopSignals
-from gan.variants.options import FAMILIES, defaults
 
 
 def live_scores(path: Path, device: str) -> OnSnapshot:
@@ -81,8 +81,8 @@ def read_recipe(text: str) -> dict[str, Any]:
                 raise GanError(f"--recipe: the key {path} is missing; give a recipe.json or what gan.study makes")
             part = part[key]
     family = recipe["variant"]["family"]
-    if family not in FAMILIES:
-        raise GanError(f"--recipe: variant.family is {family!r}; allowed: {', '.join(FAMILIES)}")
+    if family not in families():
+        raise GanError(f"--recipe: variant.family is {family!r}; allowed: {', '.join(families())}")
     return recipe
 
 

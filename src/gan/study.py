@@ -14,8 +14,8 @@ from typing import Any
 
 from gan.cells import flatten
 from gan.config import check_pair, complete
+from gan.families.registry import defaults, options_of
 from gan.labels import label_of
-from gan.variants.options import FAMILIES, defaults
 
 DATA_REVISION = 1  # raise when the store made from the same volumes changes
 TRAIN_REVISION = 1  # raise when the loop gives other results for the same variant
@@ -103,7 +103,7 @@ class Study:
             "variant": {
                 "name": cell.variant,
                 "family": family,
-                "revision": FAMILIES[family].REVISION,
+                "revision": options_of(family).REVISION,
                 "options": defaults(family, transfer=bool(variant["init_from"])) | variant["options"],
                 **self._start(cell),
             },

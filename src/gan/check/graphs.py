@@ -12,9 +12,9 @@ from gan import ops
 from gan.check.phases import OPTIONS
 from gan.check.rows import Row
 from gan.errors import GanError
+from gan.families.contract import Batch, ImageShape
 from gan.train.graphs import WARM_UP, Graphs
 from gan.train.trainer import Trainer
-from gan.variants.base import Batch, ImageShape
 
 TOLERANCE = 1e-3  # of a loss, float32: kernels may add in another order each time, and steps add that up
 EVERY = 2  # steps from one penalty to the next

@@ -10,9 +10,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from gan import ops
 from gan.check.kernels import CASES
 from gan.check.rows import Row
+from gan.families.contract import Batch, ImageShape
+from gan.families.registry import build
 from gan.ops.precision import full_precision
-from gan.variants import build
-from gan.variants.base import Batch, ImageShape
 
 TOLERANCE = 1e-3  # of the norm of a gradient, float32: what differs was summed in another order, layer after layer
 OPTIONS = {"z_dim": 8, "w_dim": 8, "channel_base": 128, "channel_max": 8, "augment": "bgc", "ada_p": 0.7}

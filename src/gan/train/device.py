@@ -5,8 +5,8 @@ import os
 import torch
 
 from gan.errors import GanError
+from gan.families.registry import options_of
 from gan.ops.precision import PRECISIONS
-from gan.variants.options import FAMILIES
 
 
 def pick_device(name: str) -> torch.device:
@@ -35,7 +35,7 @@ def check_precision(precision: str, family: str, device: torch.device) -> None:
     """`GanError` if ``training.precision`` is unknown, or the family or the device cannot compute in it."""
     if precision not in PRECISIONS:
         raise GanError(f"recipe: training.precision is {precision!r}; allowed: {', '.join(PRECISIONS)}")
-    can = FAMILIES[family].PRECISIONS
+    can = options_of(family).PRECISIONS
     if precision not in can:
         raise GanError(f"recipe: training.precision is {precision}; family {family} computes in {', '.join(can)}")
     if precision == "fp16" and device.type == "cpu":

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from gan import parallel
 from gan.errors import GanError
-from gan.variants.base import Batch
+from gan.families.contract import Batch
 
 WARM_UP = 3  # runs before the recording: libraries choose their algorithms and take their workspaces in the first ones
 

@@ -6,7 +6,7 @@ from torch import nn
 
 from gan.data.store import Store
 from gan.errors import GanError
-from gan.variants.base import Batch, ImageShape
+from gan.families.contract import Batch, ImageShape
 
 FULL_SCALE = 65535  # of the store's 16 bits
 RESIDENT = 0.25  # part of a GPU's free memory that the training images may take
@@ -53,8 +53,9 @@ class StoreDataset:
             real = self._move(_signed(self._images[self._rows[indices]]))
         real = real.float().add_(32768).mul_(self._scale).sub_(1)
         if not self.shape.labels:
-            return Batch(real, torch.zeros(len(indices), 0, device=self._device))
-        return Batch(real, nn.functional.one_hot(self._classes[places], self.shape.labels).float())
+            return Batch(real, torch.zeros(len(indices), 0, device=self._device), real[:, :0])
+        labels = nn.functional.one_hot(self._classes[places], self.shape.labels).float()
+        return Batch(real, labels, real[:, :0])
 
     def _move(self, tensor: torch.Tensor) -> torch.Tensor:
         """Onto the device; from pinned memory the host does not wait for it."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from gan import parallel
 from gan.errors import GanError
+from gan.families.registry import defaults
 from gan.files import write_json
 from gan.grids import write_grid
 from gan.study import run_key
@@ -27,7 +28,6 @@ from gan.train.snapshot import Snapshot, save_generator
 from gan.train.stats import StatsFile
 from gan.train.trainer import Dataset, Trainer
 from gan.train.transfer import load_weights, save_weights, transfer
-from gan.variants.options import defaults
 
 Emit = Callable[[dict[str, Any]], None]
 OnSnapshot = Callable[[float, Path], dict[str, float] | None]

@@ -1,4 +1,4 @@
-"""The generator as a file that needs nothing beside it: how it is built, its weights, and what its images mean."""
+"""The generator as a file that needs nothing next to it: how it is built, its weights, and what its images mean."""
 
 import contextlib
 import os
@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from gan.errors import GanError
+from gan.families.contract import ImageShape, Latents
+from gan.families.registry import families, make_options
 from gan.files import DAMAGED, atomic_path, require_whole
-from gan.variants import build, variant_class
-from gan.variants.base import ImageShape
 
 FORMAT = "gan-generator-1"
 CHUNK = 16  # images drawn at a time: fixed, so that image i depends on (seed, i) and not on how many are asked for
@@ -22,7 +22,7 @@ CHUNK = 16  # images drawn at a time: fixed, so that image i depends on (seed, i
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A generator (the moving average of the weights) and all that is known of it.
+    """The moving average of what a variant keeps (`Variant.kept`) and all that is known of it.
 
     network: in evaluation mode; options: of the family, complete; batch: images per training step; kimg: thousands of
     real images seen. data: ``channels``, ``mask``, ``labels``, ``label_counts``, ``intensity``, ``spacing`` (mm),
@@ -94,9 +94,9 @@ class Snapshot:
 
     def render(self, z: Tensor, classes: Tensor, seed: int, chunk: int, truncation: float = 1.0) -> Tensor:
         """Images [N, C, *size] of latents [N, z_dim] and classes [N]; ``seed`` and ``chunk`` decide the noise."""
-        sample = variant_class(self.family).sample
+        request = Latents(z.to(self.device), self.one_hot(classes), truncation)
         with torch.no_grad(), self.noise(seed, chunk):
-            return sample(self.network, z.to(self.device), self.one_hot(classes), truncation).float().cpu()
+            return families()[self.family].variant.draw(self.network, request).float().cpu()
 
     def one_hot(self, classes: Tensor) -> Tensor:
         """Classes int64 [N] as float32 [N, labels] on the device of the network; width 0 without labels."""
@@ -141,14 +141,10 @@ def save_generator(path: str | os.PathLike, snapshot: Snapshot) -> None:
 def load_generator(path: str | os.PathLike, device: str | torch.device = "cpu") -> Snapshot:
     """Read a file of `save_generator`. `GanError` if it is absent, broken or of another format."""
     content = _read(Path(path))
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        found = content.get("format") if isinstance(content, dict) else type(content).__name__
-        raise GanError(
-            f"{path}: format is {found!r}, expected {FORMAT!r}; name a generator.pt or a snapshot of this program"
-        )
     shape = ImageShape(**content["shape"] | {"size": tuple(content["shape"]["size"])})
+    options = make_options(content["family"], content["options"])
     with torch.random.fork_rng(devices=[]):
-        network = build(content["family"], content["options"], shape, content["batch"]).generator
+        network = families()[content["family"]].variant.build_kept(options, shape)
     try:
         network.load_state_dict(content["state"])
     except RuntimeError as error:
@@ -159,16 +155,31 @@ def load_generator(path: str | os.PathLike, device: str | torch.device = "cpu") 
     return Snapshot(network=network, shape=shape, **rest)
 
 
-def _read(path: Path) -> Any:
+def load_header(path: str | os.PathLike) -> dict[str, Any]:
+    """What a file of `save_generator` has besides the weights, which are not read: run_key, kimg, options and the rest.
+
+    `GanError` as `load_generator`.
+    """
+    return {key: value for key, value in _read(Path(path), lazy=True).items() if key != "state"}
+
+
+def _read(path: Path, lazy: bool = False) -> dict[str, Any]:
     try:
-        require_whole(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        if not lazy:
+            require_whole(path)
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=lazy)
     except FileNotFoundError as error:
         raise GanError(f"{path}: no such file; name the generator.pt of a trained cell") from error
     except (OSError, *DAMAGED) as error:
         raise GanError(
             f"{path}: not a generator file, or a broken one; name a generator.pt or train it again"
         ) from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        found = content.get("format") if isinstance(content, dict) else type(content).__name__
+        raise GanError(
+            f"{path}: format is {found!r}, expected {FORMAT!r}; name a generator.pt or a snapshot of this program"
+        )
+    return content
 
 
 def _mix(*numbers: int) -> int:

@@ -12,6 +12,8 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from gan import parallel
 from gan.errors import GanError
+from gan.families.contract import Batch, ImageShape, Phase
+from gan.families.registry import build
 from gan.ops.precision import computing, full_precision
 from gan.train.device import check_precision
 from gan.train.exchange import Exchange
@@ -19,8 +21,6 @@ from gan.train.graphs import Graphs
 from gan.train.sampler import Sampler
 from gan.train.stats import Meter
 from gan.train.watch import Watch, norm, require_finite
-from gan.variants import build
-from gan.variants.base import Batch, ImageShape, Phase
 
 
 class Dataset(Protocol):
@@ -66,7 +66,7 @@ class Trainer:
             parallel.share(self.batch, "training.batch")
             self.variant = build(variant["family"], variant["options"], dataset.shape, self.batch).to(device)
         self.variant.epoch, self.variant.budget = len(dataset), training["kimg"] * 1000
-        self.ema = copy.deepcopy(self.variant.generator).eval().requires_grad_(False)
+        self.ema = copy.deepcopy(self.variant.kept()).eval().requires_grad_(False)
         self.networks = self.variant.networks()
         self.optimizers = self.variant.optimizers()
         self.phases = self.variant.phases()
@@ -170,7 +170,7 @@ class Trainer:
 
     @torch.no_grad()
     def _average(self, beta: float) -> None:
-        source = self.variant.generator
+        source = self.variant.kept()
         average = get_ema_multi_avg_fn(beta)
         average(list(self.ema.parameters()), list(source.parameters()), None)
         if buffers := list(self.ema.buffers()):

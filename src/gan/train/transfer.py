@@ -3,7 +3,7 @@
 As in the program of Karras et al. (2020b): generator, discriminator and the moving average of the generator come along,
 parameters and buffers alike (``w_avg`` of the mapping network, the constant noise, statistics of batch norm). All that
 is the variant's and not its networks' begins anew: optimizers, augmentation probability, mean path length, the
-counters; so do step and seed. `gan.variants.options.Options.TRANSFER` has the options that such a training sets
+counters; so do step and seed. `gan.families.options.Options.TRANSFER` has the options that such a training sets
 otherwise. What is missing in the source or has another shape there stays as it was drawn from the seed.
 """
 
@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from gan.errors import GanError
+from gan.families.registry import defaults
 from gan.files import atomic_path, checksum
 from gan.train.checkpoint import read_archive
 from gan.train.trainer import Trainer
-from gan.variants.options import defaults
 
 FORMAT = "gan-weights-1"
 ENOUGH = 0.5  # part of the generator's parameters below which nothing worth the name is transferred

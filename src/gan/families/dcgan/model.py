@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from gan import parallel
+from gan.families.contract import Batch, ImageShape, Latents, Phase, Variant, conditions, half_life_beta, mirrored
+from gan.families.dcgan.options import DCGANOptions
 from gan.nn import BatchNorm, Pyramid
 from gan.objectives import logistic_discriminator, nonsaturating_generator
 from gan.ops.precision import autocast, widened
-from gan.variants.base import Batch, ImageShape, Phase, Variant, half_life_beta, mirrored
-from gan.variants.options import DCGANOptions
 
 WIDEST = 8  # the most feature maps of a layer, in multiples of the layer next to the image
 LAYERS: dict[int, tuple[Any, Any]] = {  # by spatial dimensions: halve, double
@@ -32,16 +32,22 @@ class DCGAN(Variant):
     The generator's batch norm uses the batch's own statistics in training and running ones when sampling (eval mode).
     """
 
-    OPTIONS = DCGANOptions
     options: DCGANOptions
 
     def __init__(self, options: DCGANOptions, shape: ImageShape, batch: int):
         super().__init__(options, shape, batch)
         pyramid = Pyramid.of(shape.size)
         options.check_layers(pyramid.doublings)
-        self.generator = Generator(pyramid, shape.channels, self.labels, options)
+        self.generator = self.build_kept(options, shape)
         self.discriminator = Discriminator(pyramid, shape.channels + self.labels, options)
         self.apply(_initialise)
+
+    @staticmethod
+    def build_kept(options: DCGANOptions, shape: ImageShape) -> "Generator":
+        return Generator(Pyramid.of(shape.size), shape.channels, conditions(options, shape), options)
+
+    def kept(self) -> nn.Module:
+        return self.generator
 
     def phases(self) -> tuple[Phase, ...]:
         return Phase("G", "G"), Phase("D", "D")
@@ -72,9 +78,9 @@ class DCGAN(Variant):
         return half_life_beta(self.batch, self.options.ema_kimg * 1000)
 
     @staticmethod
-    def sample(generator: nn.Module, z: Tensor, labels: Tensor, truncation: float = 1.0) -> Tensor:
-        """As `Variant.sample`; truncation scales the latent towards the centre of its distribution."""
-        return generator(z * truncation, labels)
+    def draw(kept: nn.Module, request: Latents) -> Tensor:
+        """As `Variant.draw`; truncation scales the latent towards the centre of its distribution."""
+        return kept(request.z * request.truncation, request.labels)
 
     def _generate(self, batch: Batch) -> Tensor:
         z = parallel.randn(len(batch.real), self.options.z_dim, device=batch.real.device)

@@ -1,4 +1,4 @@
-"""The contract between a variant and everything around it: the loop, the sampler, the checkpoint.
+"""The contract between a variant and everything around it: the loop, the samples, the checkpoint.
 
 A variant owns its networks and says, as data, in which phases they are trained; the loop alone calls backward and
 step. Everything that decides the next step (networks, running statistics, augmentation strength) is a parameter or a
@@ -8,7 +8,7 @@ buffer of the variant, so ``state_dict()`` is the whole of it.
 import abc
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -34,17 +34,47 @@ class ImageShape:
 class Batch(NamedTuple):
     """A batch, or this rank's part of it (`gan.parallel`).
 
-    real: [N, C, *size], float32 in [-1, 1]; labels: [N, labels], one-hot, width 0 without.
+    real: [N, C, *size], float32 in [-1, 1], the target of a translation; labels: [N, labels], one-hot, width 0 without;
+    source: the images to translate, of width 0 unless that is the task.
     """
 
     real: Tensor
     labels: Tensor
+    source: Tensor = torch.empty(0, 0)
 
     def piece(self, index: int, count: int) -> "Batch":
         """One of ``count`` equal, consecutive pieces."""
         size = len(self.real) // count
         part = slice(index * size, (index + 1) * size)
-        return Batch(self.real[part], self.labels[part])
+        return Batch(*(tensor[part] for tensor in self))
+
+
+class Latents(NamedTuple):
+    """Asks for an image of each latent z [N, z_dim], of the class labels [N, labels] (one-hot, width 0 without).
+
+    truncation: 1 for the whole distribution, less for typical images, 0 for one.
+    """
+
+    z: Tensor
+    labels: Tensor
+    truncation: float = 1.0
+
+
+class Source(NamedTuple):
+    """Asks for the translation of images [N, C, *size] in [-1, 1]; backward: from the target's side to the source's."""
+
+    images: Tensor
+    labels: Tensor
+    backward: bool = False
+
+
+class Images(NamedTuple):
+    """Asks for images of a fixed set, by their indices [N]."""
+
+    indices: Tensor
+
+
+Request = Latents | Source | Images
 
 
 class Phase(NamedTuple):
@@ -58,6 +88,11 @@ class Phase(NamedTuple):
     trains: str
     every: int = 1
     exchanges: int = 0
+
+
+def conditions(options: Any, shape: ImageShape) -> int:
+    """Classes that the networks are conditioned on: those of the data if option ``conditional`` is set, else 0."""
+    return shape.labels if options.conditional else 0
 
 
 def half_life_beta(batch: int, images: float) -> float:
@@ -87,13 +122,11 @@ def mirrored(images: Tensor) -> Tensor:
 class Variant(nn.Module, abc.ABC):
     """A generative model and its training, free of input and output.
 
-    Subclasses set ``options`` and ``shape``, build their networks as submodules (the generator as ``self.generator``)
-    and implement the methods below. Random numbers over the batch come from `gan.parallel`,
+    A subclass builds its networks as submodules, one of them by `build_kept`, and implements the
+    methods below. Random numbers over the batch come from `gan.parallel`,
     which draws them from torch's default generators, as the checkpoint keeps them.
     """
 
-    generator: nn.Module
-    OPTIONS: ClassVar[type]
     epoch = 0  # real images that make an epoch: whoever trains the variant sets it
     budget = 0.0  # real images that the training will have seen at its end: likewise
     saturates = True  # loss/D falls to 0 as the discriminator tells every real image from every generated one
@@ -101,7 +134,7 @@ class Variant(nn.Module, abc.ABC):
     form: Hashable = None  # while it is the same, a phase is the same operations on the same tensors every time
 
     def __init__(self, options: Any, shape: ImageShape, batch: int):
-        """options: an instance of ``OPTIONS``; batch: images per step, over all devices."""
+        """options: of its family; batch: images per step, over all devices."""
         super().__init__()
         self.options = options
         self.shape = shape
@@ -113,8 +146,17 @@ class Variant(nn.Module, abc.ABC):
 
     @property
     def labels(self) -> int:
-        """Classes that the networks are conditioned on: those of the data if option ``conditional`` is set, else 0."""
-        return self.shape.labels if self.options.conditional else 0
+        """See `conditions`."""
+        return conditions(self.options, self.shape)
+
+    @staticmethod
+    @abc.abstractmethod
+    def build_kept(options: Any, shape: ImageShape) -> nn.Module:
+        """A new network as `kept` has it: all that images are drawn with. Two generators are children of one module."""
+
+    @abc.abstractmethod
+    def kept(self) -> nn.Module:
+        """The module that is averaged and exported, among the networks or made of them."""
 
     @abc.abstractmethod
     def phases(self) -> tuple[Phase, ...]:
@@ -141,7 +183,7 @@ class Variant(nn.Module, abc.ABC):
 
     @abc.abstractmethod
     def ema_beta(self, seen: int) -> float:
-        """Decay of the generator's moving average for this step, after ``seen`` real images; 0 copies the weights."""
+        """Decay of the moving average of `kept` for this step, after ``seen`` real images; 0 copies the weights."""
 
     def end_step(self, step: int) -> dict[str, Tensor]:
         """Called once after all phases of a step: controllers adapt here. Returns scalars to log."""
@@ -149,9 +191,8 @@ class Variant(nn.Module, abc.ABC):
 
     @staticmethod
     @abc.abstractmethod
-    def sample(generator: nn.Module, z: Tensor, labels: Tensor, truncation: float = 1.0) -> Tensor:
-        """Images [N, C, *size] in about [-1, 1] from latents [N, z_dim] and labels [N, labels] (width 0 without).
+    def draw(kept: nn.Module, request: Any) -> Tensor:
+        """Images [N, C, *size] in about [-1, 1] as a `Request` of the family's task asks for them.
 
-        ``generator`` is in eval mode; ``options.z_dim`` says how wide the latents are. Noise comes from torch's default
-        generator: equal seeds give equal images. truncation: 1 for the whole distribution, less for typical images.
+        ``kept`` is in eval mode. Noise comes from torch's default generator: equal seeds give equal images.
         """

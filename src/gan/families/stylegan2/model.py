@@ -13,11 +13,22 @@ from torch import Tensor, nn
 from gan import objectives, parallel
 from gan.augment import PRESETS, AdaController, AugmentPipe
 from gan.diffaugment import diffaugment
+from gan.families.contract import (
+    Batch,
+    ImageShape,
+    Latents,
+    Phase,
+    Variant,
+    conditions,
+    half_life_beta,
+    lay_out,
+    mirrored,
+    require_groups,
+)
+from gan.families.stylegan2.options import StyleGAN2Options
 from gan.nn import Discriminator, Generator
 from gan.nn.attention import Attention, LinearAttention, SelfAttention
 from gan.nn.quantize import Quantized, learn
-from gan.variants.base import Batch, ImageShape, Phase, Variant, half_life_beta, lay_out, mirrored, require_groups
-from gan.variants.options import StyleGAN2Options
 
 
 class StyleGAN2(Variant):
@@ -29,7 +40,6 @@ class StyleGAN2(Variant):
     al. 2020a, section 3.1).
     """
 
-    OPTIONS = StyleGAN2Options
     options: StyleGAN2Options
     generator: Generator
     path_length_mean: Tensor
@@ -41,31 +51,21 @@ class StyleGAN2(Variant):
         require_groups(batch, options.mbstd_group)
         if options.pl_weight:
             parallel.share(max(1, batch // 2), "half of training.batch, as the path length term takes it")
-        width = {"channel_base": options.channel_base, "channel_max": options.channel_max}
-        self.generator = Generator(
-            shape.size,
-            shape.channels,
-            self.labels,
-            z_dim=options.z_dim,
-            w_dim=options.w_dim,
-            mapping_layers=options.mapping_layers,
-            attention=self._attention("g"),
-            modulation=options.modulation,
-            **width,
-        )
+        self.generator = self.build_kept(options, shape)
         self.discriminator = Discriminator(
             shape.size,
             shape.channels,
             self.labels,
+            channel_base=options.channel_base,
+            channel_max=options.channel_max,
             mbstd_group=options.mbstd_group,
-            attention=self._attention("d"),
+            attention=_attention(options, "d"),
             quantize_at=options.quantize_at if options.quantize != "none" else (),
             quantize={
                 "codes": options.quantize_codes,
                 "decay": options.quantize_decay,
                 "replace": options.quantize == "replace",
             },
-            **width,
         )
         options.check_layers(len(self.discriminator.blocks))
         for layer in self._frozen():
@@ -81,6 +81,26 @@ class StyleGAN2(Variant):
         self.augment = AugmentPipe(PRESETS[options.augment], shape.masks) if adaptive else None
         self.controller = self._controller()
         lay_out(self, len(shape.size))
+
+    @staticmethod
+    def build_kept(options: StyleGAN2Options, shape: ImageShape) -> Generator:
+        generator = Generator(
+            shape.size,
+            shape.channels,
+            conditions(options, shape),
+            z_dim=options.z_dim,
+            w_dim=options.w_dim,
+            mapping_layers=options.mapping_layers,
+            channel_base=options.channel_base,
+            channel_max=options.channel_max,
+            attention=_attention(options, "g"),
+            modulation=options.modulation,
+        )
+        lay_out(generator, len(shape.size))
+        return generator
+
+    def kept(self) -> nn.Module:
+        return self.generator
 
     def phases(self) -> tuple[Phase, ...]:
         options = self.options
@@ -133,8 +153,8 @@ class StyleGAN2(Variant):
         return {"ada/rt": self.controller.rt.clone(), "ada/p": self.controller.p.clone()}
 
     @staticmethod
-    def sample(generator: nn.Module, z: Tensor, labels: Tensor, truncation: float = 1.0) -> Tensor:
-        return generator(z, labels, truncation)
+    def draw(kept: nn.Module, request: Latents) -> Tensor:
+        return kept(*request)
 
     @property
     def r1_gamma(self) -> float:
@@ -259,13 +279,6 @@ class StyleGAN2(Variant):
         p = options.ada_p or 0.0 if self.augment is not None else 0.0
         return AdaController(self.batch, options.ada_target, options.ada_kimg if adaptive else math.inf, p=p)
 
-    def _attention(self, network: str) -> dict[int, Attention]:
-        options = self.options
-        if options.attention == "none" or options.attention_in not in (network, "both"):
-            return {}
-        linear = functools.partial(LinearAttention, heads=options.attention_heads, width=options.attention_width)
-        return dict.fromkeys(options.attention_at, linear if options.attention == "linear" else SelfAttention)
-
     def _lazy(self) -> dict[str, float]:
         """k / (k + 1) of each network with a penalty every k of its steps, 1 of the others."""
         every = {"Gpl": self.options.pl_every, "Dr1": self.options.r1_every}
@@ -281,3 +294,11 @@ class StyleGAN2(Variant):
     def _frozen(self) -> list[nn.Module]:
         """Layers of the discriminator that are not trained but pass the gradient on (freeze-D, Mo et al. 2020)."""
         return self.discriminator.layers()[: self.options.freeze_d]
+
+
+def _attention(options: StyleGAN2Options, network: str) -> dict[int, Attention]:
+    """Layers of attention of ``network``, g or d, by resolution."""
+    if options.attention == "none" or options.attention_in not in (network, "both"):
+        return {}
+    linear = functools.partial(LinearAttention, heads=options.attention_heads, width=options.attention_width)
+    return dict.fromkeys(options.attention_at, linear if options.attention == "linear" else SelfAttention)

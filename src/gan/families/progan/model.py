@@ -14,12 +14,23 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gan import parallel
+from gan.families.contract import (
+    Batch,
+    ImageShape,
+    Latents,
+    Phase,
+    Variant,
+    conditions,
+    half_life_beta,
+    lay_out,
+    mirrored,
+    require_groups,
+)
+from gan.families.progan.options import ProGANOptions
 from gan.nn import Conv, Linear, Pyramid, minibatch_stddev, pixel_norm
 from gan.objectives import OBJECTIVES, drift, gradient_penalty, interpolate
 from gan.ops import bias_act
 from gan.ops.precision import reduced, widened
-from gan.variants.base import Batch, ImageShape, Phase, Variant, half_life_beta, lay_out, mirrored, require_groups
-from gan.variants.options import ProGANOptions
 
 
 class Stage(NamedTuple):
@@ -59,7 +70,6 @@ class ProGAN(Variant):
     networks. The schedule needs ``budget``.
     """
 
-    OPTIONS = ProGANOptions
     saturates = False
     options: ProGANOptions
     generator: "Generator"
@@ -70,12 +80,23 @@ class ProGAN(Variant):
         super().__init__(options, shape, batch)
         require_groups(batch, options.mbstd_group)
         self.pyramid = pyramid = Pyramid.of(shape.size)
-        widths = [pyramid.width(k, options.channel_base, options.channel_max) for k in range(pyramid.doublings + 1)]
-        self.generator = Generator(pyramid, shape.channels, options.z_dim, self.labels, widths)
+        self.generator = self.build_kept(options, shape)
+        widths = _widths(pyramid, options)
         self.discriminator = Discriminator(pyramid, shape.channels, self.labels, widths, options.mbstd_group)
         self.register_buffer("alpha", torch.zeros([]), persistent=False)
         self.form = 0, 0
         lay_out(self, len(shape.size))
+
+    @staticmethod
+    def build_kept(options: ProGANOptions, shape: ImageShape) -> "Generator":
+        pyramid = Pyramid.of(shape.size)
+        labels, widths = conditions(options, shape), _widths(pyramid, options)
+        generator = Generator(pyramid, shape.channels, options.z_dim, labels, widths)
+        lay_out(generator, len(shape.size))
+        return generator
+
+    def kept(self) -> nn.Module:
+        return self.generator
 
     def phases(self) -> tuple[Phase, ...]:
         return Phase("G", "G"), Phase("D", "D")
@@ -114,9 +135,9 @@ class ProGAN(Variant):
         return {"grow/level": self.generator.level}
 
     @staticmethod
-    def sample(generator: nn.Module, z: Tensor, labels: Tensor, truncation: float = 1.0) -> Tensor:
-        """As `Variant.sample`; an image of a level that is not the last is enlarged. truncation: see `Generator`."""
-        return generator(z, labels, truncation)
+    def draw(kept: nn.Module, request: Latents) -> Tensor:
+        """As `Variant.draw`; an image of a level that is not the last is enlarged. truncation: see `Generator`."""
+        return kept(*request)
 
     @property
     def stage(self) -> Stage:
@@ -262,6 +283,11 @@ class Halving(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return halve(self.second(self.first(x)))
+
+
+def _widths(pyramid: Pyramid, options: ProGANOptions) -> list[int]:
+    """Feature maps by level."""
+    return [pyramid.width(k, options.channel_base, options.channel_max) for k in range(pyramid.doublings + 1)]
 
 
 def at_stage(images: Tensor, stage: Stage, doublings: int) -> Tensor:

@@ -1,0 +1,62 @@
+"""What the ``options.py`` of a family is made of: one frozen dataclass, defaults as published.
+
+Here and there the standard library is enough: the workflow validates a config and fills in recipes without torch.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from gan.errors import GanError
+
+TASKS = ("generate", "translate")
+
+
+def option(default: Any, doc: str, *, choices: tuple = (), low: float | None = None, high: float | None = None) -> Any:
+    """A dataclass field with a one-line description and the allowed values (``choices``, or ``low <= x <= high``)."""
+    return field(default=default, metadata={"doc": doc, "choices": choices, "low": low, "high": high})
+
+
+def unfit(value: Any, limits: Mapping[str, Any]) -> str | None:
+    """What is allowed instead, in words, if ``value`` breaks the metadata of its `option`; None if it does not.
+
+    The limits of a list are those of its members.
+    """
+    if isinstance(value, list | tuple):
+        return next((problem for one in value if (problem := unfit(one, limits))), None)
+    choices, low, high = limits["choices"], limits["low"], limits["high"]
+    if choices and value not in choices:
+        return f"allowed: {', '.join(map(str, choices))}"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    if low is not None and not value >= low:
+        return f"it must be at least {low:g}"
+    if high is not None and not value <= high:
+        return f"it must be at most {high:g}"
+    return None
+
+
+@dataclass(frozen=True)
+class Options:
+    """Base of the dataclasses: a value out of bounds raises `GanError` with the option and what is allowed.
+
+    TASK: of `TASKS`. REVISION: part of every recipe; raise it when a change makes the family's results differ.
+    PRECISIONS: what ``training.precision`` may be; a family adds those that its networks heed (`gan.ops.precision`).
+    TRANSFER: the defaults that differ for a training that starts from the networks of another one (``init_from``).
+    Every family has the options ``z_dim`` (width of the latents, unless it translates) and ``conditional`` (on labels).
+    """
+
+    TASK: ClassVar[str]
+    REVISION: ClassVar[int]
+    PRECISIONS: ClassVar[tuple[str, ...]] = ("fp32", "tf32")
+    TRANSFER: ClassVar[dict[str, Any]] = {}
+
+    def __post_init__(self) -> None:
+        for item in dataclasses.fields(self):
+            value = getattr(self, item.name)
+            if problem := unfit(value, item.metadata):
+                raise GanError(f"option {item.name} is {value!r}; {problem}")
+
+    def check_fit(self, doublings: int, kimg: float, batch: int) -> None:
+        """`GanError` if these options do not suit images that double ``doublings`` times, or a training on ``kimg``."""
