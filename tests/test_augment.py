@@ -65,7 +65,7 @@ def test_a_mask_moves_with_its_contrasts_and_keeps_its_labels(channels):
     assert torch.equal(found[:, -1:], mask)
     torch.testing.assert_close(found[:, :-1], expected)
     assert not same(expected, contrasts).any()
-    found = AugmentPipe([*PRESETS["blit_geom"], "cutout"], masks=1)(torch.cat([contrasts, contrasts[:, :1]], 1), ONE)
+    found = AugmentPipe([*PRESETS["bg"], "cutout"], masks=1)(torch.cat([contrasts, contrasts[:, :1]], 1), ONE)
     torch.testing.assert_close(found[:, -1], found[:, 0])
     assert not same(found[:, -1:], contrasts[:, :1]).any()
 

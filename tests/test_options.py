@@ -34,7 +34,7 @@ FACTORS = {
     "attention_in": ("both", "g", "d"),
     "quantize": ("none", "replace", "loss_only"),
     "modulation": ("demod", "adain"),
-    "augment": ("none", "mri", "bgc", "blit_geom", "diffaugment"),
+    "augment": ("none", "mri", "bg", "bgc", "bgcf", "bgcfn", "bgcfnc", "diffaugment"),
     "pl_weight": (2.0, 0.0),
     "style_mixing": (0.9, 0.0),
     "xflip": (False, True),
@@ -66,7 +66,12 @@ def _trainer(row):
     options = {name: value for name, value in row.items() if name != "channels"}
     given = recipe("stylegan2", batch=4)
     given["variant"]["options"] = defaults("stylegan2") | FIXED | options
-    return Trainer(given, TinyData(12, row["channels"], 16, 2 if row["conditional"] else 0), CPU)
+    return Trainer(given, TinyData(12, row["channels"], _size(row), 2 if row["conditional"] else 0), CPU)
+
+
+def _size(row):
+    """Filters of the augmentation take 22 pixels."""
+    return 24 if row["augment"].startswith("bgcf") else 16
 
 
 def test_every_option_that_is_a_choice_is_combined():
@@ -121,7 +126,7 @@ def test_combined_options_train_resume_and_sample(row, tmp_path):
     options = whole.variant.options.__dict__
     snapshot = Snapshot(whole.ema, "stylegan2", options, whole.dataset.shape, 4, data=whole.dataset.meta)
     images = snapshot.sample(3, seed=0)
-    assert images.shape == (3, row["channels"], 16, 16) and images.std() > 0
+    assert images.shape == (3, row["channels"], _size(row), _size(row)) and images.std() > 0
     save_generator(tmp_path / "generator.pt", snapshot)
     assert torch.equal(load_generator(tmp_path / "generator.pt").sample(3, seed=0), images)
 
@@ -176,3 +181,25 @@ def test_two_ranks_take_the_steps_of_one(tmp_path):
                     )
     last = expected["critic"][-1]
     assert last["variant/anchors"].all() and last["fq/usage"] > 0 and 0 < last["topk/share"] < 1
+
+
+WITHOUT_EFFECT = options_of("stylegan2")().without_effect()
+
+
+@pytest.mark.parametrize("name", sorted(WITHOUT_EFFECT))
+def test_an_option_that_is_said_to_do_nothing_does_nothing(name):
+    """What the config refuses to train again under another key would give the very same losses."""
+    other = {"attention_in": "g", "diffaugment": ("cutout",), "attention_at": (8,), "quantize_at": (4,), "ada_p": 0.5}
+    value = other.get(name, defaults("stylegan2")[name])
+    value = value if name in other else value / 2 if isinstance(value, float) else value + 1
+    row = {name: values[0] for name, values in FACTORS.items()} | {"r1_gamma": 0.1}
+    fixed = {key: each for key, each in FIXED.items() if key not in WITHOUT_EFFECT}
+    means = []
+    for change in ({}, {name: value}):
+        given = recipe("stylegan2", batch=4)
+        options = {key: each for key, each in row.items() if key not in ("channels", *WITHOUT_EFFECT)}
+        given["variant"]["options"] = defaults("stylegan2") | fixed | options | change
+        trainer = Trainer(given, TinyData(12, 1, 16, 0), CPU)
+        trainer.advance(measure=False)
+        means.append(trainer.meter.read())
+    assert means[0] == means[1]

@@ -25,7 +25,7 @@ SYSTEMS = {  # what docs/systems.md says that each one is, beside the defaults o
     "seed000_adain": {"modulation": "adain"},
     "seed000_labels": {"conditional": True},
     "seed001": {
-        **{"augment": "blit_geom", "r1_gamma": 1.5, "mapping_layers": 8, "mbstd_group": 8},
+        **{"augment": "bg", "r1_gamma": 1.5, "mapping_layers": 8, "mbstd_group": 8},
         **{"ema_kimg": 20, "ema_rampup": None},
     },
     "seed002_dcgan": {"layers": 4, "activation": "leaky_relu", "noise": "uniform", "lr_d": 1e-4},

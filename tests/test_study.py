@@ -176,6 +176,13 @@ def test_recipes_name_no_place(config, source):
         ),
         ("variants.dcgan.options", {"conditional": True}, "datasets.ixi.labels is null"),
         ("datasets.ixi.labels", {"slice": 1}, "datasets.ixi.labels"),
+        (
+            "variants.stylegan2.options",
+            {"attention_at": [16]},
+            "attention_at is [16], but attention is none, so that it",
+        ),
+        ("variants.stylegan2.options", {"ada_target": 0.5}, "options.ada_target is 0.5, but augment is none"),
+        ("variants.stylegan2.options", {"pl_weight": 0, "pl_every": 8}, "pl_every is 8, but pl_weight is 0"),
         ("datasets.ixi.labels", "contrast", 'datasets.ixi.labels is "contrast", but there is one contrast'),
         ("datasets.ixi", IXI | {"contrasts": ["t1", "t2"], "mask": "seg", "labels": "contrast"}, "set mask to null"),
         (
@@ -185,7 +192,7 @@ def test_recipes_name_no_place(config, source):
         ),
         ("datasets.ixi.contrasts", ["joint"], "datasets.ixi has a contrast called 'joint'"),
         ("datasets.images.labels", {"slice": 4}, "pictures are no slices of a volume"),
-        ("variants.stylegan2.options", {"augment": "everything"}, "allowed: none, mri, bgc, blit_geom"),
+        ("variants.stylegan2.options", {"augment": "everything"}, "allowed: none, mri, bg, bgc"),
         ("variants.stylegan2.training", {"kimgs": 1}, "unknown key variants.stylegan2.training.kimgs"),
         ("variants.stylegan2.training", {"batch": -4}, "variants.stylegan2.training.batch"),
         ("metrics.extractors", ["inception"], "metrics.inception names no file"),
@@ -230,6 +237,21 @@ def test_one_series_needs_no_pattern(config):
     assert load(edited(config, "datasets.ixi", row)).dataset("ixi")["pattern"] is None
     with pytest.raises(GanError, match=r"datasets.ixi.pattern is null; layout dicom needs one"):
         load(edited(config, "datasets.ixi", row | {"contrasts": ["t1", "t2"]}))
+
+
+@pytest.mark.parametrize(
+    "options", [{"attention_at": [32]}, {"attention": "sagan", "attention_at": [16]}, {"pl_every": 4}]
+)
+def test_defaults_and_options_that_are_read_may_be_named(config, options):
+    load(edited(config, "variants.stylegan2.options", options))
+
+
+def test_all_shipped_rows_name_nothing_in_vain(config):
+    config["study"] |= {"variants": [*config["variants"]], "datasets": ["images"]}
+    rows = {name for name, row in config["variants"].items() if not (row.get("options") or {}).get("conditional")}
+    config["study"]["variants"] = sorted(rows)
+    config["training"] = {"batch": 32}
+    load(config)
 
 
 def test_baselines_are_those_of_the_study(config):

@@ -197,7 +197,11 @@ def test_options_are_frozen_described_and_within_their_own_bounds(family):
 @pytest.mark.parametrize(
     ("family", "options", "message"),
     [
-        ("stylegan2", {"augment": "rgb"}, "option augment is 'rgb'; allowed: none, mri, bgc, blit_geom, diff"),
+        (
+            "stylegan2",
+            {"augment": "rgb"},
+            "option augment is 'rgb'; allowed: none, mri, bg, bgc, bgcf, bgcfn, bgcfnc, diff",
+        ),
         ("stylegan2", {"diffaugment": ["colour", "hue"]}, "; allowed: colour, translation, cutout"),
         ("stylegan2", {"style_mixing": 1.5}, "option style_mixing is 1.5; it must be at most 1"),
         ("stylegan2", {"z_dim": 0}, "option z_dim is 0; it must be at least 1"),

@@ -31,12 +31,16 @@ GEOMETRY = ("scale", "rotate", "aniso", "xfrac")
 COLOUR = ("brightness", "contrast", "lumaflip", "hue", "saturation")
 CORRUPTION = ("imgfilter", "noise", "cutout")
 
-# mri: luma flip, hue and saturation would make images that no scanner makes.
+# Those of the official program, a letter a group; mri: luma flip, hue and saturation would make images that no scanner
+# makes.
 PRESETS: dict[str, tuple[str, ...]] = {
     "none": (),
-    "blit_geom": BLIT + GEOMETRY,
     "mri": (*BLIT, *GEOMETRY, "brightness", "contrast"),
+    "bg": BLIT + GEOMETRY,
     "bgc": BLIT + GEOMETRY + COLOUR,
+    "bgcf": (*BLIT, *GEOMETRY, *COLOUR, "imgfilter"),
+    "bgcfn": (*BLIT, *GEOMETRY, *COLOUR, "imgfilter", "noise"),
+    "bgcfnc": (*BLIT, *GEOMETRY, *COLOUR, "imgfilter", "noise", "cutout"),
 }
 
 # Standard deviations and ranges of the paper; scales are powers of 2.

@@ -57,6 +57,7 @@ def complete(config: dict[str, Any], schema: str | Path) -> dict[str, Any]:
                 raise GanError(f"config: study.{kind} names {name!r}; known: {', '.join(config[kind])}")
     for name in _in_use(config):
         _check_budget(name, config["variants"][name], config["training"])
+        _check_effect(name, config["variants"][name])
     _check_metrics(config["metrics"])
     _check_nodes(config["resources"]["train"])
     return config
@@ -234,6 +235,18 @@ def _check_variant(name: str, row: dict[str, Any]) -> None:
         known(**row["options"])
     except GanError as error:
         raise GanError(f"config: variants.{name}.options: {error}") from error
+
+
+def _check_effect(name: str, row: dict[str, Any]) -> None:
+    """Every option that a row names, other than the default, does something: else it trains the same model again."""
+    idle, known = make_options(row["family"], row["options"]).without_effect(), defaults(row["family"])
+    for key, value in row["options"].items():
+        default = list(known[key]) if isinstance(known[key], tuple) else known[key]
+        if key in idle and value != default:
+            raise GanError(
+                f"config: variants.{name}.options.{key} is {json.dumps(value)}, but {idle[key]}, so that it does "
+                f"nothing; remove it or change that"
+            )
 
 
 def _check_budget(name: str, row: dict[str, Any], training: dict[str, Any]) -> None:

@@ -58,5 +58,9 @@ class Options:
             if problem := unfit(value, item.metadata):
                 raise GanError(f"option {item.name} is {value!r}; {problem}")
 
+    def without_effect(self) -> dict[str, str]:
+        """Options that nothing reads as the others are: for each, which one is to blame, and what it is."""
+        return {}
+
     def check_fit(self, doublings: int, kimg: float, batch: int) -> None:
         """`GanError` if these options do not suit images that double ``doublings`` times, or a training on ``kimg``."""

@@ -32,6 +32,10 @@ class ProGANOptions(Options):
     xflip: bool = option(False, "mirror real images left to right at random")
     conditional: bool = option(False, "condition on the data set's labels")
 
+    def without_effect(self) -> dict[str, str]:
+        """See `Options.without_effect`."""
+        return {"ema_rampup": "ema_kimg is 0"} if self.ema_kimg == 0 else {}
+
     def phase_images(self, doublings: int, images: float) -> float:
         """Images of each phase but the last, of a training on ``images``: 1 + 2 ``doublings`` phases."""
         if self.phase_kimg is not None:

@@ -7,6 +7,10 @@ from typing import Any, ClassVar
 from gan.errors import GanError
 from gan.families.options import Options, option
 
+_QUANTIZER = ("quantize_at", "quantize_codes", "quantize_decay", "quantize_commitment")
+_FILTERED = 3  # doublings of the smallest images that the filter bank of `gan.augment` fits
+ADA = ("mri", "bg", "bgc", "bgcf", "bgcfn", "bgcfnc")  # presets of `gan.augment`
+
 
 @dataclass(frozen=True)
 class StyleGAN2Options(Options):
@@ -70,7 +74,7 @@ class StyleGAN2Options(Options):
     augment: str = option(
         "none",
         "augmentation before the discriminator: diffaugment, or a preset of ADA",
-        choices=("none", "mri", "bgc", "blit_geom", "diffaugment"),
+        choices=("none", *ADA, "diffaugment"),
     )
     diffaugment: tuple[str, ...] = option(
         ("colour", "translation", "cutout"), "policies of DiffAugment", choices=("colour", "translation", "cutout")
@@ -93,8 +97,36 @@ class StyleGAN2Options(Options):
         if any(later <= earlier for earlier, later in itertools.pairwise(starts)):
             raise GanError(f"option lr_phases is {self.lr_phases!r}; each pair must begin at more kimg than the last")
 
+    def without_effect(self) -> dict[str, str]:
+        """See `Options.without_effect`."""
+        wgan = self.objective == "wgan_gp"
+        r1 = self.r1_gamma if self.r1_gamma is not None else 0.0 if wgan else 1.0
+        r2 = self.r2_gamma if self.r2_gamma is not None else r1 if self.objective == "r3gan" else 0.0
+        gp = self.gp_weight if self.gp_weight is not None else 10.0 if wgan else 0.0
+        adaptive = self.augment in ADA
+        switched_off = (
+            (self.attention == "none", "attention is none", ("attention_at", "attention_in")),
+            (self.attention != "linear", f"attention is {self.attention}", ("attention_heads", "attention_width")),
+            (self.quantize == "none", "quantize is none", _QUANTIZER),
+            (not r1 and not r2, "r1_gamma and r2_gamma are 0", ("r1_every",)),
+            (not gp, "gp_weight is 0", ("gp_target",)),
+            (not self.lecam, "lecam is 0", ("lecam_decay",)),
+            (not self.topk, "topk is false", ("topk_decay", "topk_min")),
+            (not self.pl_weight, "pl_weight is 0", ("pl_every",)),
+            (self.ema_kimg == 0, "ema_kimg is 0", ("ema_rampup",)),
+            (not adaptive, f"augment is {self.augment}", ("ada_target", "ada_kimg", "ada_p")),
+            (adaptive and self.ada_p is not None, f"ada_p is {self.ada_p}", ("ada_target", "ada_kimg")),
+            (self.augment != "diffaugment", f"augment is {self.augment}", ("diffaugment",)),
+        )
+        return {name: reason for off, reason, names in switched_off if off for name in names}
+
     def check_fit(self, doublings: int, kimg: float, batch: int) -> None:
         self.check_layers(doublings)
+        if self.augment.startswith("bgcf") and doublings < _FILTERED:
+            raise GanError(
+                f"option augment is {self.augment}, whose filters are for images that double {_FILTERED} times or "
+                f"more; these double {doublings} times: take bgc"
+            )
 
     def check_layers(self, doublings: int) -> None:
         """`GanError` if more layers are frozen than there are: that of the image, and three a doubling."""
