@@ -10,6 +10,8 @@ import grimp
 import pytest
 import yaml
 
+from gan.__main__ import COMMANDS
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 ENVIRONMENTS = sorted(path.stem for path in (REPOSITORY / "envs").glob("*.yaml"))
 # what no module of ours imports by name: Snakemake reads its scripts' arguments, pandas Parquet and Excel; ninja builds
@@ -45,7 +47,7 @@ def started(environment: str) -> set[str]:
         for rule in re.split(r"^rule ", file.read_text(), flags=re.MULTILINE):
             if f"envs/{environment}.yaml" not in rule:
                 continue
-            modules |= set(re.findall(r"python -m (gan\.\w+)", rule))
+            modules |= {COMMANDS[name][0].partition(":")[0] for name in re.findall(r"python -m gan ([\w-]+)", rule)}
             for script in re.findall(r"\.\./(scripts/\w+\.py)", rule):
                 nodes = ast.walk(ast.parse((REPOSITORY / "workflow" / script).read_text()))
                 modules |= {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
