@@ -9,6 +9,8 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
 from gan.data.dicom import read_series
+from gan.data.layouts import find
+from gan.data.volumes import convert
 from gan.errors import GanError
 
 AXIAL = (1, 0, 0, 0, 1, 0)
@@ -172,6 +174,67 @@ def test_a_folder_of_other_objects_says_what_they_are(tmp_path):
     report(tmp_path / "s/a.dcm")
     with pytest.raises(GanError, match=r"no DICOM images in it \(objects without an image, such as reports: 1\)"):
         read_series(tmp_path / "s")
+
+
+def export(folder: Path) -> None:
+    """Two patients in one folder, one with two studies, by names without meaning."""
+    folder.mkdir()
+    scans = [
+        ("p9", "1.7.1", "20200101", "1.3.1"),
+        ("p9", "1.7.2", "20190101", "1.3.2"),
+        ("p1", "1.7.3", "20210101", "1.3.3"),
+    ]
+    for number, (patient, study, date, series) in enumerate(scans):
+        tags = {"PatientID": patient, "StudyInstanceUID": study, "StudyDate": date}
+        shared = {"name": f"n{number}", "count": 3 + number}
+        write_stack(folder, **shared, series=series, SeriesDescription="Jane Doe T1 MPRAGE", **tags)
+        write_stack(folder, **shared | {"name": f"mm{number}"}, series=f"{series}1", SeriesDescription="T2 TSE", **tags)
+    report(folder / "r.dcm")
+    (folder / "viewer.exe").write_bytes(b"program")
+
+
+EXPORT = {"layout": "dicom", "contrasts": ["t1"], "mask": None, "labels": None, "pattern": "series: *mprage*"}
+
+
+def test_an_export_is_grouped_by_patient_study_and_series(tmp_path, capsys):
+    export(tmp_path / "raw")
+    found = find(EXPORT, tmp_path / "raw")
+    assert [(item.subject, item.scan, len(item.files)) for item in found] == [
+        ("patient1", "", 5), ("patient2", "ses-1", 4), ("patient2", "ses-2", 3),
+    ]  # fmt: skip
+    told = capsys.readouterr().err
+    assert "3 of 6 DICOM series match no contrast" in told
+    assert "2 of 26 files are no DICOM images and are not used (files that are not DICOM: 1, objects without an" in told
+    both = EXPORT | {"contrasts": ["t1", "t2"], "pattern": {"t1": "series:*MPRAGE", "t2": "series: t2*"}}
+    assert [item.contrast for item in find(both, tmp_path / "raw")] == ["t1", "t2"] * 3
+
+
+def test_nothing_of_a_patient_leaves_an_export(tmp_path, capsys):
+    export(tmp_path / "raw")
+    spec = EXPORT | {"reference": None, "align": False}
+    convert(spec, tmp_path / "raw", tmp_path / "volumes")
+    assert sorted(path.name for path in (tmp_path / "volumes").glob("*.nii"))[0] == "patient1_t1.nii"
+    (tmp_path / "raw/n103.dcm").unlink()
+    with pytest.raises(GanError, match=r"raw: series 2 of patient2_ses-1: a slice is missing") as caught:
+        convert(spec, tmp_path / "raw", tmp_path / "volumes")
+    words = [path.read_bytes() for path in (tmp_path / "volumes").iterdir()]
+    words += [str(caught.value).encode(), capsys.readouterr().err.encode()]
+    assert not any(name in text for text in words for name in (b"Jane", b"4711", b"p9", b"1970", b"2019", b"MPRAGE"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"pattern": "series: *"}, "subject patient1: two volumes for contrast t1: .*series 3. and .*series 1"),
+        ({"pattern": {"t1": "series: t1", "t2": "{subject}"}, "contrasts": ["t1", "t2"]}, "give 'series: <description"),
+        ({"pattern": "series: flair"}, "nothing matches layout dicom"),
+    ],
+)
+def test_exports_that_leave_a_choice_are_refused(tmp_path, change, message):
+    export(tmp_path / "raw")
+    with pytest.raises(GanError, match=message) as caught:
+        find(EXPORT | change, tmp_path / "raw")
+    assert "Jane" not in str(caught.value)
 
 
 def two_series(folder: Path) -> None:

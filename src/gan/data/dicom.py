@@ -29,8 +29,8 @@ class Series(NamedTuple):
     left_out: Counter[str]
 
 
-def read_series(folder: Path) -> Series:
-    """The one stack of slices in ``folder``.
+def read_series(folder: Path, files: Sequence[Path] = (), name: str = "") -> Series:
+    """The one stack of slices in ``folder``, or of ``files``; ``name`` is what errors call these.
 
     Rescale slope and intercept are applied: integers where every slice allows it, else float32. Slices belong together
     when series and matrix are the same, and plane and pixel spacing to within rounding (`ANGLE`, `SPACING`). Counted in
@@ -40,15 +40,16 @@ def read_series(folder: Path) -> Series:
     Raises `GanError`: no DICOM, a damaged slice, several stacks, two different images at one position, a missing slice
     or uneven distances, enhanced (multi-frame) files.
     """
-    folder, left_out = Path(folder), Counter[str]()
-    slices = _one_stack(folder, read_headers(folder, left_out), left_out)
+    left_out, where = Counter[str](), name or str(folder)
+    paths = files or [path for path in Path(folder).iterdir() if path.is_file() and not path.name.startswith(".")]
+    slices = _one_stack(where, read_headers(where, sorted(paths), left_out), left_out)
     slices = sorted(slices, key=lambda item: (float(item.position @ slices[0].normal), item.path.name))
-    slices = _without_copies(folder, slices, left_out)
-    _check_distances(folder, slices)
+    slices = _without_copies(where, slices, left_out)
+    _check_distances(where, slices)
     return Series(_read(slices).T, _affine(slices), left_out)
 
 
-def _one_stack(folder: Path, slices: Sequence[Slice], left_out: Counter[str]) -> list[Slice]:
+def _one_stack(where: str, slices: Sequence[Slice], left_out: Counter[str]) -> list[Slice]:
     """The slices that belong together; refuses a choice between two such stacks."""
     stacks: list[list[Slice]] = []
     for item in slices:
@@ -62,12 +63,12 @@ def _one_stack(folder: Path, slices: Sequence[Slice], left_out: Counter[str]) ->
         left_out.update(_difference(stack[0], deep[0][0]) for stack in stacks if len(stack) == 1)
         return deep[0]
     if not deep:
-        raise GanError(f"{folder}: single slices only, no stack to make a volume of; check the pattern of the data set")
+        raise GanError(f"{where}: single slices only, no stack to make a volume of; check the pattern of the data set")
     listed = ", ".join(
         f"series {stack[0].number}: {len(stack)} slices of {stack[0].size[0]} x {stack[0].size[1]}" for stack in deep
     )
     remedy = "give each a folder of its own, or a pattern that leads to one of them"
-    raise GanError(f"{folder}: {len(deep)} stacks of slices in one folder ({listed}); {remedy}")
+    raise GanError(f"{where}: {len(deep)} stacks of slices in one folder ({listed}); {remedy}")
 
 
 def _difference(item: Slice, of: Slice) -> str:
@@ -82,7 +83,7 @@ def _difference(item: Slice, of: Slice) -> str:
     return ""
 
 
-def _without_copies(folder: Path, slices: Sequence[Slice], left_out: Counter[str]) -> list[Slice]:
+def _without_copies(where: str, slices: Sequence[Slice], left_out: Counter[str]) -> list[Slice]:
     """Drop slices that repeat the one before them in place and pixels."""
     kept = [slices[0]]
     for item in slices[1:]:
@@ -93,30 +94,30 @@ def _without_copies(folder: Path, slices: Sequence[Slice], left_out: Counter[str
         if not np.array_equal(first, second):
             names = f"{kept[-1].path.name} and {item.path.name}"
             raise GanError(
-                f"{folder}: {names} are different images at one position (two echoes or time points?); "
+                f"{where}: {names} are different images at one position (two echoes or time points?); "
                 "give each its own folder"
             )
         left_out["copies of a slice"] += 1
     return kept
 
 
-def _check_distances(folder: Path, slices: Sequence[Slice]) -> None:
+def _check_distances(where: str, slices: Sequence[Slice]) -> None:
     if len(slices) < 2:
-        raise GanError(f"{folder}: one slice only, no volume; check the pattern of the data set")
+        raise GanError(f"{where}: one slice only, no volume; check the pattern of the data set")
     places = np.array([item.position @ slices[0].normal for item in slices])
     gaps = np.diff(places)
     usual = float(np.quantile(gaps, 0.5, method="lower"))  # of two gaps the small one
     worst = int(np.argmax(np.abs(gaps - usual)))
     between = f"between {places[worst]:.1f} and {places[worst + 1]:.1f} mm"
     if gaps[worst] > 1.5 * usual:
-        raise GanError(f"{folder}: a slice is missing {between} (usual distance {usual:.2f} mm); restore it")
+        raise GanError(f"{where}: a slice is missing {between} (usual distance {usual:.2f} mm); restore it")
     if abs(gaps[worst] - usual) > UNEVEN * usual:
         found = f"{gaps[worst]:.2f} mm {between}, {usual:.2f} mm elsewhere"
-        raise GanError(f"{folder}: slices at uneven distances ({found}); remove the ones that do not belong")
+        raise GanError(f"{where}: slices at uneven distances ({found}); remove the ones that do not belong")
     line = np.linspace(slices[0].position, slices[-1].position, len(slices))
     drift = np.linalg.norm([item.position - on for item, on in zip(slices, line, strict=True)], axis=1)
     if drift.max() > UNEVEN * usual:
-        raise GanError(f"{folder}: slices shifted sideways against each other by {drift.max():.2f} mm; restore them")
+        raise GanError(f"{where}: slices shifted sideways against each other by {drift.max():.2f} mm; restore them")
 
 
 def _read(slices: Sequence[Slice]) -> np.ndarray:
@@ -130,8 +131,9 @@ def _read(slices: Sequence[Slice]) -> np.ndarray:
     try:
         return sitk.GetArrayFromImage(reader.Execute())
     except RuntimeError as error:
-        folder = slices[0].path.parent
-        raise GanError(f"{folder}: a DICOM file has a damaged image; restore the series from its source") from error
+        raise GanError(
+            f"{slices[0].path.parent}: a DICOM file has a damaged image; restore the series from its source"
+        ) from error
 
 
 def _affine(slices: Sequence[Slice]) -> np.ndarray:

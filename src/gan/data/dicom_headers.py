@@ -1,7 +1,7 @@
 """What each file of a DICOM folder is: a slice with its place, or an object without an image of a stack."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,12 +39,11 @@ class Slice(NamedTuple):
         return np.cross(self.orientation[:3], self.orientation[3:])
 
 
-def read_headers(folder: Path, left_out: Counter[str]) -> list[Slice]:
-    """The slices among the files of ``folder``, by file name; what is none is counted in ``left_out`` by its kind.
+def read_headers(where: str, paths: Sequence[Path], left_out: Counter[str]) -> list[Slice]:
+    """The slices among the files ``paths`` of ``where``; what is none is counted in ``left_out`` by its kind.
 
     Raises `GanError` that names a damaged or multi-frame image of a scanner, or when no slice is there.
     """
-    paths = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
     slices = []
     for path in paths:
         item = "DICOM directories" if path.name.upper() == "DICOMDIR" else _header(path)
@@ -54,7 +53,7 @@ def read_headers(folder: Path, left_out: Counter[str]) -> list[Slice]:
             left_out[item] += 1
     if not slices:
         there = f" ({listed(left_out)})" if left_out else ""
-        raise GanError(f"{folder}: no DICOM images in it{there}; check the pattern of the data set")
+        raise GanError(f"{where}: no DICOM images in it{there}; check the pattern of the data set")
     return slices
 
 
@@ -76,7 +75,7 @@ def _header(path: Path) -> Slice | str:
     try:
         reader.ReadImageInformation()
     except RuntimeError as error:
-        return _no_image(path, error)
+        return no_image(path, error)
 
     def tag(key: str, default: str | None = None) -> str:
         if reader.HasMetaDataKey(key):
@@ -96,7 +95,7 @@ def _header(path: Path) -> Slice | str:
         raise GanError(f"{path}: a number in its DICOM header is damaged; restore it from its source") from error
 
 
-def _no_image(path: Path, error: RuntimeError) -> str:
+def no_image(path: Path, error: RuntimeError) -> str:
     """What a file is that holds no image; `GanError` when it is one of a scanner, damaged."""
     start = _start(path)
     claims = start[128:132] == b"DICM"

@@ -18,7 +18,8 @@ class Found:
 
     path: a NIfTI file, a folder with one DICOM series or several, or an image file; label: class name, empty without
     labels; split: ``train`` or ``test`` where the layout has such folders, else empty; scan: which of several scans of
-    the subject (session, run), else empty.
+    the subject (session, run), else empty; files: those of the folder ``path`` that are meant, if not all, and series
+    their number.
     """
 
     subject: str
@@ -27,11 +28,18 @@ class Found:
     label: str = ""
     split: str = ""
     scan: str = ""
+    files: tuple[Path, ...] = ()
+    series: str = ""
 
     @property
     def name(self) -> str:
         """Of the scan, as messages and files have it: ``s1``, or ``s1_ses-2``."""
         return f"{self.subject}_{self.scan}" if self.scan else self.subject
+
+    @property
+    def place(self) -> str:
+        """The path, and which series of it is meant."""
+        return f"{self.path} (series {self.series})" if self.series else str(self.path)
 
 
 def channels(row: Row) -> list[str]:

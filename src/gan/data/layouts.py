@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from gan.data.bids import find_bids, parse
+from gan.data.dicom_export import asks_for_export, find_export
 from gan.data.endings import DICOM, is_volume, unread
 from gan.data.found import Found, Row, channels, check_files
 from gan.data.label_table import read_labels
@@ -70,6 +71,8 @@ def _nothing(row: Row, root: Path) -> str:
 
 def _report_unmatched(row: Row, root: Path, everything: list[Found]) -> None:
     """Warn of files that look like volumes, or folders that look like series, and are not what the layout asks for."""
+    if any(item.files for item in everything):  # `find_export` has told it
+        return
     known = {item.path.relative_to(root).as_posix() for item in everything}
     if row["layout"] in ("dicom", "chaos"):
         folders = {path.rpartition("/")[0] or "." for path in files_below(root) if path.lower().endswith(DICOM)}
@@ -97,7 +100,7 @@ def _complete(everything: list[Found], row: Row) -> list[Found]:
         other = scans[item.subject, item.scan].setdefault(item.contrast, item)
         if other is not item and item.contrast in wanted:
             raise GanError(
-                f"subject {item.name}: two volumes for contrast {item.contrast}: {other.path} and {item.path}; "
+                f"subject {item.name}: two volumes for contrast {item.contrast}: {other.place} and {item.place}; "
                 "remove one, make the pattern narrower, or put {session} into it if they are scans of one subject"
             )
     lacking = {key: [contrast for contrast in wanted if contrast not in scans[key]] for key in sorted(scans)}
@@ -227,7 +230,12 @@ def _nifti(row: Row, root: Path) -> list[Found]:
 
 
 def _dicom(row: Row, root: Path) -> list[Found]:
-    """Folders with files whose path below the root matches the pattern; without one, the root itself is a subject."""
+    """Folders with files whose path below the root matches the pattern; without one, the root itself is a subject.
+
+    With a pattern of series descriptions, files by what their headers say.
+    """
+    if asks_for_export(row):
+        return find_export(row, root)
     if row["pattern"]:
         return _by_pattern(row, root, folders_with_files(root))
     if len(channels(row)) != 1:

@@ -97,12 +97,13 @@ def _convert_scan(scan: Scan, row: dict[str, Any], folder: Path) -> list[dict[st
 
 
 def _read(item: Found, *, is_mask: bool) -> Volume:
-    volume = canonical(_series(item.path) if item.path.is_dir() else read_volume(item.path))
+    volume = canonical(_series(item) if item.path.is_dir() else read_volume(item.path))
     return check_mask(volume, item.path) if is_mask else check_image(volume, item.path)
 
 
-def _series(folder: Path) -> Volume:
-    series = read_series(folder)
+def _series(item: Found) -> Volume:
+    name = f"{item.path}: series {item.series} of {item.name}" if item.files else ""
+    series = read_series(item.path, item.files, name)
     left_out = f"left out {listed(series.left_out)}" if series.left_out else ""
     return Volume(series.data, series.affine, notes=left_out)
 
