@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from golden import SMALL
 from tiny import TinyData, paths
 from torch import Tensor
 from torch.multiprocessing import start_processes
@@ -28,7 +29,7 @@ from gan.train.trainer import Trainer
 CPU = torch.device("cpu")
 STEPS, SAVED, STOPPED = 6, 3, 5
 STYLEGAN2 = {"z_dim": 8, "w_dim": 8, "channel_base": 64, "channel_max": 8, "mbstd_group": 2, "r1_gamma": 0.1}
-CASES = {
+_OWN = {
     "stylegan2": (
         "stylegan2",
         STYLEGAN2
@@ -45,6 +46,8 @@ CASES = {
         {"z_dim": 8, "channel_base": 64, "channel_max": 8, "mbstd_group": 2, "phase_kimg": 0.014, "conditional": True},
     ),
 }
+_OTHERS = SMALL.keys() - {family for family, _ in _OWN.values()}
+CASES = _OWN | {family: (family, SMALL[family]) for family in sorted(_OTHERS)}
 
 
 class Data(TinyData):

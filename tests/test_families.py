@@ -11,10 +11,19 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from test_train import make_store
+from test_workflow import copy_workflow, edit, run_snakemake, snakemake
+
+from gan.families.registry import families
 
 ROOT = Path(__file__).resolve().parent.parent
 TESTS = ROOT / "tests"
+
+
+def test_no_other_file_lists_families():
+    """One may name the family that it is about; whoever needs all of them asks the registry."""
+    for path in [*ROOT.glob("src/**/*.py"), *ROOT.glob("benchmarks/*.py"), *ROOT.glob("workflow/**/*.*")]:
+        found = [name for name in families() if f'"{name}"' in path.read_text(encoding="utf-8", errors="ignore")]
+        assert len(found) < 2, f"{path} names {', '.join(found)}"
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +51,12 @@ def install(site: Path, entries: dict[str, str]) -> None:
 
 
 def python(site: Path, *arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    path = os.pathsep.join([str(site), os.environ.get("PYTHONPATH", ""), str(TESTS)])
-    command = [sys.executable, *arguments]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": path})
+    command, environment = [sys.executable, *arguments], os.environ | {"PYTHONPATH": _path(site)}
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=environment)
+
+
+def _path(site: Path) -> str:
+    return os.pathsep.join([str(site), os.environ.get("PYTHONPATH", ""), str(TESTS)])
 
 
 def test_it_passes_the_contract(hinge):
@@ -58,24 +70,18 @@ def test_it_passes_the_contract(hinge):
     assert int(re.findall(r"(\d+) passed", done.stdout)[0]) > 15
 
 
-RECIPE = {
-    "data": {"dataset": "phantom"},
-    "variant": {"name": "hinge", "family": "hinge", "revision": 1, "options": {"z_dim": 8}},
-    "training": {"kimg": 0.016, "batch": 8, "snapshot_kimg": 0.016, "precision": "fp32"},
-    "seed": 0,
-}
-PLACES = ["--store", "store", "--folder", "cell", "--checkpoints", "state"]
-RUN = ["-m", "gan.run", "--recipe", json.dumps(RECIPE), *PLACES]
-
-
-def test_it_trains_and_generates(hinge, tmp_path):
-    make_store(tmp_path / "store")
-    done = python(hinge, *RUN, cwd=tmp_path)
+def test_a_study_trains_it_in_jobs_of_their_own(hinge, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", _path(hinge))
+    folder = copy_workflow(tmp_path)
+    row = {"hinge": {"family": "hinge", "options": {"z_dim": 8}}}
+    edit(
+        folder, {"variants": row, "study": {"variants": ["hinge"]}, "training": {"kimg": 0.008, "snapshot_kimg": 0.008}}
+    )
+    snakemake(folder, cell := "results/tiny/phantom/hinge/seed0/generator.pt")
+    made = ["--generator", cell, "--n", "2", "--out", "images"]
+    done = python(hinge, "-m", "gan.generate", *made, cwd=folder)
     assert done.returncode == 0, done.stderr
-    made = ["--generator", "cell/generator.pt", "--n", "2", "--out", "images"]
-    done = python(hinge, "-m", "gan.generate", *made, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert json.loads((tmp_path / "images/samples.json").read_text())["family"] == "hinge"
+    assert json.loads((folder / "images/samples.json").read_text())["family"] == "hinge"
 
 
 @pytest.mark.parametrize(
@@ -86,10 +92,10 @@ def test_it_trains_and_generates(hinge, tmp_path):
         ({"hinge": "json"}, "family hinge of json: No module named 'json.options'; correct it"),
     ],
 )
-def test_a_package_that_is_no_new_family_is_refused_in_one_line(hinge, tmp_path, entries, message):
+def test_a_package_that_is_no_new_family_is_refused_in_one_line(hinge, tmp_path, monkeypatch, entries, message):
     shutil.copytree(hinge / "my_hinge", tmp_path / "my_hinge")
     install(tmp_path, entries)
-    make_store(tmp_path / "store")
-    done = python(tmp_path, *RUN, cwd=tmp_path)
-    assert done.returncode == 1 and done.stderr.splitlines()[-1].startswith(f"error: {message}"), done.stderr
-    assert "Traceback" not in done.stderr
+    monkeypatch.setenv("PYTHONPATH", _path(tmp_path))
+    done = run_snakemake(copy_workflow(tmp_path), "--dry-run")
+    output = done.stdout + done.stderr
+    assert done.returncode == 1 and f"error: {message}" in output and "Traceback" not in output, output

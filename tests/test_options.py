@@ -96,7 +96,7 @@ def test_every_family_every_option_and_every_choice_is_tested():
             missing += [f"{family}.{item.name}: {value}" for value in wanted if value not in values]
             if not wanted and all(value == item.default for value in values):
                 missing.append(f"{family}.{item.name}: other than {item.default}")
-    assert not missing, f"add a case to golden/*.json for {', '.join(missing)}"
+    assert not missing, f"add a case to the golden.json of its family for {', '.join(missing)}"
 
 
 def _members(value, choices):
