@@ -122,9 +122,9 @@ def mirrored(images: Tensor) -> Tensor:
 class Variant(nn.Module, abc.ABC):
     """A generative model and its training, free of input and output.
 
-    A subclass builds its networks as submodules, one of them by `build_kept`, and implements the
-    methods below. Random numbers over the batch come from `gan.parallel`,
-    which draws them from torch's default generators, as the checkpoint keeps them.
+    A subclass builds its networks as submodules, one of them by `build_kept`, and implements the methods below. Random
+    numbers over the batch come from `gan.parallel`, which draws them from torch's default generators, as the checkpoint
+    keeps them.
     """
 
     epoch = 0  # real images that make an epoch: whoever trains the variant sets it
