@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 
@@ -12,12 +13,14 @@ import torch
 from parallel_worker import CASES, SAVED, STEPS, STOPPED, courses, everything, pieces, reduced, start
 from test_train import dcgan, make_store
 
-from gan import parallel
+from gan import launch, parallel, slurm
 from gan.cells import stats as read_stats
 from gan.files import read_json
 from gan.run import main
+from gan.runtime import Runtime
 from gan.study import run_key
 from gan.train.checkpoint import load_checkpoint
+from gan.train.signals import StopSignals
 from gan.train.snapshot import load_generator
 
 CLOSE = {"rtol": 1e-9, "atol": 1e-12}  # all in float64
@@ -225,3 +228,16 @@ def test_more_gpus_than_there_are(tmp_path, capfd):
     assert "asks for 99 GPUs on a machine, torch sees" in capfd.readouterr().err
     assert main(["--recipe", "r.json", *places, "--runtime", "gpus=3,nodes=2"]) == 1
     assert "is 3; it must be a multiple of the number of nodes, 2" in capfd.readouterr().err
+
+
+def test_on_several_nodes_srun_starts_the_same_command_with_an_endpoint(monkeypatch):
+    def become(program, words, environment):
+        raise SystemExit(words[words.index(sys.executable) :])
+
+    monkeypatch.setattr(os, "execvpe", become)
+    monkeypatch.setattr(slurm, "first_node", lambda: "n1")
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    given = ["--recipe", "r.json", "--runtime", "gpus=4,nodes=2"]
+    with StopSignals() as stop, pytest.raises(SystemExit) as started:
+        launch.launch(given, Runtime.parse("gpus=4,nodes=2"), None, stop)
+    assert started.value.code == [sys.executable, "-m", "gan", "run", *given, "--endpoint", "n1:20007"]
