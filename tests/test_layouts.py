@@ -351,6 +351,19 @@ def test_labels_from_a_table(suffix, tmp_path):
         assert [(item.subject, item.label) for item in found] == [("01", "HGG"), ("02", "LGG")]
 
 
+@pytest.mark.parametrize("keep", [0, 30, 900, 3000])
+def test_a_damaged_spreadsheet_is_told_in_one_line(keep, tmp_path):
+    root, path = touch(tmp_path / "root", "1.nii"), tmp_path / "table.xlsx"
+    pd.DataFrame({"ID": ["1"], "group": ["AD"]}).to_excel(path, index=False)
+    content = bytearray(path.read_bytes())
+    content[200:260] = bytes(60)
+    path.write_bytes(content[:keep] if keep < 3000 else content)
+    labels = {"table": str(path), "subject": "ID", "label": "group"}
+    with pytest.raises(GanError, match=r"table.xlsx: cannot be read as a csv or xlsx table .*save it again") as caught:
+        find(row("nifti", ["t1"], pattern="{subject}.nii", labels=labels), root)
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("separator", [",", ";", "\t", "|", ", "])
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
 def test_the_separator_of_a_table_is_found(separator, mark, tmp_path):

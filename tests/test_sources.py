@@ -154,6 +154,13 @@ def wrong_checksum(path: Path, kind: str) -> Path:
     return path
 
 
+def bad_name(path: Path) -> Path:
+    """A member whose name says that it is UTF-8 and is not."""
+    make_zip(path, {"\u00fc": b"x"})
+    path.write_bytes(path.read_bytes().replace("\u00fc".encode(), b"\xff\xff"))
+    return path
+
+
 def damaged_member(path: Path) -> Path:
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("a", NOISE)
@@ -184,6 +191,11 @@ BAD = {
     "checksum of tar.bz2": (lambda p: wrong_checksum(p / "x.tar", "bz2"), r"x\.tar: broken or truncated"),
     "checksum of tar.xz": (lambda p: wrong_checksum(p / "x.tar", "xz"), r"x\.tar: broken or truncated"),
     "checksum of zip": (lambda p: damaged_member(p / "x.zip"), r"x\.zip: broken or truncated .*Bad CRC-32"),
+    "tar.gz that is none": (
+        lambda p: truncated(p / "x.tar.gz", make_zip, 1),
+        r"x\.tar\.gz: broken or truncated archive",
+    ),
+    "name of zip": (lambda p: bad_name(p / "x.zip"), r"x\.zip: broken or truncated archive"),
     "empty file": (lambda p: truncated(p / "x.tar", make_tar, 0), r"x\.tar: broken"),
     "empty archive": (lambda p: make_zip(p / "x.zip", {}), "the archive is empty"),
     "other file": (lambda p: make_zip(p / "x.rar"), "unpack it and give the folder"),
@@ -194,9 +206,9 @@ BAD = {
 def test_bad_archive_is_named_and_leaves_nothing(name, tmp_path, place):
     make, message = BAD[name]
     path = make(tmp_path)
-    with pytest.raises(GanError, match=message):
+    with pytest.raises(GanError, match=message) as caught:
         fetch({"path": str(path)}, place / "raw")
-    assert not list(place.iterdir())
+    assert "\n" not in str(caught.value) and not list(place.iterdir())
     assert not list(tmp_path.rglob("*evil*")) and not Path("/tmp/evil").exists()
 
 

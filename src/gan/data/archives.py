@@ -1,5 +1,6 @@
 """Unpack zip and tar archives that come from anywhere: every member is checked before a byte is written."""
 
+import errno
 import gzip
 import lzma
 import re
@@ -20,7 +21,16 @@ from gan.errors import GanError
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
 BLOCK = 1 << 20
-BROKEN = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError)
+BROKEN = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    gzip.BadGzipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    ValueError,
+    LookupError,
+)
 
 
 class Member(NamedTuple):
@@ -57,13 +67,18 @@ def unpack(archive: Path, folder: Path) -> None:
                 _unpack(archive, _tar_members(source), folder)
                 _check_end(source)
     except BROKEN as error:
-        raise GanError(f"{archive}: broken or truncated archive ({error}); get it again") from error
+        raise _broken(archive, error) from error
     except OSError as error:
-        if error.errno is not None:
+        if error.errno not in (None, errno.EINVAL):  # EINVAL: it leads to a place before its start
             raise
-        raise GanError(f"{archive}: broken or truncated archive ({error}); get it again") from error
+        raise _broken(archive, error) from error
     except NotImplementedError as error:
         raise GanError(f"{archive}: {error}; unpack it with another program and give the folder as source") from error
+
+
+def _broken(archive: Path, error: Exception) -> GanError:
+    reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(":")
+    return GanError(f"{archive}: broken or truncated archive ({reason}); get it again")
 
 
 def _zip_members(source: zipfile.ZipFile) -> list[Member]:

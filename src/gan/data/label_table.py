@@ -7,6 +7,7 @@ import pandas as pd
 
 from gan.data.notices import some
 from gan.errors import GanError
+from gan.files import DAMAGED
 
 
 def read_labels(rule: dict[str, str], subjects: set[str], root: Path) -> dict[str, str]:
@@ -25,9 +26,11 @@ def read_labels(rule: dict[str, str], subjects: set[str], root: Path) -> dict[st
         table = _read(path, wanted)
     except FileNotFoundError as error:
         raise GanError(f"labels: table {rule['table']} is neither here nor below {root}; check the path") from error
-    except (ValueError, OSError, KeyError, ImportError) as error:
-        reason = str(error).splitlines()[0]
-        raise GanError(f"{path}: cannot be read as a csv or xlsx table ({reason}); save it again as csv") from error
+    except (*DAMAGED, OSError, ImportError, SyntaxError, TypeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise GanError(
+            f"{path}: cannot be read as a csv or xlsx table ({reason}); save it again as csv in UTF-8"
+        ) from error
     for column in wanted:
         if column not in table.columns:
             raise GanError(f"{path}: no column '{column}'; it has {', '.join(map(str, table.columns))}")

@@ -13,6 +13,7 @@ from gan.data import notices
 from gan.data.endings import PICTURES
 from gan.data.found import Found, Row, check_files
 from gan.data.patterns import compile_pattern, files_below
+from gan.data.pictures import UNREADABLE
 from gan.errors import GanError
 
 SPLITS = {"train": "train", "training": "train", "test": "test", "testing": "test"}
@@ -87,6 +88,6 @@ def _digest(path: Path) -> bytes:
     content = path.read_bytes()
     try:
         Image.open(io.BytesIO(content)).close()
-    except (OSError, Image.DecompressionBombError) as error:
+    except UNREADABLE as error:
         raise GanError(f"{path}: not an image that can be read; remove or replace it") from error
     return hashlib.sha256(content).digest()

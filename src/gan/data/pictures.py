@@ -1,5 +1,7 @@
 """Read a 2-D image file as grey values."""
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,10 @@ from PIL import Image, ImageOps
 from gan.errors import GanError
 
 _GREY = ("L", "I;16", "I;16B", "I;16L", "I", "F", "1")
+UNREADABLE = (
+    *(OSError, EOFError, ValueError, SyntaxError, TypeError, LookupError, ArithmeticError),
+    *(struct.error, zlib.error, Image.DecompressionBombError),
+)  # what Pillow raises, as the damage may be
 
 
 def read_picture(path: Path) -> np.ndarray:
@@ -29,7 +35,7 @@ def read_picture(path: Path) -> np.ndarray:
         raise GanError(f"{path}: the file has gone; if that is right, run again with --forcerun fetch") from error
     except PermissionError as error:
         raise GanError(f"{path}: {error.strerror}; change its permissions") from error
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except UNREADABLE as error:
         raise GanError(f"{path}: not an image, or a damaged one; replace or remove it") from error
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         count = np.count_nonzero(~np.isfinite(values))
