@@ -90,6 +90,11 @@ def test_other_images_are_refused(tmp_path):
         ("store.json", b'{"format": 99}', "store of format 99, 1 is needed; build it again"),
         ("images.npy", b"no array", "damaged store"),
         ("index.parquet", b"no table", "damaged store"),
+        ("store.json", b"[]", "store of format None"),
+        ("store.json", b'{"format": 1, "labels": []}', "damaged store .'channels'."),
+        ("store.json", b'{"format": 1, "channels": 2, "labels": []}', "damaged store"),
+        ("store.json", b'{"format": 1, "channels": ["a"], "labels": []}', "do not belong together"),
+        ("images.npy", b"\x93NUMPY\x01\x00\x10\x00{'descr': '<u2', \n", "damaged store"),
     ],
 )
 def test_a_damaged_store_is_named(tmp_path, name, content, message):
@@ -108,6 +113,27 @@ def test_images_and_index_must_belong_together(tmp_path):
         writer.finish(INDEX, INDEX[["subject"]], META)
     with pytest.raises(GanError, match="do not belong together"):
         Store.open(tmp_path / "store")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"row": [0, -1, 2, 1]}, {"row": [0, -1, 1, 9]}, {"kept": [True, True, True, True]}, {"split": [1, 2, 3, 4]}],
+)
+def test_an_index_that_has_been_changed_is_refused(tmp_path, change):
+    with writing(tmp_path / "store", (2, 4, 4)) as writer:
+        writer.append(images(3, 2, 4, 4))
+        writer.finish(INDEX, INDEX[["subject"]], META)
+    INDEX.assign(**change).to_parquet(tmp_path / "store/index.parquet", index=False)
+    with pytest.raises(GanError, match=r"do not belong together|damaged store"):
+        Store.open(tmp_path / "store")
+
+
+def test_a_store_without_its_split_cannot_be_scored(tmp_path):
+    with writing(tmp_path / "store", (2, 4, 4)) as writer:
+        writer.append(images(3, 2, 4, 4))
+        writer.finish(INDEX, INDEX[["subject"]], META)
+    with pytest.raises(GanError, match=r"store.json: it does not say its split; build the store again"):
+        Store.open(tmp_path / "store").check_scores()
 
 
 def test_the_data_stage_does_not_import_torch():

@@ -2,6 +2,7 @@
 
 import json
 import os
+import tokenize
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from gan.files import read_json
 FORMAT = 1
 STEP = 257  # 65535 / 255: steps of the store in one unit of the scale 0..255
 IMAGE = "image"  # the channel of a store whose images are of one contrast each
+_DAMAGED = (OSError, ValueError, LookupError, TypeError, AttributeError, tokenize.TokenError)
 IMAGES, INDEX, SUBJECTS, META = "images.npy", "index.parquet", "subjects.csv", "store.json"
 
 
@@ -43,15 +45,18 @@ class Store:
         """Open the store in ``folder``; `GanError` when it is absent, damaged or of another format."""
         folder = Path(folder)
         meta = read_json(folder / META)
-        if meta.get("format") != FORMAT:
-            raise GanError(f"{folder}: store of format {meta.get('format')}, {FORMAT} is needed; build it again")
+        if not isinstance(meta, dict) or meta.get("format") != FORMAT:
+            found = meta.get("format") if isinstance(meta, dict) else None
+            raise GanError(f"{folder}: store of format {found}, {FORMAT} is needed; build it again")
         try:
             images = np.load(folder / IMAGES, mmap_mode="r")
             index = pd.read_parquet(folder / INDEX)
-        except (OSError, ValueError) as error:
-            raise GanError(f"{folder}: damaged store ({error}); build it again") from error
-        if len(images) != index["kept"].sum() or images.shape[1] != len(meta["channels"]):
-            raise GanError(f"{folder}: {IMAGES} and {INDEX} do not belong together; build the store again")
+            whole = _belong_together(images, index, meta)
+        except _DAMAGED as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise GanError(f"{folder}: damaged store ({reason}); build it again") from error
+        if not whole:
+            raise GanError(f"{folder}: {IMAGES}, {INDEX} and {META} do not belong together; build the store again")
         return cls(folder, images, index, meta)
 
     def rows(self, split: str) -> np.ndarray:
@@ -69,10 +74,21 @@ class Store:
         try:
             splits.check_scores(self.index, self.meta["split"])
         except GanError as error:
-            raise GanError(f"data set {self.meta['dataset']}: {error}") from error
+            raise GanError(f"data set {self.meta.get('dataset')}: {error}") from error
+        except (LookupError, TypeError) as error:
+            raise GanError(f"{self.folder / META}: it does not say its split; build the store again") from error
 
     def _kept(self) -> pd.DataFrame:
         return self.index.loc[self.index["kept"]]
+
+
+def _belong_together(images: np.ndarray, index: pd.DataFrame, meta: dict[str, Any]) -> bool:
+    """Whether each kept row of the index has its image, and ``meta`` the names of channels and classes."""
+    kept = index.loc[index["kept"].astype(bool)]
+    rows = np.array_equal(kept["row"].to_numpy(), np.arange(len(images)))
+    names = [*kept["subject"], *kept["split"], *kept["label"], *meta["channels"], *meta["labels"]]
+    shaped = images.dtype == np.uint16 and images.ndim > 3 and images.shape[1] == len(meta["channels"])
+    return rows and shaped and all(isinstance(name, str) for name in names)
 
 
 class StoreWriter:
