@@ -26,8 +26,9 @@ from cleanfid.inception_torchscript import InceptionV3W
 from cleanfid.resize import build_resizer
 from torch import nn
 
-from gan.metrics import inception
 from gan.metrics.distances import frechet_distance
+from gan.scoring.extractors.inception import model as inception
+from gan.scoring.extractors.random.model import random_layers
 
 warnings.filterwarnings("ignore", category=DeprecationWarning)
 
@@ -78,7 +79,7 @@ def bench_extraction(images: int, side: int, repeats: int) -> dict[str, float]:
     grey = np.random.default_rng(0).integers(0, 256, (images, side, side), np.uint8)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "inception-2015-12-05.pt"
-        torch.jit.script(WeightsFile(inception.random_layers(0)).eval()).save(str(path))
+        torch.jit.script(WeightsFile(random_layers(0)).eval()).save(str(path))
         network = InceptionV3W(folder, download=False).eval()
         extractor = inception.InceptionFeatures("benchmark", "inception", inception.read_weights(path, None))
     resizer = build_resizer("clean")

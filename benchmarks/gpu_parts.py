@@ -76,8 +76,9 @@ def training(place: Place) -> None:
     store.mkdir(parents=True, exist_ok=True)
     with tarfile.open(place.folder / f"stores/{about['dataset']}.tar.gz") as archive:
         archive.extractall(store, filter="data")
-    judge = {"extractors": ["extractor.pt"], "real": ["real.npz"]}
-    paths = {key: [str((place.folder / "judge" / name).absolute()) for name in names] for key, names in judge.items()}
+    judge = (place.folder / "judge").absolute()
+    paths = {"extractors": [str(judge / "extractor.pt")], "real": [str(judge / "real.npz")]}
+    paths["images"] = str(judge / "images.npz")
     write_json(work / "judge.json", {**paths, "protocol": about["protocol"]})
     recipe["training"]["kimg"] = kimg = _affordable(place, recipe["training"])
     place.found |= {"kimg": kimg, "recipe": recipe}

@@ -1,7 +1,8 @@
 """The folder that `benchmarks/gpu.py` needs on a machine with a GPU: made where all packages are, read where few are.
 
-``stores/<data set>.tar.gz``, ``judge/{extractor.pt, real.npz}``, ``recipe.json`` of the training, ``cases.json`` with
-every step to time and what was counted of it, ``about.json``. A checkout of the official program goes to ``official``.
+``stores/<data set>.tar.gz``, ``judge/{extractor.pt, real.npz, images.npz}``, ``recipe.json`` of the training,
+``cases.json`` with every step to time and what was counted of it, ``about.json``. A checkout of the official program
+goes to ``official``.
 """
 
 import os
@@ -128,12 +129,13 @@ def _pack(store: Path, path: Path) -> None:
 
 
 def _judge(study: Any, store: Path, folder: Path) -> None:
-    from gan.evaluate import prepare_extractor, real_features
+    from gan.scoring.reference import image_facts, prepare_extractor, real_features
 
     folder.mkdir(exist_ok=True)
     kind = study.metrics["extractors"][0]
     prepare_extractor(kind, study.metrics[kind], store, folder / "extractor.pt", "cpu")
     real_features(folder / "extractor.pt", store, folder / "real.npz", "cpu")
+    image_facts(store, folder / "images.npz")
 
 
 def _cases(recipe: dict[str, Any], toy: bool):

@@ -4,8 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from gan.config import read_schema
 from gan.families.registry import families
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -24,7 +23,7 @@ range are refused before anything runs. This page is written from the schema and
 
 def render() -> str:
     """The page as Markdown."""
-    schema = yaml.safe_load(SCHEMA.read_text())
+    schema = read_schema(str(SCHEMA))
     rows = [row for name, part in schema["properties"].items() for row in _rows(name, part, schema)]
     text = HEAD + "\n".join(rows) + "\n"
     for family, (_, options) in families().items():

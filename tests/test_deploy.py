@@ -94,7 +94,8 @@ def test_rules_run_in_their_conda_environments(study, by_conda):
     for call in by_conda:
         if found := re.match(r"(.+)/bin/python (?:\S+\.(\w+)\.py$|-m gan (run) )", call):
             ran[found[2] or found[3]] = made[found[1]]
-    assert ran == {"convert": "cpu", "slices": "cpu"} | dict.fromkeys(("extractor", "real_features", "run"), "gpu")
+    with_torch = ("extractor", "real_features", "image_facts", "run")
+    assert ran == {"convert": "cpu", "slices": "cpu"} | dict.fromkeys(with_torch, "gpu")
 
 
 def test_each_conda_environment_gets_the_package_of_the_working_tree(by_conda):

@@ -10,15 +10,19 @@ import torch
 
 from gan.data.store import Store, writing
 from gan.errors import GanError
-from gan.evaluate import main, prepare_extractor, real_features, score_cell, score_snapshots
+from gan.evaluate import main
 from gan.families.contract import ImageShape
 from gan.families.registry import build, defaults
 from gan.files import read_json
-from gan.judge import Judge, Protocol
-from gan.metrics import features
-from gan.metrics.real import RealFeatures
+from gan.metrics.scores import score_curve
 from gan.metrics.ssim import ms_ssim
 from gan.run import live_scores
+from gan.scales import generated_to_uint8, stored_to_uint8
+from gan.scoring.cell import score_cell, score_snapshots
+from gan.scoring.extractors import files as extractor_files
+from gan.scoring.judge import Judge, Protocol
+from gan.scoring.probes import FeatureProbe, LikenessProbe
+from gan.scoring.reference import ImageFacts, RealFeatures, image_facts, prepare_extractor, real_features
 from gan.train.snapshot import Snapshot, load_generator, save_generator
 
 SIDE = 16
@@ -64,6 +68,7 @@ def judge(tmp_path_factory):
     store = make_store(folder / "store")
     prepare_extractor("indomain", {"steps": 4, "dim": 16, "seed": 0}, store, folder / "extractor.pt", "cpu")
     real_features(folder / "extractor.pt", store, folder / "real.npz", "cpu")
+    image_facts(store, folder / "images.npz")
     return folder
 
 
@@ -87,26 +92,32 @@ def test_classes_that_are_contrasts_are_scored_each_by_itself(judge, tmp_path):
         writer.append(images)
         writer.finish(index, index[["subject", "split"]].drop_duplicates(), meta)
     real_features(judge / "extractor.pt", tmp_path / "store", tmp_path / "real.npz", "cpu")
-    with np.load(tmp_path / "real.npz") as apart, np.load(judge / "real.npz") as as_channels:
-        assert set(apart) == set(as_channels)
-        assert all(np.array_equal(apart[name], as_channels[name]) for name in set(apart) - {"areas"})
-        assert apart["areas"].shape[1] == 0 and as_channels["areas"].shape == (80, 3)
+    image_facts(tmp_path / "store", tmp_path / "images.npz")
+    for name in ("real.npz", "images.npz"):
+        with np.load(tmp_path / name) as apart, np.load(judge / name) as as_channels:
+            assert set(apart) == set(as_channels)
+            assert all(np.array_equal(apart[key], as_channels[key]) for key in set(apart) - {"areas"})
+    assert ImageFacts.load(tmp_path / "images.npz").areas.shape == (160, 0)
+    assert ImageFacts.load(judge / "images.npz").areas.shape == (80, 3)
 
     options = defaults("dcgan") | {"z_dim": 8, "channels": 4, "conditional": True}
     shape = ImageShape(1, (SIDE, SIDE), 2)
     torch.manual_seed(0)
     snapshot = Snapshot(build("dcgan", options, shape, 8).generator.eval(), "dcgan", options, shape, 8, 1, "abc", meta)
-    own = Judge([judge / "extractor.pt"], [tmp_path / "real.npz"], "cpu")
-    (fake,), *_ = own.extract(tmp_path, snapshot, 20, seed=0, truncation=1.0)
+    own = Judge([judge / "extractor.pt"], [tmp_path / "real.npz"], tmp_path / "images.npz", "cpu")
+    probe = FeatureProbe(own.panel[0], score_curve, "val", seed=0, joint=False)
+    rows = own.look(tmp_path, snapshot, 20, 0, 1.0, [probe, LikenessProbe(bootstrap=0, seed=0)])
+    assert {row["contrast"] for row in rows} == {*CONTRASTS, "all"}
+    fake = probe.features()
     assert list(fake) == list(CONTRASTS)
     for label, contrast in enumerate(CONTRASTS):
-        grey = features.generated_to_uint8(snapshot.sample(20, 0, label).numpy()[:, 0])
-        assert np.array_equal(fake[contrast], own.panel[0][0](grey))
+        grey = generated_to_uint8(snapshot.sample(20, 0, label).numpy()[:, 0])
+        assert np.array_equal(fake[contrast], own.panel[0](grey))
     assert not np.array_equal(*fake.values())
 
 
-def files(judge: Path) -> tuple[list[Path], list[Path]]:
-    return [judge / "extractor.pt"], [judge / "real.npz"]
+def files(judge: Path) -> tuple[list[Path], list[Path], Path]:
+    return [judge / "extractor.pt"], [judge / "real.npz"], judge / "images.npz"
 
 
 def test_features_of_real_images_name_no_subject(judge):
@@ -145,15 +156,16 @@ def test_what_was_scored_in_training_is_not_scored_again(judge, cell, monkeypatc
     first = Judge(*files(judge), "cpu")
     snapshot = cell / "snapshots/kimg00001.pt"
     rows = first.curve(snapshot, PROTOCOL)
-    monkeypatch.setattr(Judge, "extract", lambda *_, **__: pytest.fail("scored again"))
+    monkeypatch.setattr(Judge, "look", lambda *_, **__: pytest.fail("scored again"))
     assert Judge(*files(judge), "cpu").curve(snapshot, PROTOCOL) == rows
     with pytest.raises(BaseException, match="scored again"):
         first.curve(snapshot, Protocol(n_fake=60, n_fake_curve=30))
 
 
 def test_a_score_on_the_way_tells_the_training_its_recall(judge, cell):
-    extractors, real = (list(map(str, paths)) for paths in files(judge))
-    asked = {"extractors": extractors, "real": real, "protocol": {"n_fake_curve": 40}}
+    (extractor,), (real,), images = files(judge)
+    asked = {"extractors": [str(extractor)], "real": [str(real)], "images": str(images)}
+    asked["protocol"] = {"n_fake_curve": 40}
     (cell / "judge.json").write_text(json.dumps(asked))
     said = live_scores(cell / "judge.json", "cpu")(1.0, cell / "snapshots/kimg00001.pt")
     rows = read_json(cell / "snapshots/kimg00001.json")["rows"]
@@ -214,12 +226,12 @@ def test_how_alike_generated_images_are_stands_beside_real_ones(judge, cell):
         for row in read_json(cell / "scores.json")["scores"]
         if (row["metric"], row["contrast"]) == ("ms_ssim", "t2w")
     )
-    drawn = features.generated_to_uint8(load_generator(cell / "generator.pt").sample(60, 0)[:, 1].numpy())
+    drawn = generated_to_uint8(load_generator(cell / "generator.pt").sample(60, 0)[:, 1].numpy())
     values = np.array([ms_ssim(drawn[[i]], drawn[[i + 1]]).item() for i in range(0, 60, 2)])
     assert row["value"] == pytest.approx(values.mean(), rel=1e-6)
     assert row["high"] - row["low"] == pytest.approx(2 * 1.96 * values.std() / 30**0.5, rel=0.3)
     store = Store.open(judge / "store")
-    real = features.stored_to_uint8(store.images[store.rows("train"), 1])
+    real = stored_to_uint8(store.images[store.rows("train"), 1])
     apart = [ms_ssim(real[[i]], real[[j]]).item() for i in range(80) for j in range(i) if i // 10 != j // 10]
     assert row["floor"] == pytest.approx(np.mean(apart), abs=4 * np.std(apart) / 500**0.5)
     assert (row["split"], row["n_real"], row["n_fake"], row["extractor"]) == ("train", 1000, 60, "pixels")
@@ -264,7 +276,7 @@ def test_a_generator_of_other_contrasts_is_refused(judge, cell):
 def test_features_of_another_extractor_are_refused(judge, cell, tmp_path):
     prepare_extractor("indomain", {"steps": 2, "dim": 16, "seed": 1}, judge / "store", tmp_path / "other.pt", "cpu")
     with pytest.raises(GanError, match=r"real\.npz: features of the extractor indomain-"):
-        score_cell(cell, Judge([tmp_path / "other.pt"], [judge / "real.npz"], "cpu"), PROTOCOL)
+        score_cell(cell, Judge([tmp_path / "other.pt"], [judge / "real.npz"], judge / "images.npz", "cpu"), PROTOCOL)
 
 
 @pytest.mark.parametrize(
@@ -280,9 +292,9 @@ def test_splits_that_are_too_small(splits, slices, protocol, message, cell, tmp_
     with pytest.raises(GanError, match=message):
         prepare_extractor("indomain", {"steps": 1, "dim": 16}, store, tmp_path / "extractor.pt", "cpu")
         real_features(tmp_path / "extractor.pt", store, tmp_path / "real.npz", "cpu")
-        judged = [tmp_path / "extractor.pt"], [tmp_path / "real.npz"]
-        score_snapshots(cell, Judge(*judged, "cpu"), protocol)
-        score_cell(cell, Judge(*judged, "cpu"), protocol)
+        image_facts(store, tmp_path / "images.npz")
+        score_snapshots(cell, Judge(*files(tmp_path), "cpu"), protocol)
+        score_cell(cell, Judge(*files(tmp_path), "cpu"), protocol)
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut off"])
@@ -290,6 +302,8 @@ def test_a_broken_file_of_features_is_refused(content, tmp_path):
     (tmp_path / "real.npz").write_bytes(content)
     with pytest.raises(GanError, match=r"real\.npz: not a file of features"):
         RealFeatures.load(tmp_path / "real.npz", "indomain-00000000")
+    with pytest.raises(GanError, match=r"real\.npz: not a file of features"):
+        ImageFacts.load(tmp_path / "real.npz")
 
 
 def test_a_cell_without_snapshots(judge, tmp_path):
@@ -307,10 +321,11 @@ def test_bad_settings(metrics, message):
 
 def test_the_command_line_shows_one_line(judge, tmp_path, capsys):
     arguments = ["curve", str(tmp_path), "--extractor", str(judge / "extractor.pt"), "--real", str(judge / "real.npz")]
+    arguments += ["--images", str(judge / "images.npz")]
     assert main(["--device", "cpu", *arguments]) == 1
     message = capsys.readouterr().err.strip().splitlines()[-1]
     assert message.startswith("error: ") and "train the cell first" in message
 
 
 def _id(judge: Path) -> str:
-    return features.load(judge / "extractor.pt").id
+    return extractor_files.load(judge / "extractor.pt").id

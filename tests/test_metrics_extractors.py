@@ -14,10 +14,12 @@ from torch import nn
 
 from gan.errors import GanError
 from gan.files import checksum
-from gan.metrics import features, inception
 from gan.metrics.distances import frechet_distance, kernel_distance
-from gan.metrics.indomain import IndomainFeatures, train_encoder, views
-from gan.metrics.scores import metric_name
+from gan.scales import generated_to_uint8, stored_to_uint8
+from gan.scoring.extractors import files, registry
+from gan.scoring.extractors.inception import model as inception
+from gan.scoring.extractors.indomain.model import IndomainFeatures, train_encoder, views
+from gan.scoring.extractors.random.model import random_layers
 
 
 def heads(n: int, side: int = 32, seed: int = 0, radius: float = 0.35, noise: float = 4.0) -> np.ndarray:
@@ -75,8 +77,8 @@ def test_resize_is_clean_fid_bit_by_bit(height, width):
 
 def test_inception_features_are_those_of_clean_fid(weights, tmp_path):
     spec = {"path": str(weights), "sha256": checksum(weights)}
-    features.save(tmp_path / "extractor.pt", "inception", features.make("inception", spec, lambda: heads(0)))
-    extractor = features.load(tmp_path / "extractor.pt")
+    files.save(tmp_path / "extractor.pt", "inception", files.make("inception", spec, lambda: heads(0)))
+    extractor = files.load(tmp_path / "extractor.pt")
     images = heads(20)
     rgb = np.stack([build_resizer("clean")(np.repeat(image[:, :, None], 3, 2)) for image in images])
     with torch.no_grad():
@@ -88,7 +90,7 @@ def test_inception_features_are_those_of_clean_fid(weights, tmp_path):
 
 
 def test_the_full_architecture_keeps_its_values_when_frozen():
-    layers = inception.random_layers(0)
+    layers = random_layers(0)
     inception.check_frozen(layers, "random")
     extractor = inception.InceptionFeatures("random-seed0", "random", layers)
     a, b, big = (extractor(heads(6, seed=seed, radius=radius)) for seed, radius in ((0, 0.3), (1, 0.3), (2, 0.4)))
@@ -113,7 +115,7 @@ def test_a_bad_weights_file_is_refused(spec, message, weights, tmp_path):
     places = {"weights": weights, "text": tmp_path / "text.pt", "narrow": tmp_path / "narrow.pt"}
     spec = spec | {"path": places.get(spec["path"], spec["path"])}
     with pytest.raises(GanError, match=message):
-        features.make("inception", spec, lambda: heads(0))
+        files.make("inception", spec, lambda: heads(0))
 
 
 def test_indomain_training_repeats_by_its_seed(encoder):
@@ -207,10 +209,10 @@ def test_images_of_another_size_are_refused(encoder):
 
 def test_a_file_is_read_as_it_was_written(encoder, tmp_path):
     for name in ("a.pt", "b.pt"):
-        features.save(tmp_path / name, "indomain", encoder)
+        files.save(tmp_path / name, "indomain", encoder)
     assert (tmp_path / "a.pt").read_bytes() == (tmp_path / "b.pt").read_bytes()
     images = heads(4)
-    assert np.array_equal(features.load(tmp_path / "a.pt")(images), IndomainFeatures(encoder)(images))
+    assert np.array_equal(files.load(tmp_path / "a.pt")(images), IndomainFeatures(encoder)(images))
 
 
 @pytest.mark.parametrize("content", [b"", b"nothing", None])
@@ -221,11 +223,12 @@ def test_a_broken_extractor_file_is_refused(content, tmp_path):
     else:
         path.write_bytes(content)
     with pytest.raises(GanError, match=r"extractor\.pt: not the file of an extractor"):
-        features.load(path)
+        files.load(path)
 
 
 def test_only_inception_is_called_fid():
-    names = [metric_name(metric, extractor) for extractor in features.KINDS for metric in ("fd", "kd", "recall")]
+    metrics = ("fd", "kd", "recall")
+    names = [registry.metric_name(metric, extractor) for extractor in registry.names() for metric in metrics]
     assert names == [
         *("fid", "kid", "recall_inception", "fd_indomain", "kd_indomain", "recall_indomain"),
         *("fd_random", "kd_random", "recall_random"),
@@ -233,10 +236,10 @@ def test_only_inception_is_called_fid():
 
 
 def test_conversion_to_8_bit_rounds_and_clips():
-    assert features.stored_to_uint8(np.array([0, 128, 129, 257, 65406, 65407, 65535], np.uint16)).tolist() == [
+    assert stored_to_uint8(np.array([0, 128, 129, 257, 65406, 65407, 65535], np.uint16)).tolist() == [
         *(0, 0, 1, 1, 254, 255, 255)
     ]
-    assert features.generated_to_uint8(np.array([-3, -1, 0.0, 1, 3], np.float32)).tolist() == [0, 0, 128, 255, 255]
+    assert generated_to_uint8(np.array([-3, -1, 0.0, 1, 3], np.float32)).tolist() == [0, 0, 128, 255, 255]
     every = np.arange(0, 65536, dtype=np.uint16)
     as_trained = every.astype(np.float32) / 32767.5 - 1
-    assert np.array_equal(features.stored_to_uint8(every), features.generated_to_uint8(as_trained))
+    assert np.array_equal(stored_to_uint8(every), generated_to_uint8(as_trained))

@@ -7,8 +7,8 @@ from test_metrics_extractors import heads
 from gan.cells import JOINT, WHOLE
 from gan.metrics import scores
 from gan.metrics.areas import label_areas
-from gan.metrics.indomain import IndomainFeatures, train_encoder
 from gan.metrics.scores import CURVE, METRICS, Sets, join, score, score_areas, score_curve
+from gan.scoring.extractors.indomain.model import IndomainFeatures, train_encoder
 
 CONTRASTS = ("t1", "t2")
 
@@ -72,7 +72,7 @@ def test_frechet_distance_of_torn_pairs_is_the_closed_form():
     white = [x - x.mean(0) for x in white]
     pairs = white[0] @ np.linalg.cholesky([[1, r], [r, 1]]).T
     real, torn = ({"t1": x[:, :1], "t2": x[:, 1:]} for x in (pairs, white[1]))
-    distance = scores.METRICS["fd"].statistic
+    distance = scores.METRICS["fd"]
     both = scores.Comparison(join(real)[JOINT], join(torn)[JOINT], join(real)[JOINT])
     expected = 4 - 2 * (np.sqrt(1 + r) + np.sqrt(1 - r))
     assert distance(both, np.ones((1, n)), np.ones((1, n)))[0] == pytest.approx(expected, rel=1e-9)

@@ -12,6 +12,7 @@ from fake_study import START, VARIANTS, cells_with, kid, make_study, score, writ
 from PIL import Image
 
 from gan.cells import CellFiles, stats, stats_lines
+from gan.metrics import facts
 from gan.report import context, figures, table, view, write_report
 from gan.report import cost as cost_of
 
@@ -145,7 +146,7 @@ def test_a_single_seed_is_said(tmp_path):
     [("fid", "FID"), ("kid", "KID"), ("fd_indomain", "FD-indomain"), ("kd_random", "KD-random"), ("recall", "Recall")],
 )
 def test_only_inception_is_called_fid(metric, label):
-    assert table.metric_label(metric) == label
+    assert facts.title(metric) == label
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def study(tmp_path, monkeypatch) -> Study:
     monkeypatch.chdir(tmp_path)
     for name in ("data/phantom/raw", "data/phantom/volumes/volumes.csv", "data/phantom/store/store.json"):
         touch(RESULTS / "tiny" / name)
-    for name in ("indomain/extractor.pt", "indomain/real.npz", "judge.json"):
+    for name in ("indomain/extractor.pt", "indomain/real.npz", "images.npz", "judge.json"):
         touch(RESULTS / "tiny/features/phantom" / name)
     touch(RESULTS / "tiny/kernels.json")
     return read_study([Path("tiny.yaml")])
@@ -174,6 +174,7 @@ STEPS = {
     "slices": "data/phantom/store/store.json",
     "extractor": "features/phantom/indomain/extractor.pt",
     "features": "features/phantom/indomain/real.npz",
+    "image_facts": "features/phantom/images.npz",
     "judge": "features/phantom/judge.json",
     "kernels": "kernels.json",
 }

@@ -19,6 +19,7 @@ from gan.families.registry import defaults, families, make_options, options_of
 from gan.labels import label_of
 from gan.plain import plain
 from gan.pyramid import Pyramid
+from gan.scoring.extractors import registry
 
 KINDS = {  # the types of JSON in words
     "object": "a block of keys and values",
@@ -38,7 +39,7 @@ _NAMES = (
 
 def complete(config: dict[str, Any], schema: str | Path) -> dict[str, Any]:
     """``config`` with all defaults. `GanError` if it breaks the schema or a rule between its parts."""
-    definition = _read_schema(str(schema))
+    definition = read_schema(str(schema))
     config = _with_defaults(plain(config), definition, definition)
     _validate(config, definition)
     for name, row in config["variants"].items():
@@ -104,10 +105,16 @@ def check_syntax(path: str | Path) -> None:
 
 
 @functools.cache
-def _read_schema(path: str) -> dict[str, Any]:
+def read_schema(path: str) -> dict[str, Any]:
+    """The schema of a config, with the extractors that there are."""
     import yaml
 
-    return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    schema = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    metrics = schema["properties"]["metrics"]
+    extractors = metrics["properties"].pop("extractors") | {"items": {"enum": list(registry.names())}}
+    sections = {name: registry.schema(name) for name in registry.names()}
+    metrics["properties"] = {"extractors": extractors, **sections, **metrics["properties"]}
+    return schema
 
 
 def _with_defaults(value: Any, schema: dict[str, Any], root: dict[str, Any]) -> Any:
@@ -383,14 +390,9 @@ def _check_phases(variant: str, options: dict[str, Any], training: dict[str, Any
 
 
 def _check_metrics(metrics: dict[str, Any]) -> None:
-    inception = metrics["inception"]
-    if "inception" in metrics["extractors"] and not (inception["path"] or inception["url"]):
-        raise GanError(
-            "config: metrics.extractors asks for inception, but metrics.inception names no file; "
-            "give its path or url, or choose indomain or random"
-        )
-    if inception["url"] and not inception["sha256"]:
-        raise GanError("config: metrics.inception.url is given without sha256; add the checksum of the file")
+    for name in registry.names():
+        if fault := registry.options(name, metrics[name]).fault(name in metrics["extractors"]):
+            raise GanError(f"config: {fault}")
 
 
 def _check_nodes(train: dict[str, Any]) -> None:

@@ -18,13 +18,13 @@ import torch
 from tqdm import tqdm
 
 from gan import check, launch, parallel, slurm
+from gan.cells import WHOLE
 from gan.data.store import Store, stored_channels
 from gan.errors import GanError, command, logged
 from gan.families.registry import defaults, families
 from gan.files import read_json
-from gan.judge import Judge
-from gan.metrics.scores import WHOLE
 from gan.runtime import Runtime, usage
+from gan.scoring.judge import Judge
 from gan.study import run_key
 from gan.train.device import pick_device
 from gan.train.graphs import pick_graphs

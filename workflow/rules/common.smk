@@ -16,9 +16,10 @@ except GanError as error:
 RESULTS = "results"
 ROOT = f"{RESULTS}/{STUDY.name}"
 DATA = f"{ROOT}/data/{{dataset}}"
-FEATURES = f"{ROOT}/features/{{dataset}}/{{extractor}}"
+REAL = f"{ROOT}/features/{{dataset}}"
+FEATURES = f"{REAL}/{{extractor}}"
 CELL = f"{ROOT}/{{dataset}}/{{variant}}/seed{{seed}}"
-JUDGE = f"{ROOT}/features/{{dataset}}/judge.json"
+JUDGE = f"{REAL}/judge.json"
 LOGS = f"{ROOT}/logs"
 BENCHMARKS = f"{ROOT}/benchmarks"
 STARTED = time.time()
@@ -59,7 +60,7 @@ wildcard_constraints:
     dataset="|".join(dict.fromkeys(cell.dataset for cell in TRAINED)),
     variant="|".join(dict.fromkeys(cell.variant for cell in TRAINED)),
     seed=r"\d+",
-    extractor="inception|indomain|random",
+    extractor="|".join(METRICS["extractors"]),
 
 
 def cell(wildcards):
@@ -134,6 +135,4 @@ def protocol(*keys):
 
 def judges(name):
     """This file of every extractor, in the order of the config: the first one leads."""
-    return [
-        f"{ROOT}/features/{{dataset}}/{kind}/{name}" for kind in METRICS["extractors"]
-    ]
+    return [f"{REAL}/{kind}/{name}" for kind in METRICS["extractors"]]

@@ -71,10 +71,32 @@ rule real_features:
         "../scripts/real_features.py"
 
 
+rule image_facts:
+    input:
+        store=rules.slices.output.store,
+    output:
+        images=f"{REAL}/images.npz",
+    log:
+        f"{LOGS}/{{dataset}}/image_facts.log",
+    benchmark:
+        f"{BENCHMARKS}/{{dataset}}/image_facts.tsv"
+    conda:
+        "../envs/gpu.yaml"
+    threads: ask("evaluate", "threads")
+    resources:
+        mem_mb=ask("evaluate", "mem_mb"),
+        runtime=ask("evaluate", "runtime"),
+    params:
+        revision=METRICS_REVISION,
+    script:
+        "../scripts/image_facts.py"
+
+
 rule judge:
     input:
         extractors=judges("extractor.pt"),
         real=judges("real.npz"),
+        images=rules.image_facts.output.images,
     output:
         judge=JUDGE,
     log:

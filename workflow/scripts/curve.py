@@ -2,8 +2,8 @@ from pathlib import Path
 
 from gan import check
 from gan.errors import logged
-from gan.evaluate import score_snapshots
-from gan.judge import Judge
+from gan.scoring.cell import score_snapshots
+from gan.scoring.judge import Judge
 from gan.train.device import pick_device
 
 with logged(snakemake.log[0]):

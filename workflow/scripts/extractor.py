@@ -2,7 +2,7 @@ import json
 
 from gan.data.store import Store
 from gan.errors import logged
-from gan.evaluate import prepare_extractor
+from gan.scoring.reference import prepare_extractor
 
 with logged(snakemake.log[0]):
     # Before any training; `bootstrap: 0` asks for no intervals, and its default is not 0.

@@ -9,6 +9,7 @@ with logged(snakemake.log[0]):
         {
             "extractors": list(snakemake.input.extractors),
             "real": list(snakemake.input.real),
+            "images": snakemake.input.images,
             "protocol": json.loads(snakemake.params.protocol),
         },
     )

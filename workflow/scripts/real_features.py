@@ -1,5 +1,5 @@
 from gan.errors import logged
-from gan.evaluate import real_features
+from gan.scoring.reference import real_features
 
 with logged(snakemake.log[0]):
     real_features(

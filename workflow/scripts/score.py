@@ -3,8 +3,8 @@ from pathlib import Path
 
 from gan import check
 from gan.errors import logged
-from gan.evaluate import score_cell
-from gan.judge import Judge, Protocol
+from gan.scoring.cell import score_cell
+from gan.scoring.judge import Judge, Protocol
 from gan.train.device import pick_device
 
 with logged(snakemake.log[0]):

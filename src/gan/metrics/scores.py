@@ -1,13 +1,13 @@
 """From features to rows of scores: each metric with its interval, its floor and everything that it depends on.
 
-A metric is a row of `METRICS`: a function of a `Comparison` and of how often each image counts. The same function
-gives the value (every image once) and its bootstrap replicates, so a new metric has intervals for free.
+A metric of features is a function in `METRICS`, of a `Comparison` and of how often each image counts, and a line in
+`gan.metrics.facts`. The same function gives the value (every image once) and its bootstrap replicates.
 """
 
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +16,12 @@ from tqdm import tqdm
 from gan.cells import JOINT, WHOLE
 from gan.errors import GanError
 from gan.metrics.distances import frechet_distances, kernel_distances
+from gan.metrics.facts import FACTS, MEMORISED, fact
 from gan.metrics.intervals import centred_interval, image_weights, subject_weights
 from gan.metrics.neighbours import Balls, memorised, nearest
 
 PRECISION_K, DENSITY_K = 3, 5  # as published by Kynkäänniemi et al. 2019 and Naeem et al. 2020
 JOINT_FRECHET = 2048  # most joint features whose Fréchet distance is taken: those of one image by Inception
-MEMORISED = 0.05  # of held-out images count as being as near to the training set as a copy
 
 
 @dataclass(frozen=True)
@@ -46,45 +46,22 @@ class Comparison:
         return nearest(self.fake, self.train)[0], nearest(self.real, self.train)[0]
 
 
-class Metric(NamedTuple):
-    """statistic: from weights [B, n] of real and [B, m] of fake images to values [B], all within [low, high].
-
-    floor: None if real training images in the place of the fake ones give it, else the number itself.
-    """
-
-    name: str
-    statistic: Callable[[Comparison, NDArray, NDArray], NDArray]
-    low: float
-    high: float
-    floor: float | None = None
-
-
 def _memorised(c: Comparison, real: NDArray, fake: NDArray) -> NDArray:
     fakes, held_out = c.to_train
     return memorised(fakes, held_out, real, fake, MEMORISED)
 
 
-METRICS = {
-    metric.name: metric
-    for metric in (
-        Metric("kd", lambda c, real, fake: kernel_distances(c.real, c.fake, real, fake), -np.inf, np.inf),
-        Metric("fd", lambda c, real, fake: frechet_distances(c.real, c.fake, real, fake), 0, np.inf),
-        Metric("precision", lambda c, real, fake: c.near.precision(real, fake), 0, 1),
-        Metric("recall", lambda c, real, fake: c.near.recall(real, fake), 0, 1),
-        Metric("density", lambda c, real, fake: c.wide.density(real, fake), 0, np.inf),
-        Metric("coverage", lambda c, real, fake: c.wide.coverage(real, fake), 0, 1),
-        Metric("memorised", _memorised, 0, 1, MEMORISED),
-    )
+# From weights [B, n] of real and [B, m] of fake images to values [B] within the range of the metric's facts.
+METRICS: dict[str, Callable[[Comparison, NDArray, NDArray], NDArray]] = {
+    "kd": lambda c, real, fake: kernel_distances(c.real, c.fake, real, fake),
+    "fd": lambda c, real, fake: frechet_distances(c.real, c.fake, real, fake),
+    "precision": lambda c, real, fake: c.near.precision(real, fake),
+    "recall": lambda c, real, fake: c.near.recall(real, fake),
+    "density": lambda c, real, fake: c.wide.density(real, fake),
+    "coverage": lambda c, real, fake: c.wide.coverage(real, fake),
+    "memorised": _memorised,
 }
-CURVE = ("kd", "fd", "precision", "recall")  # of each snapshot; the first one chooses the best
-SIMILARITY, PIXELS = "ms_ssim", "pixels"  # a metric of the images themselves, and what it has for an extractor
-
-
-def metric_name(metric: str, extractor: str) -> str:
-    """The name in every table: ``fid`` and ``kid`` of Inception alone, else the metric and its extractor."""
-    if extractor == "inception" and metric in ("fd", "kd"):
-        return {"fd": "fid", "kd": "kid"}[metric]
-    return f"{metric}_{extractor}"
+CURVE = tuple(name for name in METRICS if FACTS[name].curve)  # of each snapshot; the first one chooses the best
 
 
 @dataclass(frozen=True)
@@ -134,16 +111,16 @@ def score(sets: Sets, *, bootstrap: int, seed: int) -> list[dict[str, Any]]:
             )
             for c in contrasts
         }
-        for metric in METRICS.values():
-            found = {}
+        for name, statistic in METRICS.items():
+            found, known = {}, FACTS[name].floor
             for contrast, (generated, real) in pairs.items():
                 bar.update()
-                if not _affordable(metric.name, contrast, generated):
+                if not _affordable(name, contrast, generated):
                     continue
-                value = float(metric.statistic(generated, *once)[0])
-                floor = metric.floor if metric.floor is not None else float(metric.statistic(real, *once)[0])
-                found[contrast] = value, floor, metric.statistic(generated, *drawn) if drawn else None
-            rows += _rows(metric.name, (metric.low, metric.high), found)
+                value = float(statistic(generated, *once)[0])
+                floor = known if known is not None else float(statistic(real, *once)[0])
+                found[contrast] = value, floor, statistic(generated, *drawn) if drawn else None
+            rows += _rows(name, found)
     return rows
 
 
@@ -158,7 +135,7 @@ def score_curve(sets: Sets) -> list[dict[str, Any]]:
     rows = []
     for name in CURVE:
         found = {
-            contrast: [float(METRICS[name].statistic(compared, *once)[0]) for compared in pair]
+            contrast: [float(METRICS[name](compared, *once)[0]) for compared in pair]
             for contrast, pair in pairs.items()
             if _affordable(name, contrast, pair[0])
         }
@@ -185,7 +162,7 @@ def score_similarity(
         contrast: (pairs.mean(), real[contrast].mean(), None if drawn is None else drawn @ pairs)
         for contrast, pairs in fake.items()
     }
-    return _rows(SIMILARITY, (0, 1), found)
+    return _rows("ms_ssim", found)
 
 
 def score_areas(fake: NDArray, real: NDArray, mask: str, *, bootstrap: int, seed: int) -> list[dict[str, Any]]:
@@ -196,21 +173,23 @@ def score_areas(fake: NDArray, real: NDArray, mask: str, *, bootstrap: int, seed
     """
     drawn = image_weights(len(fake), bootstrap, seed) / len(fake) if bootstrap else None
     rows = []
-    for name, most, column in [("labelled", 1, None), *((f"area_{k + 1}", 100, k) for k in range(fake.shape[1]))]:
+    for name, column in [("labelled", None), *((f"area_{k + 1}", k) for k in range(fake.shape[1]))]:
         ours, theirs = (of.any(1).astype(float) if column is None else of[:, column] for of in (fake, real))
         found = {mask: (ours.mean(), theirs.mean(), None if drawn is None else drawn @ ours)}
-        rows += [row for row in _rows(name, (0, most), found) if row["contrast"] == mask]
+        rows += [row for row in _rows(name, found) if row["contrast"] == mask]
     return rows
 
 
-def _rows(name: str, limits: tuple[float, float], found: dict[str, tuple]) -> list[dict[str, Any]]:
+def _rows(name: str, found: dict[str, tuple]) -> list[dict[str, Any]]:
     """A row per contrast, and their mean. All contrasts share their resamples, so replicates may be averaged."""
+    known = fact(name)
+    assert known is not None, name
     single = [measured for contrast, measured in found.items() if contrast != JOINT]
     values, floors, replicates = zip(*single, strict=True)
     whole = np.mean(values), np.mean(floors), None if replicates[0] is None else np.mean(replicates, 0)
     rows = []
     for contrast, (value, floor, draws) in (found | {WHOLE: whole}).items():
-        low, high = (None, None) if draws is None else centred_interval(float(value), draws, *limits)
+        low, high = (None, None) if draws is None else centred_interval(float(value), draws, known.low, known.high)
         rows.append(
             {
                 **{"metric": name, "contrast": contrast, "value": float(value), "low": low, "high": high},

@@ -20,7 +20,8 @@ from PIL import Image
 from gan.cells import CellFiles, flatten, last_stats, stats
 from gan.errors import GanError
 from gan.files import read_json
-from gan.report.table import metric_label
+from gan.metrics import facts
+from gan.scoring.extractors import registry
 
 LARGEST = 1400
 PACKAGES = (
@@ -35,30 +36,6 @@ PACKAGES = (
     "mlflow",
     "snakemake",
 )
-EXTRACTORS = {
-    "inception": "Inception-v3 trained on ImageNet, with the weights and the resizing of clean-fid",
-    "indomain": "an encoder trained on the real training slices of this data set",
-    "pixels": "none: the images themselves",
-    "random": "the Inception-v3 architecture with fixed random weights (Naeem et al. 2020)",
-}
-METRICS = {
-    "fid": "Fréchet distance between Gaussians fitted to the features of real and of generated images (Heusel et al. "
-    "2017); biased upwards when there are few images",
-    "kid": "squared maximum mean discrepancy with a cubic polynomial kernel (Bińkowski et al. 2018); unbiased for few "
-    "images",
-    "fd": "Fréchet distance as in FID, on features of another extractor; not comparable with FID",
-    "kd": "kernel distance as in KID, on features of another extractor; not comparable with KID",
-    "precision": "part of the generated images within the manifold of the real ones (Kynkäänniemi et al. 2019)",
-    "recall": "part of the real images within the manifold of the generated ones (Kynkäänniemi et al. 2019)",
-    "density": "how densely real neighbourhoods are hit by generated images (Naeem et al. 2020)",
-    "memorised": "part of the generated images that lie nearer to a training image than all but 5 % of held-out real "
-    "images do; clearly more than 5 % speaks of copied patients",
-    "ms_ssim": "how alike two generated images are in the mean (Odena et al. 2017); the floor is that of training "
-    "images of two patients: clearly above it the generator makes few different images, below it is no merit",
-    "labelled": "part of the generated masks that have a label at all; the floor is that of training masks",
-    "area": "mean area of a label of the mask, in % of the image; the floor is that of training masks",
-    "coverage": "part of the real neighbourhoods that hold a generated image (Naeem et al. 2020)",
-}
 
 
 @dataclass(frozen=True)
@@ -179,12 +156,11 @@ def protocol(table: pd.DataFrame, cells: Sequence[CellFiles]) -> dict[str, Any]:
     """What the metrics and extractors in ``table`` are, in a sentence each, and how snapshots were chosen."""
     metrics, extractors = {}, {}
     for metric in table.metric.dropna().unique():
-        kind = metric if metric in METRICS else str(metric).split("_")[0]
-        if kind in METRICS:
-            metrics[metric_label(kind)] = METRICS[kind]
+        if known := facts.fact(str(metric)):
+            metrics[known.label] = known.sentence
     for extractor in table.extractor.dropna().unique():
-        known = [text for name, text in EXTRACTORS.items() if str(extractor).startswith(name)]
-        extractors[str(extractor)] = known[0] if known else "as named"
+        own = "none: the images themselves" if extractor == facts.PIXELS else None
+        extractors[str(extractor)] = own or registry.sentence(str(extractor)) or "as named"
     chosen = {(cell.object("scores.json").get("snapshot") or {}).get("chosen") for cell in cells} - {None}
     return {
         **{"metrics": list(metrics.items()), "extractors": list(extractors.items())},

@@ -15,8 +15,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from gan.cells import JOINT, CellFiles
+from gan.metrics.facts import direction, title
 from gan.report.figures import INK, STYLE, plain, svg
-from gan.report.table import MEASURE, WHOLE, direction, measure_label, metric_label
+from gan.report.table import MEASURE, WHOLE, measure_label
 
 STEEP = 8  # a panel whose values span more than this factor is logarithmic
 FLOOR = (0, (4, 3))
@@ -51,7 +52,7 @@ def by_contrast(rows: pd.DataFrame, looks: dict) -> str:
         return ""
     titles = {JOINT: "contrasts of a sample together"}
     panels = [(titles.get(name, name), rows[rows.contrast == name]) for name in names]
-    return _figure(panels, looks, f"{metric_label(str(rows.metric.iloc[0]))} of each contrast over kimg")
+    return _figure(panels, looks, f"{title(str(rows.metric.iloc[0]))} of each contrast over kimg")
 
 
 def _figure(panels: list[tuple[str, pd.DataFrame]], looks: dict, title: str) -> str:

@@ -21,7 +21,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gan.cells import CellFiles, stats
-from gan.report.table import direction, metric_label
+from gan.metrics.facts import direction, title
 
 matplotlib.use("svg")
 
@@ -78,8 +78,8 @@ def intervals(seeds: pd.DataFrame, means: pd.DataFrame, looks: dict) -> str:
         axes.grid(axis="y", visible=False)
         axes.tick_params(axis="y", length=0)
         better = {-1: " (lower is better)", 1: " (higher is better)", 0: ""}[direction(metric)]
-        axes.set_xlabel(f"{metric_label(metric)}{better}")
-        return svg(figure, f"{metric_label(metric)} with 95 % intervals")
+        axes.set_xlabel(f"{title(metric)}{better}")
+        return svg(figure, f"{title(metric)} with 95 % intervals")
 
 
 def statistics(cells: Sequence[CellFiles]) -> list[tuple[str, pd.DataFrame]]:

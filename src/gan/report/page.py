@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from gan.cells import CellFiles
 from gan.files import atomic_path
+from gan.metrics import facts
 from gan.report import context, cost, curves, figures, pairs, pairs_view, snapshots, table, view
 from gan.report.table import MEASURE, WHOLE
 
@@ -85,7 +86,7 @@ def render(title: str, cells: Sequence[CellFiles], found: Tables, stores: dict[s
         datasets=datasets,
         variants=list(looks),
         seeds=sorted({cell.seed for cell in cells}),
-        lead=table.metric_label(found.lead) if found.lead else None,
+        lead=facts.title(found.lead) if found.lead else None,
         finished_on=context.finished_on(cells),
         protocol=context.protocol(found.rows, cells),
         runs=runs,
@@ -149,7 +150,7 @@ def _curves(rows: pd.DataFrame, lead: str | None, looks: dict) -> list[tuple[Mar
         found.append((Markup(curves.by_metric(group, looks)), _conditions(group.iloc[0])))
     leading = rows[rows.metric == lead]
     if figure := curves.by_contrast(leading, looks):
-        label = f"{table.metric_label(str(lead))} of each contrast; {_conditions(leading.iloc[0])}"
+        label = f"{facts.title(str(lead))} of each contrast; {_conditions(leading.iloc[0])}"
         found.append((Markup(figure), label))
     return found
 

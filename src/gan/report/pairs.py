@@ -32,8 +32,9 @@ from scipy.stats import norm
 from scipy.stats import t as student_t
 
 from gan.cells import CellFiles
+from gan.metrics.facts import direction
 from gan.report.context import shown
-from gan.report.table import MEASURE, direction, scores
+from gan.report.table import MEASURE, scores
 from gan.study import differences
 
 LEVEL = 0.05

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from gan.cells import WHOLE
-from gan.report.table import MEASURE, metric_label, signed
+from gan.metrics.facts import title
+from gan.report.table import MEASURE, signed
 from gan.report.view import Column, by_conditions, column, enumerated, escape, markdown_rows
 
 WORDS = ("better", "worse", "higher", "lower", "no evidence", "no evidence (one seed)")  # in the order of a sentence
@@ -89,7 +90,7 @@ def sentence(pairs: pd.DataFrame, dataset: str, lead: str | None) -> str:
     for word in WORDS:
         names = list(dict.fromkeys(rows.variant[rows.verdict == word]))
         parts += [f"{word}: {enumerated(names)}"] if names else []
-    return f"{metric_label(str(lead))} of each variant against its baseline, same seeds: {'; '.join(parts)}."
+    return f"{title(str(lead))} of each variant against its baseline, same seeds: {'; '.join(parts)}."
 
 
 def caption(pairs: pd.DataFrame, dataset: str) -> str:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from gan.cells import CellFiles
-from gan.report.table import MEASURE, WHOLE, direction, number
+from gan.metrics.facts import direction
+from gan.report.table import MEASURE, WHOLE, number
 from gan.report.view import Column, by_conditions, column, escape, markdown_rows
 
 

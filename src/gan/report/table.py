@@ -27,6 +27,7 @@ from scipy.stats import t as student_t
 
 from gan.cells import WHOLE, CellFiles
 from gan.files import atomic_path
+from gan.metrics import facts
 from gan.report import cost
 
 MEASURE = ["metric", "extractor", "split", "n_real", "n_fake"]
@@ -51,16 +52,6 @@ COMPARISON_COLUMNS = [
     *["dataset", "variant", "contrast", *MEASURE, "status", "seeds", "value", "low", "high", "spread", "floor"],
     *["relative", "kimg", "device", "cost_hours", *cost.COLUMNS],
 ]
-LOWER_IS_BETTER = ("fid", "kid", "fd_", "kd_")
-HIGHER_IS_BETTER = ("precision", "recall", "density", "coverage")
-HEADLINES = ("kid", "fid", "kd_", "fd_")
-
-
-def direction(metric: str) -> int:
-    """-1 when a lower value is better, 1 when a higher one is, 0 when neither can be said."""
-    if metric.startswith(LOWER_IS_BETTER):
-        return -1
-    return 1 if metric.startswith(HIGHER_IS_BETTER) else 0
 
 
 def scores(cells: Iterable[CellFiles]) -> pd.DataFrame:
@@ -151,7 +142,7 @@ def best(rows: pd.DataFrame) -> int | None:
     Better is claimed only when its interval lies clear of all others, only between two rows or more, and only of
     variants that were trained with two seeds or more: an interval over patients does not hold the chance of training.
     """
-    sign = direction(str(rows.metric.iloc[0])) if len(rows) else 0
+    sign = facts.direction(str(rows.metric.iloc[0])) if len(rows) else 0
     if sign == 0 or len(rows) < 2 or rows[["low", "high"]].isna().any().any() or (rows.seeds < 2).any():
         return None
     leader = rows.value.idxmax() if sign > 0 else rows.value.idxmin()
@@ -161,31 +152,16 @@ def best(rows: pd.DataFrame) -> int | None:
 
 
 def headline(table: pd.DataFrame, wanted: str | None = None) -> str | None:
-    """The metric that leads the report: ``wanted`` if there, else KID, FID, then their kin with other extractors."""
+    """The metric that leads the report: ``wanted`` if there, else the first in the order of `gan.metrics.facts`."""
     metrics = list(table.metric.dropna().unique())
-    if wanted in metrics:
-        return wanted
-    for start in HEADLINES:
-        for metric in metrics:
-            if metric == start or (start.endswith("_") and metric.startswith(start)):
-                return metric
-    return metrics[0] if metrics else None
-
-
-def metric_label(metric: str) -> str:
-    """A metric's name for people, which keeps its extractor: ``fd_indomain`` -> ``FD-indomain``."""
-    if metric == "ms_ssim":
-        return "MS-SSIM"
-    words = metric.split("_")
-    words[0] = words[0].upper() if words[0] in {"fid", "kid", "fd", "kd", "auc"} else words[0].capitalize()
-    return "-".join(words)
+    return wanted if wanted in metrics else min(metrics, key=facts.rank, default=None)
 
 
 def measure_label(row: Any) -> str:
     """The header of a column: metric with its direction, extractor, numbers of images and split."""
-    arrow = {-1: " ↓", 0: "", 1: " ↑"}[direction(str(row.metric))]
+    arrow = {-1: " ↓", 0: "", 1: " ↑"}[facts.direction(str(row.metric))]
     count = f"N {_count(row.n_real)} real, {_count(row.n_fake)} generated"
-    return f"{metric_label(str(row.metric))}{arrow} ({row.extractor}; {count}; {row.split})"
+    return f"{facts.title(str(row.metric))}{arrow} ({row.extractor}; {count}; {row.split})"
 
 
 def number(value: float, digits: int = 3) -> str:

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from gan.cells import JOINT
+from gan.metrics.facts import direction, title
 from gan.report import cost
 from gan.report import table as tables
-from gan.report.table import MEASURE, WHOLE, measure_label, metric_label, number
+from gan.report.table import MEASURE, WHOLE, measure_label, number
 
 HEADINGS = {WHOLE: "Mean over contrasts", JOINT: "The contrasts of a sample together"}
 
@@ -110,7 +111,7 @@ def _wide(rows: pd.DataFrame, done: pd.DataFrame, dataset: str, contrast: str, l
 
 def _ranked(rows: pd.DataFrame, first: pd.DataFrame) -> list[str]:
     """Variants by the first column, the best first; those without a score last."""
-    order = first.sort_values("value", ascending=tables.direction(str(first.metric.iloc[0])) < 0)
+    order = first.sort_values("value", ascending=direction(str(first.metric.iloc[0])) < 0)
     return list(dict.fromkeys([*order.variant, *rows.variant]))
 
 
@@ -163,8 +164,8 @@ def verdict(table: pd.DataFrame, dataset: str, lead: str) -> list[str]:
 
 
 def _answer(rows: pd.DataFrame, lead: str) -> str:
-    sign = tables.direction(lead)
-    name = metric_label(lead)
+    sign = direction(lead)
+    name = title(lead)
     if sign == 0 or len(rows) == 1:
         listed = ", ".join(f"{row.variant} {number(row.value)}" for row in rows.itertuples())
         return f"{name}: {listed}. There is nothing to compare."

@@ -215,6 +215,7 @@ def _chains(study: Study, cell: Cell, root: Path) -> tuple[list[tuple[str, Path,
     for kind in study.metrics["extractors"]:
         judge.append(("extractor", features / kind / "extractor.pt", logs / f"{kind}_extractor.log"))
         judge.append(("features", features / kind / "real.npz", logs / f"{kind}_features.log"))
+    judge.append(("image_facts", features / "images.npz", logs / "image_facts.log"))
     judge.append(("judge", features / "judge.json", logs / "judge.log"))
     kernels = [("kernels", root / "kernels.json", root / "logs/kernels.log")]
     if not (source := study.source(cell)):

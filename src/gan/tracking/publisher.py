@@ -16,8 +16,9 @@ from PIL import Image
 
 from gan.cells import CellFiles, baselines, flatten, stats
 from gan.files import write_json
+from gan.metrics.facts import direction
 from gan.report.pairs import by_seed, compare
-from gan.report.table import direction, headline, scores
+from gan.report.table import headline, scores
 from gan.study import run_key
 from gan.tracking import client as stores
 from gan.tracking import names, points, views

@@ -14,7 +14,7 @@ from typing import Any
 
 from mlflow import MlflowClient
 
-from gan.report.table import direction
+from gan.metrics.facts import direction
 
 TAG = "mlflow.sharedViewState."
 LEADERBOARD, CURVES, MEANS = "leaderboard", "curves", "means"
@@ -99,7 +99,10 @@ def _base(lead: str, lower: bool, known: Collection[str]) -> dict[str, Any]:
 
 
 def _charts(lead: str, curves: Sequence[str], kimg: int) -> list[dict[str, Any]]:
-    charts = [_line(f"curve{place}", "scores", name, log=direction(name) < 0) for place, name in enumerate(curves)]
+    charts = [
+        _line(f"curve{place}", "scores", name, log=direction(name.partition("/")[0]) < 0)
+        for place, name in enumerate(curves)
+    ]
     charts.append(_chart("bar", "BAR", "scores", metricKey=lead, displayName=lead))
     charts.append(_chart("images", "IMAGE", "samples", imageKeys=[SAMPLES], step=kimg, showRunParams=False))
     names = ("loss/G", "loss/D", "ada/p", "logits/real", "logits/fake", "ada/rt")

@@ -1,4 +1,4 @@
-"""Inception-v3 features of grey images: the published weights (FID, KID), or fixed random ones.
+"""Inception-v3 features of grey images by the published weights (FID, KID), or by others in that graph.
 
 The preparation is that of clean-fid 0.1.35 in its mode ``clean`` (Parmar et al. 2022): bicubic with antialiasing to
 299 x 299 by Pillow in float32, without rounding, then (x - 128) / 128. The three channels of a grey image are equal, so
@@ -6,7 +6,9 @@ one is resized and then repeated: the same bits for a third of the work.
 """
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,13 +18,31 @@ from torch import Tensor, nn
 
 from gan.errors import GanError
 from gan.files import checksum
-from gan.metrics.batches import in_full_batches
+from gan.scoring.extractors.batches import in_full_batches
+from gan.scoring.extractors.inception.options import Options
 
 SIDE = 299
 DIM = 2048
 WEIGHTS_URL = (
     "https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/metrics/inception-2015-12-05.pt"  # as clean-fid
 )
+
+
+def make(options: Options, training_images: Callable, device: str | torch.device) -> dict[str, Any]:
+    """Where the weights lie, and their checksum, after a check of the file."""
+    if not options.path:
+        raise GanError(
+            f"metrics.extractors asks for inception, but metrics.inception.path is not set; download {WEIGHTS_URL} and "
+            f"give its path, or choose another extractor"
+        )
+    path = Path(options.path).absolute()
+    check_frozen(read_weights(path, options.sha256), path)
+    return {"path": str(path), "sha256": checksum(path)}
+
+
+def load(content: dict[str, Any], device: str | torch.device) -> "InceptionFeatures":
+    layers = read_weights(content["path"], content["sha256"])
+    return InceptionFeatures(f"inception-clean-{content['sha256'][:8]}", "inception", layers, device)
 
 
 class InceptionFeatures:
@@ -93,52 +113,3 @@ def check_frozen(layers: torch.jit.ScriptModule, path: str | os.PathLike) -> Non
             f"{path}: this version of torch ({torch.__version__}) changes the features by {float(error):.1e} when it "
             f"prepares the network; install the version in requirements.lock"
         )
-
-
-def random_layers(seed: int) -> torch.jit.ScriptModule:
-    """The FID Inception-v3 with random weights that ``seed`` decides, as layers for `InceptionFeatures`.
-
-    Filters are Gaussian with mean zero over their inputs and variance 2 / (1 - 1/pi) / fan_in (scaled weight
-    standardisation, Brock et al. 2021), so that images do not collapse onto their common mean, without a look at any
-    data. Normalisation layers have mean 0 and variance 1; average pooling still takes its part of the signal, and
-    a gain of 3 gives it back, so that the kernel of the kernel distance works at the scale it was made for.
-    """
-    random = torch.Generator().manual_seed(seed)
-    network = _architecture()
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d):
-            weight = torch.randn(module.weight.shape, generator=random)
-            weight -= weight.mean((1, 2, 3), keepdim=True)
-            gain = (2 / (1 - 1 / np.pi)) ** 0.5
-            module.weight.data = weight * gain / module.weight[0].numel() ** 0.5
-    network.append(_Gain())
-    return torch.jit.script(network.eval().requires_grad_(False))
-
-
-class _Gain(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return 3.0 * x
-
-
-def _architecture() -> nn.Sequential:
-    """Inception-v3 as the FID uses it, up to the pooled features; clean-fid's blocks on torchvision's network."""
-    # Only random layers need these packages: no other extractor waits for their import.
-    from cleanfid.inception_pytorch import FIDInceptionA, FIDInceptionC, FIDInceptionE_1, FIDInceptionE_2
-    from torchvision.models import inception_v3
-
-    with torch.random.fork_rng(devices=[]):
-        whole = inception_v3(weights=None, aux_logits=False, init_weights=False)
-        blocks = {
-            "Mixed_5b": FIDInceptionA(192, pool_features=32),
-            "Mixed_5c": FIDInceptionA(256, pool_features=64),
-            "Mixed_5d": FIDInceptionA(288, pool_features=64),
-            "Mixed_6b": FIDInceptionC(768, channels_7x7=128),
-            "Mixed_6c": FIDInceptionC(768, channels_7x7=160),
-            "Mixed_6d": FIDInceptionC(768, channels_7x7=160),
-            "Mixed_6e": FIDInceptionC(768, channels_7x7=192),
-            "Mixed_7b": FIDInceptionE_1(1280),
-            "Mixed_7c": FIDInceptionE_2(2048),
-        }
-    head = ("AuxLogits", "dropout", "fc")
-    layers = [blocks.get(name, module) for name, module in whole.named_children() if name not in head]
-    return nn.Sequential(*layers, nn.Flatten(1))

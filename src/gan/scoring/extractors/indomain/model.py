@@ -15,6 +15,7 @@ training slices, which makes distances free of units.
 import hashlib
 import itertools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -25,10 +26,21 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from gan.errors import GanError
-from gan.metrics.batches import in_full_batches
+from gan.scoring.extractors.batches import in_full_batches
+from gan.scoring.extractors.indomain.options import Options
 from gan.study import METRICS_REVISION
 
 PAIRS = 64  # slices of a training step
+
+
+def make(
+    options: Options, training_images: Callable[[], NDArray[np.uint8]], device: str | torch.device
+) -> dict[str, Any]:
+    return train_encoder(training_images(), seed=options.seed, steps=options.steps, dim=options.dim, device=device)
+
+
+def load(content: dict[str, Any], device: str | torch.device) -> "IndomainFeatures":
+    return IndomainFeatures(content, device)
 
 
 class Encoder(nn.Module):

@@ -1,0 +1,144 @@
+"""What each metric is, in words and numbers, for the judge, the tables, the page and the trackers. No torch, no numpy.
+
+A metric of features is a line here and a function in `gan.metrics.scores`. A column is called by the metric and its
+extractor (``fd_indomain``), by the metric and a number (``area_1``), or by the metric alone (``ms_ssim``).
+"""
+
+from dataclasses import dataclass
+from math import inf
+
+MEMORISED = 0.05  # of held-out images count as being as near to the training set as a copy
+PIXELS = "pixels"  # what a metric of the images themselves has for an extractor
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A metric.
+
+    name, label: in files, for people; sentence: what it says; better: -1 if lower values are, 1 if higher ones are, 0
+    if neither can be said; low, high: the range of its values; floor: None if real training images in the place of the
+    generated ones give it, else the number itself; curve: whether every snapshot gets it; published: its name with the
+    extractor that it was published with.
+    """
+
+    name: str
+    label: str
+    sentence: str
+    better: int
+    low: float
+    high: float
+    floor: float | None = None
+    curve: bool = False
+    published: str | None = None
+
+
+# The order is that of preference: of the metrics that a table has, the first one leads it.
+FACTS = {
+    fact.name: fact
+    for fact in (
+        Fact(
+            *("kid", "KID"),
+            "squared maximum mean discrepancy with a cubic polynomial kernel (Bińkowski et al. 2018); unbiased for few "
+            "images",
+            *(-1, -inf, inf),
+        ),
+        Fact(
+            *("fid", "FID"),
+            "Fréchet distance between Gaussians fitted to the features of real and of generated images (Heusel et al. "
+            "2017); biased upwards when there are few images",
+            *(-1, 0, inf),
+        ),
+        Fact(
+            *("kd", "KD"),
+            "kernel distance as in KID, on features of another extractor; not comparable with KID",
+            *(-1, -inf, inf),
+            curve=True,
+            published="kid",
+        ),
+        Fact(
+            *("fd", "FD"),
+            "Fréchet distance as in FID, on features of another extractor; not comparable with FID",
+            *(-1, 0, inf),
+            curve=True,
+            published="fid",
+        ),
+        Fact(
+            *("precision", "Precision"),
+            "part of the generated images within the manifold of the real ones (Kynkäänniemi et al. 2019)",
+            *(1, 0, 1),
+            curve=True,
+        ),
+        Fact(
+            *("recall", "Recall"),
+            "part of the real images within the manifold of the generated ones (Kynkäänniemi et al. 2019)",
+            *(1, 0, 1),
+            curve=True,
+        ),
+        Fact(
+            *("density", "Density"),
+            "how densely real neighbourhoods are hit by generated images (Naeem et al. 2020)",
+            *(1, 0, inf),
+        ),
+        Fact(
+            *("coverage", "Coverage"),
+            "part of the real neighbourhoods that hold a generated image (Naeem et al. 2020)",
+            *(1, 0, 1),
+        ),
+        Fact(
+            *("memorised", "Memorised"),
+            "part of the generated images that lie nearer to a training image than all but 5 % of held-out real images "
+            "do; clearly more than 5 % speaks of copied patients",
+            *(0, 0, 1),
+            floor=MEMORISED,
+        ),
+        Fact(
+            *("ms_ssim", "MS-SSIM"),
+            "how alike two generated images are in the mean (Odena et al. 2017); the floor is that of training images "
+            "of two patients: clearly above it the generator makes few different images, below it is no merit",
+            *(0, 0, 1),
+        ),
+        Fact(
+            *("labelled", "Labelled"),
+            "part of the generated masks that have a label at all; the floor is that of training masks",
+            *(0, 0, 1),
+        ),
+        Fact(
+            *("area", "Area"),
+            "mean area of a label of the mask, in % of the image; the floor is that of training masks",
+            *(0, 0, 100),
+        ),
+    )
+}
+
+
+def fact(column: str) -> Fact | None:
+    """The metric of a column; None if it is not known, as in files of another version."""
+    if column in FACTS:
+        return FACTS[column]
+    return next((known for name, known in FACTS.items() if column.startswith(f"{name}_")), None)
+
+
+def direction(column: str) -> int:
+    """-1 when a lower value is better, 1 when a higher one is, 0 when neither can be said."""
+    known = fact(column)
+    return known.better if known else 0
+
+
+def title(column: str) -> str:
+    """A column's name for people, which keeps its extractor: ``fd_indomain`` -> ``FD-indomain``."""
+    known = fact(column)
+    if known is None:
+        return column.replace("_", "-").capitalize()
+    return known.label + column.removeprefix(known.name).replace("_", "-")
+
+
+def column(name: str, extractor: str, published: bool) -> str:
+    """What the metric ``name`` is called with an extractor; published: by its own name, where it has one."""
+    own = FACTS[name].published
+    return own if published and own else f"{name}_{extractor}"
+
+
+def rank(column: str) -> int:
+    """Place of a column's metric in the order of preference; unknown ones come last."""
+    known = fact(column)
+    return list(FACTS.values()).index(known) if known else len(FACTS)

@@ -1,0 +1,82 @@
+"""Score one cell: its snapshots on the validation split, the chosen one on the test split."""
+
+import os
+from pathlib import Path
+
+from tqdm import tqdm
+
+from gan.cells import WHOLE
+from gan.errors import GanError
+from gan.files import read_json, write_json
+from gan.grids import layout, write_grid
+from gan.scoring.judge import Judge, Protocol
+from gan.train.outputs import release
+from gan.train.snapshot import Snapshot, load_generator, load_header
+
+
+def score_snapshots(cell: str | os.PathLike, judge: Judge, protocol: Protocol) -> None:
+    """Write ``curve.json``: the score of every snapshot of ``cell`` on the validation split (`Judge.curve`)."""
+    cell, rows = Path(cell), []
+    paths = _snapshots(cell)
+    for path in tqdm(paths, desc="snapshots", unit="snapshot"):
+        rows += judge.curve(path, protocol)
+    write_json(cell / "curve.json", {"run_key": load_header(paths[0])["run_key"], "rows": rows})
+
+
+def score_cell(
+    cell: str | os.PathLike, judge: Judge, protocol: Protocol, checkpoints: str | os.PathLike | None = None
+) -> None:
+    """Write ``scores.json``, all metrics of the chosen snapshot on the test split, with their bootstrap replicates in
+    ``replicates.json``, and its grid ``fake.png``.
+
+    Reads ``recipe.json`` and ``curve.json`` of the cell, which is complete then: what its run has kept below
+    ``checkpoints`` goes (`gan.train.outputs.release`).
+    """
+    cell = Path(cell)
+    path = _chosen(cell, judge.headline) if protocol.choose == "best" else cell / "generator.pt"
+    generator = load_generator(path, judge.device)
+    recipe = read_json(cell / "recipe.json")
+    rows = judge.scores(path, generator, protocol)
+    _write_grid(cell / "fake.png", generator, protocol)
+    named = ("metric", "contrast", "extractor", "n_real", "n_fake", "seed")
+    drawn = [{key: row[key] for key in named} | {"values": row.pop("replicates")} for row in rows]
+    write_json(cell / "replicates.json", {"run_key": generator.run_key, "rows": drawn})
+    write_json(
+        cell / "scores.json",
+        {
+            **{"dataset": recipe["data"]["dataset"], "variant": recipe["variant"]["name"], "seed": recipe["seed"]},
+            "run_key": generator.run_key,
+            "snapshot": {"kimg": generator.kimg, "chosen": protocol.choose, "metric": judge.headline},
+            "scores": rows,
+        },
+    )
+    if checkpoints is not None:
+        release(Path(checkpoints) / generator.run_key)
+
+
+def _chosen(cell: Path, headline: str) -> Path:
+    """The snapshot with the lowest headline metric in ``curve.json``; the earlier one of two equals."""
+    rows = read_json(cell / "curve.json")["rows"]
+    values = {row["kimg"]: row["value"] for row in rows if (row["metric"], row["contrast"]) == (headline, WHOLE)}
+    # an untrained generator is the zero of the curve, never a result
+    trained = {kimg: value for kimg, value in values.items() if kimg > 0}
+    if not trained:
+        raise GanError(f"{cell / 'curve.json'}: holds no {headline} of a trained snapshot; delete it and score again")
+    best = min(sorted(trained), key=trained.__getitem__)
+    for path in _snapshots(cell):
+        if load_header(path)["kimg"] == best:
+            return path
+    raise GanError(f"{cell / 'snapshots'}: has no snapshot at {best:g} kimg, which curve.json names; score it again")
+
+
+def _write_grid(path: Path, generator: Snapshot, protocol: Protocol) -> None:
+    rows, columns = layout(generator.shape.channels, generator.shape.size)
+    images = generator.sample(rows * columns, protocol.seed, truncation=protocol.truncation)
+    write_grid(path, images.numpy(), columns, generator.mask_labels)
+
+
+def _snapshots(cell: Path) -> list[Path]:
+    found = sorted((cell / "snapshots").glob("kimg*.pt"), key=lambda path: float(path.stem.removeprefix("kimg")))
+    if not found:
+        raise GanError(f"{cell / 'snapshots'}: no snapshots (kimg*.pt); train the cell first")
+    return found

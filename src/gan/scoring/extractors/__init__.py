@@ -1,0 +1,1 @@
+"""Extractors turn grey images into features. One folder each: ``options.py`` (no torch) and ``model.py``."""

@@ -1,0 +1,21 @@
+"""An encoder of the data set's own."""
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from gan.scoring.extractors.contract import ExtractorOptions
+
+
+def _number(default: int, minimum: int, description: str) -> int:
+    return field(default=default, metadata={"type": "integer", "minimum": minimum, "description": description})
+
+
+@dataclass(frozen=True)
+class Options(ExtractorOptions):
+    """steps: of training, with 64 slices each; dim: features per image; seed: of the encoder."""
+
+    SENTENCE: ClassVar[str] = "an encoder trained on the real training slices of this data set"
+
+    steps: int = _number(1000, 1, "training steps")
+    dim: int = _number(128, 8, "features per image")
+    seed: int = _number(0, 0, "seed of the encoder")

@@ -1,0 +1,59 @@
+"""The extractors that there are, which is to say the folders next to this file. It imports options only: no torch."""
+
+import dataclasses
+import functools
+import importlib
+import pkgutil
+from types import ModuleType
+from typing import Any
+
+from gan.errors import GanError
+from gan.metrics import facts
+from gan.scoring import extractors
+from gan.scoring.extractors.contract import ExtractorOptions
+
+
+@functools.cache
+def names() -> tuple[str, ...]:
+    """Every extractor, as ``metrics.extractors`` of the config calls it."""
+    return tuple(sorted(found.name for found in pkgutil.iter_modules(extractors.__path__) if found.ispkg))
+
+
+def options_class(name: str) -> type[ExtractorOptions]:
+    """The options of the extractor ``name``; `GanError` if there is none."""
+    if name not in names():
+        raise GanError(f"metrics.extractors: {name!r} is not known; allowed: {', '.join(names())}")
+    return importlib.import_module(f"{extractors.__name__}.{name}.options").Options
+
+
+def options(name: str, spec: dict[str, Any]) -> ExtractorOptions:
+    """The options of the section ``name`` of ``metrics``, with defaults; `GanError` for a key that is not known."""
+    allowed = {field.name for field in dataclasses.fields(options_class(name))}
+    if unknown := set(spec) - allowed:
+        raise GanError(f"metrics.{name}: unknown key {min(unknown)!r}; allowed: {', '.join(sorted(allowed))}")
+    return options_class(name)(**spec)
+
+
+def model(name: str) -> ModuleType:
+    """``make`` and ``load`` of the extractor ``name``. Needs torch."""
+    return importlib.import_module(f"{extractors.__name__}.{name}.model")
+
+
+def schema(name: str) -> dict[str, Any]:
+    """The JSON schema of the section ``name`` of ``metrics``."""
+    known = options_class(name)
+    fields = {field.name: {**field.metadata, "default": field.default} for field in dataclasses.fields(known)}
+    return {
+        **{"type": "object", "default": {}, "description": known.SENTENCE},
+        **{"additionalProperties": False, "properties": fields},
+    }
+
+
+def metric_name(metric: str, name: str) -> str:
+    """A metric's name in every table: ``fid`` and ``kid`` of Inception alone, else the metric and its extractor."""
+    return facts.column(metric, name, options_class(name).PUBLISHED)
+
+
+def sentence(id: str) -> str | None:
+    """What the extractor with that ``id`` is; None if it is not known, as in files of another version."""
+    return next((options_class(name).SENTENCE for name in names() if id.startswith(name)), None)

@@ -1,0 +1,115 @@
+"""Probes: each sees every batch of samples once, and gives rows of scores in the end.
+
+A metric that needs pixels, masks or a trained network is a probe of its own; one of features is a function that
+`FeatureProbe` calls (`gan.metrics.scores`). A row says all that it depends on.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gan.cells import JOINT
+from gan.metrics.areas import label_areas
+from gan.metrics.facts import PIXELS
+from gan.metrics.scores import Sets, join, score_areas, score_similarity
+from gan.metrics.ssim import PAIRS, similarity_of_pairs
+from gan.scoring.extractors.files import Extractor
+from gan.scoring.extractors.registry import metric_name
+from gan.scoring.reference import Reference
+
+Rows = list[dict[str, Any]]
+
+
+class Samples(NamedTuple):
+    """A batch. grey: by contrast, uint8 [n, H, W]; masks: label images [n, H, W], None without a mask.
+
+    Where classes are contrasts, a batch has one of them.
+    """
+
+    grey: dict[str, NDArray[np.uint8]]
+    masks: NDArray[np.integer] | None
+
+
+class Probe(Protocol):
+    """One way to look at samples."""
+
+    def add(self, batch: Samples) -> None:
+        """See a batch."""
+        ...
+
+    def rows(self, reference: Reference) -> Rows:
+        """Scores of all that was seen, next to those of real images."""
+        ...
+
+
+class FeatureProbe:
+    """Metrics of the features that ``extract`` gives, by contrast, against the real images of ``split``.
+
+    scoring: from `Sets` to rows, `gan.metrics.scores.score` or `score_curve`; joint: whether contrasts are channels of
+    one sample, whose features are also scored side by side.
+    """
+
+    def __init__(self, extract: Extractor, scoring: Callable[[Sets], Rows], split: str, seed: int, joint: bool):
+        self.extract, self.scoring, self.split, self.seed, self.joint = extract, scoring, split, seed, joint
+        self.found: dict[str, list[NDArray]] = {}
+
+    def add(self, batch: Samples) -> None:
+        for contrast, images in batch.grey.items():
+            self.found.setdefault(contrast, []).append(self.extract(images))
+
+    def features(self) -> dict[str, NDArray]:
+        """Of all samples, [n, d] by contrast, and as `gan.cells.JOINT` side by side."""
+        fake = {contrast: np.concatenate(parts) for contrast, parts in self.found.items()}
+        return join(fake) if self.joint else fake
+
+    def rows(self, reference: Reference) -> Rows:
+        known, fake = reference.features[self.extract.id], self.features()
+        number = len(next(iter(fake.values())))
+        real = (known.features[self.split], known.features["train"], known.draw(number, self.seed))
+        held_out, train, drawn = map(join, real) if JOINT in fake else real
+        subjects = known.subjects[self.split]
+        conditions = {"split": self.split, "n_real": len(subjects), "n_fake": number}
+        conditions |= {"extractor": self.extract.id, "seed": self.seed}
+        rows = self.scoring(Sets(held_out, fake, subjects, train, drawn))
+        return [row | {"metric": metric_name(row["metric"], self.extract.name)} | conditions for row in rows]
+
+
+class LikenessProbe:
+    """How alike samples are, by MS-SSIM of up to `PAIRS` successive pairs of each contrast."""
+
+    def __init__(self, bootstrap: int, seed: int):
+        self.bootstrap, self.seed = bootstrap, seed
+        self.found: dict[str, list[NDArray]] = {}
+
+    def add(self, batch: Samples) -> None:
+        for contrast, images in batch.grey.items():
+            seen = self.found.setdefault(contrast, [])
+            room = PAIRS - sum(map(len, seen))
+            seen.append(similarity_of_pairs(images[: 2 * room]))
+
+    def rows(self, reference: Reference) -> Rows:
+        pairs, real = {name: np.concatenate(parts) for name, parts in self.found.items()}, reference.images.similarity
+        numbers = {name: 2 * len(next(iter(of.values()))) for name, of in (("n_real", real), ("n_fake", pairs))}
+        conditions = {"split": "train", **numbers, "extractor": PIXELS, "seed": self.seed}
+        return [row | conditions for row in score_similarity(pairs, real, bootstrap=self.bootstrap, seed=self.seed)]
+
+
+class MaskProbe:
+    """How much of an image each label of the mask covers; ``mask`` is its name, ``labels`` the largest label."""
+
+    def __init__(self, mask: str, labels: int, bootstrap: int, seed: int):
+        self.mask, self.labels, self.bootstrap, self.seed = mask, labels, bootstrap, seed
+        self.found: list[NDArray] = []
+
+    def add(self, batch: Samples) -> None:
+        if batch.masks is not None:
+            self.found.append(label_areas(batch.masks, self.labels))
+
+    def rows(self, reference: Reference) -> Rows:
+        fake, real = np.concatenate(self.found), reference.images.areas
+        conditions = {"split": "train", "n_real": len(real), "n_fake": len(fake), "extractor": PIXELS}
+        conditions |= {"seed": self.seed}
+        rows = score_areas(fake, real, self.mask, bootstrap=self.bootstrap, seed=self.seed)
+        return [row | conditions for row in rows]

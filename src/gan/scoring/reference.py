@@ -1,0 +1,224 @@
+"""What samples are held against: features of the real images by extractor, and what their pixels say, as files.
+
+Both are worked out once per data set and shared by all cells. `prepare_extractor` makes an extractor's file,
+`real_features` the features that it gives, `image_facts` what needs no extractor.
+"""
+
+import os
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from gan.data.store import Store
+from gan.errors import GanError
+from gan.files import atomic_path
+from gan.metrics.areas import label_areas
+from gan.metrics.ssim import pairs_of_subjects, similarity_of_pairs
+from gan.scales import stored_to_uint8
+from gan.scoring.extractors import files
+from gan.train.device import pick_device
+
+SPLITS = ("train", "val", "test")
+ROWS = 256  # images of the store read at a time
+
+
+@dataclass(frozen=True)
+class RealFeatures:
+    """extractor: its id; features[split][contrast]: float32 [n, d]; subjects[split]: codes [n] without meaning."""
+
+    extractor: str
+    features: dict[str, dict[str, NDArray[np.float32]]]
+    subjects: dict[str, NDArray[np.int64]]
+
+    @property
+    def contrasts(self) -> list[str]:
+        return list(self.features["train"])
+
+    def draw(self, number: int, seed: int) -> dict[str, NDArray[np.float32]]:
+        """``number`` of the training images, without replacement, the same ones for every contrast."""
+        rows = np.random.default_rng([seed, 2]).permutation(len(self.subjects["train"]))[:number]
+        return {contrast: features[np.sort(rows)] for contrast, features in self.features["train"].items()}
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write an uncompressed .npz, atomically."""
+        arrays = {f"subjects/{split}": codes for split, codes in self.subjects.items()}
+        for split, by_contrast in self.features.items():
+            arrays |= {f"features/{split}/{contrast}": features for contrast, features in by_contrast.items()}
+        _save(path, arrays | {"extractor": np.array(self.extractor)})
+
+    @classmethod
+    def load(cls, path: str | os.PathLike, extractor: str) -> "RealFeatures":
+        """Read the file of `save`. Raises `GanError` if it is absent, broken, or of another extractor than that id."""
+        arrays = _load(path, "extractor")
+        if (found := str(arrays["extractor"])) != extractor:
+            raise GanError(
+                f"{path}: features of the extractor {found}, but {extractor} is asked for; "
+                f"delete it and rerun the step that makes the features"
+            )
+        features: dict[str, dict[str, NDArray]] = {split: {} for split in SPLITS}
+        for name, array in arrays.items():
+            if name.startswith("features/"):
+                _, split, contrast = name.split("/", 2)
+                features[split][contrast] = array
+        return cls(found, features, {split: arrays[f"subjects/{split}"] for split in SPLITS})
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """What the pixels of the training images say.
+
+    similarity[contrast]: MS-SSIM of pairs of images of different subjects, [pairs]. areas: those of the labels of the
+    masks, in % of the image [n, L], L = 0 without a mask (`gan.metrics.areas`).
+    """
+
+    similarity: dict[str, NDArray[np.float64]]
+    areas: NDArray[np.float64]
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write an uncompressed .npz, atomically."""
+        _save(path, {f"similarity/{name}": values for name, values in self.similarity.items()} | {"areas": self.areas})
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> "ImageFacts":
+        """Read the file of `save`. Raises `GanError` if it is absent or broken."""
+        arrays = _load(path, "areas")
+        names = [name for name in arrays if name.startswith("similarity/")]
+        return cls({name.removeprefix("similarity/"): arrays[name] for name in names}, arrays["areas"])
+
+
+class Reference(NamedTuple):
+    """features: of the real images, by the id of their extractor; images: what their pixels say."""
+
+    features: dict[str, RealFeatures]
+    images: ImageFacts
+
+
+class Scored(NamedTuple):
+    """A contrast, and where it is: the channel of an image, and the class of the image if classes are contrasts."""
+
+    name: str
+    channel: int
+    label: int | None = None
+
+
+def to_score(meta: dict[str, Any]) -> list[Scored]:
+    """The contrasts of images that ``meta`` of their store describes: all channels but the mask, or all classes."""
+    if meta.get("label_of") == "contrast":
+        return [Scored(name, 0, label) for label, name in enumerate(meta["labels"])]
+    return [Scored(name, place) for place, name in enumerate(meta["channels"]) if name != meta.get("mask")]
+
+
+def prepare_extractor(
+    kind: str, spec: dict[str, Any], store: str | os.PathLike, out: str | os.PathLike, device: str = "auto"
+) -> None:
+    """Write the file of the extractor ``kind`` with the settings ``spec`` (the section of that name in ``metrics``).
+
+    An extractor that is trained sees the training split of ``store``; of weights that exist, the file is checked.
+    """
+    opened = _open(store)
+
+    def training_images() -> NDArray[np.uint8]:
+        rows, places = opened.rows("train"), sorted({contrast.channel for contrast in to_score(opened.meta)})
+        images = np.empty((len(rows), len(places), *opened.images.shape[2:]), np.uint8)
+        for start in range(0, len(rows), ROWS):
+            block = slice(start, start + ROWS)
+            images[block] = stored_to_uint8(opened.images[rows[block]][:, places])
+        return images.reshape(-1, *images.shape[2:])
+
+    files.save(out, kind, files.make(kind, spec, training_images, pick_device(device)))
+
+
+def real_features(
+    extractor: str | os.PathLike, store: str | os.PathLike, out: str | os.PathLike, device: str = "auto"
+) -> None:
+    """Write the features of all real images of ``store`` by split and contrast (`RealFeatures`)."""
+    opened, extract = _open(store), files.load(extractor, pick_device(device))
+    contrasts = to_score(opened.meta)
+    rows = {split: [_rows_of(opened, split, contrast.label) for contrast in contrasts] for split in SPLITS}
+    kept = opened.index[opened.index["kept"]].set_index("row")["subject"]
+    found: dict[str, dict[str, NDArray]] = {}
+    total = sum(len(of_contrast) for of_split in rows.values() for of_contrast in of_split)
+    with tqdm(total=total, desc=f"features of real images ({extract.name})", unit="image") as bar:
+        for split in SPLITS:
+            found[split] = {}
+            for contrast, mine in zip(contrasts, rows[split], strict=True):
+                parts = [np.empty((0, extract.dim), np.float32)]
+                for start in range(0, len(mine), ROWS):
+                    images = opened.images[mine[start : start + ROWS], contrast.channel]
+                    parts.append(extract(stored_to_uint8(images)))
+                    bar.update(len(images))
+                found[split][contrast.name] = np.concatenate(parts)
+    # images of all contrasts are of the same slices, in the same order
+    subjects = {split: _codes(kept, rows[split][0]) for split in SPLITS}
+    RealFeatures(extract.id, found, subjects).save(out)
+
+
+def image_facts(store: str | os.PathLike, out: str | os.PathLike) -> None:
+    """Write what the pixels of the training images of ``store`` say (`ImageFacts`)."""
+    opened = _open(store)
+    contrasts = to_score(opened.meta)
+    rows = [_rows_of(opened, "train", contrast.label) for contrast in contrasts]
+    kept = opened.index[opened.index["kept"]].set_index("row")["subject"]
+    pairs = pairs_of_subjects(_codes(kept, rows[0])).ravel()
+    similarity = {
+        contrast.name: similarity_of_pairs(stored_to_uint8(opened.images[mine[pairs], contrast.channel]))
+        for contrast, mine in zip(contrasts, rows, strict=True)
+    }
+    ImageFacts(similarity, _training_areas(opened)).save(out)
+
+
+def _codes(subjects: Any, rows: NDArray) -> NDArray[np.int64]:
+    """The subjects of ``rows`` as numbers without meaning."""
+    return np.unique(subjects.loc[rows], return_inverse=True)[1]
+
+
+def _training_areas(store: Store) -> NDArray[np.float64]:
+    """Areas of the labels of the training masks, [n, largest label]; [n, 0] without a mask."""
+    rows = store.rows("train")
+    if store.meta["mask"] is None:
+        return np.empty((len(rows), 0))
+    masks = store.images[rows, -1]
+    return label_areas(masks, max(1, int(masks.max())))
+
+
+def _rows_of(store: Store, split: str, label: int | None) -> NDArray[np.int64]:
+    rows = store.rows(split)
+    return rows if label is None else rows[store.labels(rows) == label]
+
+
+def _open(store: str | os.PathLike) -> Store:
+    opened = Store.open(store)
+    if opened.images.ndim != 4:
+        raise GanError(f"{store}: images of shape {list(opened.images.shape[1:])}; only 2D slices can be scored")
+    for split in SPLITS:
+        if not len(opened.rows(split)):
+            raise GanError(
+                f"{store}: no images in the split {split}, all three are needed for scores; raise its part in the "
+                f"data set's split or add subjects"
+            )
+    return opened
+
+
+def _save(path: str | os.PathLike, arrays: dict[str, NDArray]) -> None:
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
+
+
+def _load(path: str | os.PathLike, needed: str) -> dict[str, NDArray]:
+    """The arrays of a file of `_save`, which has one that is called ``needed``."""
+    try:
+        with np.load(Path(path), allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        arrays[needed]
+    except FileNotFoundError as error:
+        raise GanError(f"{path}: no such file; run the step that makes it from the real images") from error
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise GanError(
+            f"{path}: not a file of features, or a broken one; delete it and rerun the step that makes it"
+        ) from error
+    return arrays
