@@ -77,9 +77,8 @@ def training(place: Place) -> None:
     with tarfile.open(place.folder / f"stores/{about['dataset']}.tar.gz") as archive:
         archive.extractall(store, filter="data")
     judge = (place.folder / "judge").absolute()
-    paths = {"extractors": [str(judge / "extractor.pt")], "real": [str(judge / "real.npz")]}
-    paths["images"] = str(judge / "images.npz")
-    write_json(work / "judge.json", {**paths, "protocol": about["protocol"]})
+    lists = {"extractors": [str(judge / "extractor.pt")], "real": [str(judge / "real.npz")]}
+    write_json(work / "judge.json", {**lists, "images": str(judge / "images.npz"), "protocol": about["protocol"]})
     recipe["training"]["kimg"] = kimg = _affordable(place, recipe["training"])
     place.found |= {"kimg": kimg, "recipe": recipe}
     write_json(work / "recipe.json", recipe)

@@ -42,7 +42,8 @@ def make(
     spec: that section of the config's ``metrics``; training_images gives the real training slices [N, H, W], all
     contrasts together, and is called by an extractor that is trained.
     """
-    return registry.model(kind).make(registry.options(kind, spec), training_images, device)
+    options = registry.options(kind, spec)
+    return registry.model(kind).make(options, training_images, device)
 
 
 def save(path: str | os.PathLike, kind: str, content: dict[str, Any]) -> None:
