@@ -61,4 +61,4 @@ rule train:
         # exec: a signal of the scheduler must reach the training process itself, which then saves its state
         "exec python -m gan run --recipe {params.recipe:q} --store {input.store} --folder {params.folder}"
         " --checkpoints {params.checkpoints} --judge {input.judge} --init-from {input.init_from:q} --log {log}"
-        " --runtime " + WORD
+        f" --runtime {WORD}"
