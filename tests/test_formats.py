@@ -1,11 +1,14 @@
 """Formats: each gives the same volume as NIfTI does, and what is not one volume is named."""
 
+import gzip
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from nibabel.freesurfer.mghformat import MGHImage
 from test_volumes import AFFINE, ROW, SHAPE, brain
 
@@ -145,3 +148,26 @@ def test_what_is_not_read_is_named_with_the_way_to_convert_it():
 
 def test_a_volume_says_its_spacing():
     assert Volume(brain(), TURNED).spacing == (1.5, 2, 1)
+
+
+@given(
+    ending=st.sampled_from([".nii", ".nii.gz", ".mgz", ".mha", ".nrrd", ".img"]),
+    changes=st.lists(st.tuples(st.integers(0, 351), st.integers(0, 255)), max_size=4),
+    keep=st.integers(0, 2000),
+)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_damaged_header_is_refused_or_read_and_never_a_traceback(tmp_path, ending, changes, keep):
+    path = tmp_path / f"a{ending}"
+    WRITERS[ending](path, brain(), TURNED)
+    header = path.with_suffix(".hdr") if ending == ".img" else path
+    content = header.read_bytes()
+    packed = content[:2] == b"\x1f\x8b"
+    content = bytearray(gzip.decompress(content) if packed else content)[:keep]
+    for place, value in changes:
+        if place < len(content):
+            content[place] = value
+    header.write_bytes(gzip.compress(content) if packed else content)
+    try:
+        assert read_volume(path).data.ndim == 3
+    except GanError as error:
+        assert "\n" not in str(error) and f"a{ending}" in str(error)

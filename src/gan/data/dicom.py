@@ -13,6 +13,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from gan.data.dicom_headers import Slice, open_image, read_headers
+from gan.data.patterns import JUNK
 from gan.errors import GanError
 
 UNEVEN = 0.05  # of the slice distance: rounding in headers is far below it
@@ -41,7 +42,7 @@ def read_series(folder: Path, files: Sequence[Path] = (), name: str = "") -> Ser
     or uneven distances, enhanced (multi-frame) files.
     """
     left_out, where = Counter[str](), name or str(folder)
-    paths = files or [path for path in Path(folder).iterdir() if path.is_file() and not path.name.startswith(".")]
+    paths = files or [path for path in Path(folder).iterdir() if path.is_file() and not JUNK.fullmatch(path.name)]
     slices = _one_stack(where, read_headers(where, sorted(paths), left_out), left_out)
     slices = sorted(slices, key=lambda item: (float(item.position @ slices[0].normal), item.path.name))
     slices = _without_copies(where, slices, left_out)

@@ -14,6 +14,7 @@ UNREAD = {
     ".brik": "3dAFNItoNIFTI",
     ".par": "dcm2niix",
     ".rec": "dcm2niix",
+    ".img.gz": "gunzip",
     ".nii.bz2": "bunzip2",
     ".nii.zst": "unzstd",
     ".nii.xz": "unxz",
@@ -29,7 +30,7 @@ def is_volume(name: str) -> bool:
 
 
 def unread(names: list[str]) -> str:
-    """How to convert what is among ``names`` and is not read; empty if there is nothing of the kind."""
+    """What to do about what is among ``names`` and is not read; empty if there is nothing of the kind."""
     for name in names:
         for ending, tool in UNREAD.items():
             if name.lower().endswith(ending):

@@ -7,7 +7,7 @@ import nibabel as nib
 import numpy as np
 import SimpleITK as sitk
 from nibabel.fileholders import FileHolder
-from nibabel.freesurfer.mghformat import MGHImage
+from nibabel.freesurfer.mghformat import MGHError, MGHImage
 
 from gan.data.endings import ITK, MGH, PAIR
 from gan.data.nifti import UNREADABLE, Volume, gunzip, plain, read_nifti, unreadable
@@ -34,7 +34,7 @@ def _mgh(path: Path) -> Volume:
         content = path.read_bytes()
         image = MGHImage.from_bytes(gunzip(content) if content[:2] == b"\x1f\x8b" else content)
         data = np.asarray(image.dataobj)
-    except UNREADABLE as error:
+    except (*UNREADABLE, MGHError, LookupError, TypeError) as error:
         raise unreadable(path, error, "MGH") from error
     if not int(image.header["goodRASFlag"]):
         raise GanError(f"{path}: no orientation (goodRASFlag is 0); convert it with one, e.g. with mri_convert")

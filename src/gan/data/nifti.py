@@ -1,6 +1,7 @@
 """One volume in memory and on disk: read any NIfTI, check it, turn it to RAS, write it without its old header."""
 
 import math
+import mmap
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ from zlib_ng import zlib_ng
 from gan.errors import GanError
 
 UNREADABLE: tuple[type[Exception], ...] = (
-    *(OSError, EOFError, ValueError, ImageFileError, HeaderDataError, WrapStructError),
+    *(OSError, EOFError, ValueError, OverflowError, ImageFileError, HeaderDataError, WrapStructError),
     zlib_ng.error,  # type: ignore[assignment]  # an exception class, whatever its stub says
 )
 UNITS = {1: 1e3, 2: 1.0, 3: 1e-3}  # mm in a metre, millimetre, micrometre: the lower 3 bits of xyzt_units
@@ -97,6 +98,10 @@ def plain(
     """
     while data.ndim > 3 and data.shape[-1] == 1:
         data = data[..., 0]
+    if not data.size:
+        raise GanError(
+            f"{path}: no voxels ({' x '.join(map(str, data.shape))}); restore it from its source or remove it"
+        )
     if data.ndim != 3:
         shape = " x ".join(map(str, data.shape))
         raise GanError(f"{path}: {data.ndim}-D ({shape}), a 3-D volume is needed; split it, e.g. with fslsplit")
@@ -130,20 +135,23 @@ def _usual(sizes: np.ndarray) -> bool:
 
 def _open(path: Path) -> tuple[SpatialImage, np.ndarray]:
     """The image and its voxels as stored."""
-    content = path.read_bytes()
-    if path.name.lower().endswith(".gz"):
-        content = gunzip(content)
+    content = gunzip(path.read_bytes()) if path.name.lower().endswith(".gz") else _mapped(path)
     version2 = 540 in (int.from_bytes(content[:4], order) for order in ("little", "big"))
     kind = _Image2 if version2 else _Image1
     header = kind.header_class(content[: 540 if version2 else 348], check=False)
     _check_size(path, header)
     if header["vox_offset"] == 0:
         content = _with_offset(path, content, header)
-    image = kind.from_bytes(content)
+    image = kind.from_bytes(content[: max(0, int(header["vox_offset"]))])  # the voxels need no copy
     proxy: Any = image.dataobj
     if len(content) < proxy.offset + proxy.dtype.itemsize * math.prod(proxy.shape):
         raise EOFError(f"{len(content)} bytes, too few for its {' x '.join(map(str, proxy.shape))} voxels")
     return image, np.ndarray(proxy.shape, proxy.dtype, content, proxy.offset, order="F")
+
+
+def _mapped(path: Path) -> mmap.mmap:
+    with open(path, "rb") as file:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
 def _check_size(path: Path, header: Any) -> None:
@@ -154,7 +162,7 @@ def _check_size(path: Path, header: Any) -> None:
         raise GanError(f"{path}: voxels of {found} mm in its header; state their size, e.g. with fslchpixdim")
 
 
-def _with_offset(path: Path, content: bytes, header: Any) -> bytes:
+def _with_offset(path: Path, content: bytes | mmap.mmap, header: Any) -> bytes:
     """A single file says with offset 0 that it does not know where its voxels begin: after the header and 4 bytes."""
     length = len(header.binaryblock)
     if any(content[length : length + 1]):

@@ -10,7 +10,7 @@ from gan.data.notices import shown
 from gan.errors import GanError
 
 FIELDS = ("subject", "session", "contrast", "label", "slice")
-_JUNK = re.compile(r"\..*|__MACOSX|Thumbs\.db|desktop\.ini")
+JUNK = re.compile(r"\..*|__MACOSX|Thumbs\.db|desktop\.ini")
 
 
 def compile_pattern(pattern: str, contrasts: Sequence[str] = ()) -> re.Pattern[str]:
@@ -59,8 +59,8 @@ def walk(root: Path) -> Iterator[tuple[Path, list[str]]]:
             folders.clear()
             continue
         seen.add(real)
-        folders[:] = sorted(name for name in folders if not _JUNK.fullmatch(name))
-        yield Path(folder), sorted(name for name in files if not _JUNK.fullmatch(name))
+        folders[:] = sorted(name for name in folders if not JUNK.fullmatch(name))
+        yield Path(folder), sorted(name for name in files if not JUNK.fullmatch(name))
 
 
 def _refuse(error: OSError) -> None:
