@@ -273,6 +273,16 @@ def test_the_page_shows_answer_curves_images_settings_cost_and_data(page):
     assert re.search(r"<td>train</td><td class=\"n\">14</td><td class=\"n\">616</td>", page)
 
 
+def test_subjects_without_a_slice_are_counted(page, tmp_path):
+    assert "subjects no slice passed" not in page
+    folder = make_index(tmp_path / "store")
+    index = pd.read_parquet(folder / "index.parquet")
+    index.loc[index["subject"].isin([3, 7, 19]), "kept"] = False
+    index.to_parquet(folder / "index.parquet")
+    write_report("Demo", cells_with(tmp_path, a=[[kid(0.1)]]), tmp_path / "report", stores={"set": folder})
+    assert "Of 3 subjects no slice passed" in (tmp_path / "report/comparison.html").read_text()
+
+
 def test_the_same_study_gives_the_same_bytes(study, page, tmp_path):
     folder, cells = study
     write_report("Demo", cells, tmp_path, stores={"phantom": folder / "store"})

@@ -118,7 +118,7 @@ def shown(value: Any) -> str:
 
 
 def data_summary(store: Path | None) -> dict[str, Any] | None:
-    """Subjects and kept slices of each split, and what ``store.json`` says; None when the store is not there.
+    """Subjects and kept slices of each split, subjects without one, and what ``store.json`` says; None without a store.
 
     Counts come from ``index.parquet``; no subject is named.
     """
@@ -134,9 +134,11 @@ def data_summary(store: Path | None) -> dict[str, Any] | None:
         meta = read_json(store / "store.json")
     except GanError:
         meta = {}
+    empty = index.subject.nunique() - kept.subject.nunique()
     facts = [(key, shown(value)) for key, value in flatten(meta).items() if value not in (None, "", [])]
     channels = meta.get("channels") or []
-    return {"splits": splits, "facts": facts, "channels": channels, "candidates": len(index), "kept": len(kept)}
+    counts = {"candidates": len(index), "kept": len(kept), "empty": empty}
+    return {"splits": splits, "facts": facts, "channels": channels, **counts}
 
 
 def events(cells: Sequence[CellFiles]) -> list[tuple[str, str]]:
