@@ -25,7 +25,7 @@ def assign(labels: Mapping[str, str], parts: dict[str, Any], fixed: Mapping[str,
     free = sorted(set(labels) - set(fixed))
     if len(free) < len(wanted):
         names = ", ".join(wanted)
-        remedy = f"at least {len(wanted)} are needed; add subjects or set a part of `split` to 0"
+        remedy = f"at least {len(wanted)} are needed; add subjects, or set split.val and split.test to 0 (no scores)"
         raise GanError(f"split: {len(free)} subjects cannot fill {names}; {remedy}")
     if free and not wanted:
         raise GanError("split: every part is 0; give train a part above 0")
