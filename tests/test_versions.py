@@ -15,6 +15,8 @@ from gan.__main__ import COMMANDS
 REPOSITORY = Path(__file__).resolve().parent.parent
 ENVIRONMENTS = sorted(path.stem for path in (REPOSITORY / "envs").glob("*.yaml"))
 # what no module of ours imports by name: Snakemake reads its scripts' arguments, pandas Parquet and Excel; ninja builds
+# what registries import on demand, where there is torch
+MODELS = ("families", "scoring/extractors")
 UNNAMED = {"cpu": {"snakemake", "pyarrow", "openpyxl"}, "gpu": {"snakemake", "pyarrow", "ninja"}}
 
 
@@ -51,6 +53,9 @@ def started(environment: str) -> set[str]:
             for script in re.findall(r"\.\./(scripts/\w+\.py)", rule):
                 nodes = ast.walk(ast.parse((REPOSITORY / "workflow" / script).read_text()))
                 modules |= {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
+    if environment == "gpu":
+        found = (path for folder in MODELS for path in (REPOSITORY / "src/gan" / folder).glob("*/model.py"))
+        modules |= {".".join(path.with_suffix("").relative_to(REPOSITORY / "src").parts) for path in found}
     return {module for module in modules if module.startswith("gan.")}
 
 
