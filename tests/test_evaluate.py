@@ -273,6 +273,13 @@ def test_a_generator_of_other_contrasts_is_refused(judge, cell):
         score_cell(cell, Judge(*files(judge), "cpu"), Protocol(choose="final"))
 
 
+def test_facts_of_other_images_are_refused(judge, cell, tmp_path):
+    ImageFacts({"flair": np.ones(3)}, np.empty((3, 0))).save(tmp_path / "images.npz")
+    extractors, real, _ = files(judge)
+    with pytest.raises(GanError, match="but the real images are of flair"):
+        score_cell(cell, Judge(extractors, real, tmp_path / "images.npz", "cpu"), Protocol(choose="final"))
+
+
 def test_features_of_another_extractor_are_refused(judge, cell, tmp_path):
     prepare_extractor("indomain", {"steps": 2, "dim": 16, "seed": 1}, judge / "store", tmp_path / "other.pt", "cpu")
     with pytest.raises(GanError, match=r"real\.npz: features of the extractor indomain-"):

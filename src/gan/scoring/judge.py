@@ -94,7 +94,7 @@ class Judge:
         return min(wanted, *(len(known.subjects["train"]) for known in self.reference.features.values()))
 
     def curve(self, path: Path, protocol: Protocol) -> list[dict[str, Any]]:
-        """The metrics of `CURVE` of the snapshot ``path`` on the validation split, kept in a JSON file beside it."""
+        """The metrics of `CURVE` of the snapshot ``path`` on the validation split, kept in a JSON file next to it."""
         # other latents than those of the final scores, so that choosing a snapshot does not flatter the chosen one
         seed, number = protocol.seed + 1, self.number(protocol.n_fake_curve)
         asked = {"extractors": [extract.id for extract in self.panel], "number": number, "seed": seed}
@@ -146,11 +146,11 @@ class Judge:
         """What to score of the images of ``generator``; `GanError` if the reference is of other contrasts."""
         contrasts = to_score(generator.data)
         names = [contrast.name for contrast in contrasts]
-        for known in self.reference.features.values():
+        for known in (*self.reference.features.values(), self.reference.images):
             if names != known.contrasts:
                 raise GanError(
-                    f"{path}: makes the contrasts {', '.join(names)}, but the real features are of "
-                    f"{', '.join(known.contrasts)}; score it with the features of its own data set"
+                    f"{path}: makes the contrasts {', '.join(names)}, but the real images are of "
+                    f"{', '.join(known.contrasts)}; score it with the files of its own data set"
                 )
         return contrasts
 

@@ -79,6 +79,10 @@ class ImageFacts:
     similarity: dict[str, NDArray[np.float64]]
     areas: NDArray[np.float64]
 
+    @property
+    def contrasts(self) -> list[str]:
+        return list(self.similarity)
+
     def save(self, path: str | os.PathLike) -> None:
         """Write an uncompressed .npz, atomically."""
         _save(path, {f"similarity/{name}": values for name, values in self.similarity.items()} | {"areas": self.areas})
