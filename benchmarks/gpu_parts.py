@@ -22,6 +22,8 @@ from gan.files import read_json, write_json
 from gan.train.schedule import stem
 
 TESTS = ("tests/test_graphs.py", "tests/test_ops_cuda.py")
+LONG = "200"  # in the names of tests that train for minutes where launches are slow; `gan check` has shorter ones
+OFFICIAL = 60.0  # s that the official program's kernels may take to build; without them it is left out
 MARGIN = 12.0  # s before the end of the training's time at which it is asked to save and stop
 
 
@@ -35,12 +37,14 @@ def kernels(place: Place) -> None:
     place.start("build", [python, "-m", "gan", "build-ops", *([] if gpu else ["--arch", "host"])])(90)
     # the tests' own cache is that of the kernels just built
     cache = os.environ["GAN_OPS_CACHE"].removesuffix("/d/gan_ops")
-    tests = [python, "-m", "pytest", "-v", "-m", "gpu", "-o", f"cache_dir={cache}", "--tb=short"]
+    tests = [python, "-m", "pytest", "-vv", "-m", "gpu", "-k", f"not {LONG}", "-o", f"cache_dir={cache}", "--tb=short"]
     workers = ["-n", "12"] if gpu and importlib.util.find_spec("xdist") else []
     running = [place.start("tests", [*tests, *workers, *TESTS[: None if gpu else 1]])]
     running += [place.start("check", [python, "-m", "gan", "check"])] if gpu else []
     place.found["conv3d"] = conv3d(place.device)
-    for finish in (*official, *reversed(running)):
+    for finish in official:
+        finish(OFFICIAL)
+    for finish in reversed(running):
         finish(place.left - 2)
 
 

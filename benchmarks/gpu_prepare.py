@@ -97,6 +97,7 @@ def prepare(folder: Path, config: Path, toy: bool) -> None:
     if size > LIMIT:
         most = f"at most {LIMIT / 1e6:.0f} travel"
         raise GanError(f"{folder}: {size / 1e6:.0f} MB, {most}; take fewer slices in {config}")
+    print("volumes: nothing makes stores of volumes yet, so steps of volumes take random ones")
     print(f"{folder}: {size / 1e6:.1f} MB; a checkout of NVlabs/stylegan2-ada-pytorch goes into {folder / 'official'}")
 
 

@@ -111,6 +111,11 @@ def _phases(case: dict[str, Any], batch: Batch, place: Place) -> dict[str, Calla
         if why := made.lacks("stylegan2", place.device):
             raise GanError(why)
         return made.phases("stylegan2", case["options"], batch, place.device)[1]
+    built = place.out / "kernels.json"
+    found = read_json(built) if built.exists() else {}
+    failed = [name for name, of in found.items() if name.startswith("official_") and of["code"] != 0]
+    if failed:
+        raise GanError(f"its kernels did not build in time, see {failed[0]}.log")
     import official
 
     from gan.families.registry import defaults
