@@ -78,7 +78,7 @@ def test_a_study_trains_it_in_jobs_of_their_own(hinge, tmp_path, monkeypatch):
     edit(folder, {"variants": row, "study": {"variants": ["hinge"]}, "training": training})
     snakemake(folder, cell := "results/tiny/phantom/hinge/seed0/generator.pt")
     made = ["--generator", cell, "--n", "2", "--out", "images"]
-    done = python(hinge, "-m", "gan.generate", *made, cwd=folder)
+    done = python(hinge, "-m", "gan", "generate", *made, cwd=folder)
     assert done.returncode == 0, done.stderr
     assert json.loads((folder / "images/samples.json").read_text())["family"] == "hinge"
 
