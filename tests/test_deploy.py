@@ -146,7 +146,7 @@ def test_a_job_never_gets_fewer_gpus_than_the_config_says(tmp_path):
 def test_computing_rules_leave_a_benchmark(study, by_apptainer):
     files = {file.stem for file in (study.root / "benchmarks/phantom").glob("*.tsv")}
     cell = {f"dcgan_seed0_{rule}" for rule in ("curve", "score")}
-    assert files == {"convert", "slices", "indomain_extractor", "indomain_features"} | cell
+    assert files == {"convert", "slices", "image_facts", "indomain_extractor", "indomain_features"} | cell
     header, values = (study.root / "benchmarks/phantom/dcgan_seed0_score.tsv").read_text().splitlines()
     assert float(dict(zip(header.split("\t"), values.split("\t"), strict=True))["s"]) > 0
 

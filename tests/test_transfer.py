@@ -355,7 +355,9 @@ def test_a_fixed_seed_and_a_chain_of_sources(config):
 def test_published_settings_of_a_transfer_give_way_to_those_of_the_row(config):
     options = load(with_start(config)).recipe(Cell("ixi", "late", 0))["variant"]["options"]
     assert (options["ada_kimg"], options["ema_rampup"]) == (100.0, None)
-    options = load(with_start(config, options={"ada_kimg": 50})).recipe(Cell("ixi", "late", 0))["variant"]["options"]
+    options = load(with_start(config, options={"augment": "mri", "ada_kimg": 50})).recipe(Cell("ixi", "late", 0))[
+        "variant"
+    ]["options"]
     assert (options["ada_kimg"], options["ema_rampup"]) == (50, None)
     plain = defaults("stylegan2")
     assert (plain["ada_kimg"], plain["ema_rampup"]) == (500.0, 0.05)
