@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from gan.cells import SPLITS
 from gan.data import intensity, planes, splits
 from gan.data.nifti import Volume, write_nifti
 from gan.data.pictures import read_picture
@@ -337,12 +338,12 @@ def test_a_split_whose_subjects_have_no_slice(tmp_path):
 @given(st.integers(3, 60), st.integers(0, 5), st.sampled_from([(0.7, 0.15, 0.15), (1, 1, 1), (0.8, 0.2, 0)]))
 def test_splits_are_complete_repeatable_and_stratified(count, seed, parts):
     labels = {f"s{place:02d}": "ab"[place % 3 == 0] for place in range(count)}
-    parts = dict(zip(splits.SPLITS, parts, strict=True)) | {"seed": seed}
+    parts = dict(zip(SPLITS, parts, strict=True)) | {"seed": seed}
     found = splits.assign(labels, parts)
     assert set(found) == set(labels)
     assert found == splits.assign(dict(reversed(labels.items())), parts)
-    shares = {name: parts[name] / sum(parts[n] for n in splits.SPLITS) for name in splits.SPLITS}
-    for name in splits.SPLITS:
+    shares = {name: parts[name] / sum(parts[n] for n in SPLITS) for name in SPLITS}
+    for name in SPLITS:
         assert (sum(split == name for split in found.values()) > 0) == (parts[name] > 0)
         for label in "ab":
             of_label = [subject for subject in labels if labels[subject] == label]

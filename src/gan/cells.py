@@ -13,6 +13,7 @@ from typing import Any
 from gan.errors import GanError
 from gan.files import read_json
 
+SPLITS = ("train", "val", "test")
 WHOLE = "all"  # the contrast of a score that is the mean over all contrasts
 JOINT = "joint"  # the contrast of a score that sees the contrasts of each sample together
 

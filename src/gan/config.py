@@ -12,7 +12,7 @@ import typing
 from pathlib import Path
 from typing import Any
 
-from gan.cells import JOINT, WHOLE
+from gan.cells import JOINT, SPLITS, WHOLE
 from gan.errors import GanError
 from gan.families.options import unfit
 from gan.families.registry import defaults, families, make_options, options_of
@@ -180,7 +180,7 @@ def _check_dataset(name: str, row: dict[str, Any]) -> None:
         raise GanError(f"config: datasets.{name} has a contrast called {min(taken)!r}, as some scores are; rename it")
     if label_of(row["labels"]) in ("slice", "contrast"):
         _check_slice_labels(name, row)
-    parts = sum(row["split"][part] for part in ("train", "val", "test"))
+    parts = sum(row["split"][part] for part in SPLITS)
     if abs(parts - 1) > 1e-6:
         raise GanError(f"config: datasets.{name}.split adds up to {parts:g}; train + val + test must be 1")
     one_series = row["layout"] == "dicom" and len(row["contrasts"]) == 1 and not row["mask"]

@@ -44,7 +44,7 @@ class Found:
 
 def channels(row: Row) -> list[str]:
     """The contrasts of ``row``, and last its mask, if any."""
-    return [*row["contrasts"], *([row["mask"]] if row["mask"] else [])]
+    return [*row["contrasts"], *([row["mask"]] if row.get("mask") else [])]
 
 
 def check_files(found: Sequence[Found]) -> None:

@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from gan.cells import SPLITS
 from gan.data import notices
 from gan.errors import GanError
-
-SPLITS = ("train", "val", "test")
 
 
 def assign(labels: Mapping[str, str], parts: dict[str, Any], fixed: Mapping[str, str] | None = None) -> dict[str, str]:

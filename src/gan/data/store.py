@@ -13,6 +13,7 @@ import pandas as pd
 
 from gan.data import splits
 from gan.data.folders import atomic_folder
+from gan.data.found import channels
 from gan.errors import GanError
 from gan.files import read_json
 
@@ -24,13 +25,8 @@ IMAGES, INDEX, SUBJECTS, META = "images.npy", "index.parquet", "subjects.csv", "
 
 
 def stored_channels(row: dict[str, Any]) -> list[str]:
-    """Names of the channels that a data set's ``row`` asks for: its contrasts and last its mask.
-
-    With ``labels: contrast`` each contrast is an image of its own, with the one channel `IMAGE`.
-    """
-    if row.get("labels") == "contrast":
-        return [IMAGE]
-    return [*row["contrasts"], *([row["mask"]] if row.get("mask") else [])]
+    """`channels` of a store of ``row``; with ``labels: contrast`` each is an image, whose one channel is `IMAGE`."""
+    return [IMAGE] if row.get("labels") == "contrast" else channels(row)
 
 
 class Store:

@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 from PIL import Image
 
-from gan.cells import CellFiles, flatten, last_stats, stats
+from gan.cells import SPLITS, CellFiles, flatten, last_stats, stats
 from gan.errors import GanError
 from gan.files import read_json
 from gan.metrics import facts
@@ -127,7 +127,7 @@ def data_summary(store: Path | None) -> dict[str, Any] | None:
     index = pd.read_parquet(store / "index.parquet", columns=["subject", "split", "kept"])
     kept = index[index.kept]
     splits = []
-    for name in ("train", "val", "test"):
+    for name in SPLITS:
         mine = kept[kept.split == name]
         splits.append({"name": name, "subjects": mine.subject.nunique(), "slices": len(mine)})
     try:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from gan.cells import SPLITS
 from gan.data.store import Store
 from gan.errors import GanError
 from gan.files import atomic_path
@@ -23,7 +24,6 @@ from gan.scales import stored_to_uint8
 from gan.scoring.extractors import files
 from gan.train.device import pick_device
 
-SPLITS = ("train", "val", "test")
 ROWS = 256  # images of the store read at a time
 
 
