@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from tiny import TinyData, paths, recipe
 
-from gan import check, grids
+from gan import check, grids, scales
 from gan.data.planes import as_slices, upright
 from gan.errors import GanError
 from gan.families.contract import ImageShape
@@ -174,7 +174,7 @@ def test_png(tmp_path):
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == sorted([*names, "samples.json"])
     images = load_generator(path).sample(3, seed=0).numpy()
     with Image.open(tmp_path / "out/00002_t2.png") as image:
-        assert image.mode == "L" and (np.asarray(image) == grids.to_uint8(images[2, 1])).all()
+        assert image.mode == "L" and (np.asarray(image) == scales.generated_to_uint8(images[2, 1])).all()
     about = json.loads((tmp_path / "out/samples.json").read_text())
     assert (about["synthetic"], about["run_key"], about["kimg"], about["n"], about["seed"]) == (True, "abc", 1.5, 3, 0)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gan import grids
+from gan import grids, scales
 from gan.grids import COLOURS, GAP, GAP_GREY
 
 
@@ -16,7 +16,7 @@ def test_single_channels_stand_side_by_side_and_the_rest_is_black():
     images = noise(5, 1, 4, 6)
     picture = grids.tile(images, 3)
     assert picture.shape == (8, 18) and picture.dtype == np.uint8
-    assert (picture[4:, 6:12] == grids.to_uint8(images[4, 0])).all()
+    assert (picture[4:, 6:12] == scales.generated_to_uint8(images[4, 0])).all()
     assert (picture[4:, 12:] == 0).all()
 
 
@@ -28,7 +28,7 @@ def test_contrasts_of_a_sample_stand_in_a_row_with_a_gap_to_the_next():
     for sample, (top, left) in enumerate([(0, 0), (0, 18 + GAP), (4, 0), (4, 18 + GAP)]):
         for channel in range(3):
             cell = picture[top : top + 4, left + 6 * channel : left + 6 * channel + 6]
-            assert (cell == grids.to_uint8(images[sample, channel])).all()
+            assert (cell == scales.generated_to_uint8(images[sample, channel])).all()
 
 
 def test_a_mask_has_a_colour_for_each_label(tmp_path):
@@ -53,12 +53,12 @@ def test_the_layout_fits_its_bounds(channels, width):
 @pytest.mark.parametrize(("largest", "dtype"), [(3, np.uint8), (300, np.uint16)])
 def test_labels_come_back_from_their_place_in_the_range(largest, dtype):
     labels = np.arange(largest + 1)
-    found = grids.to_labels((labels / largest * 2 - 1).astype(np.float32) + 0.4 / largest, largest)
+    found = scales.generated_to_labels((labels / largest * 2 - 1).astype(np.float32) + 0.4 / largest, largest)
     assert found.dtype == dtype and (found == labels).all()
 
 
 def test_grey_values_are_clipped_and_not_stretched():
-    assert grids.to_uint8(np.array([-3.0, -1.0, 0.5, 1.0, 2.0])).tolist() == [0, 0, 191, 255, 255]
+    assert scales.generated_to_uint8(np.array([-3.0, -1.0, 0.5, 1.0, 2.0])).tolist() == [0, 0, 191, 255, 255]
 
 
 def test_png_is_lossless_and_says_its_normalisation(tmp_path):

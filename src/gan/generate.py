@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from gan import check, grids
+from gan import check, grids, scales
 from gan.errors import GanError, command
 from gan.files import atomic_path, read_json, write_json
 from gan.nn import Generator
@@ -28,7 +28,6 @@ from gan.train.snapshot import Snapshot, load_generator
 
 FORMATS = ("png", "nifti", "npy", "grid")
 ABOUT = "samples.json"
-SCALE = 127.5  # [-1, 1] to the scale 0..255 of the intensity map
 
 
 def write_images(snapshot: Snapshot, images: Iterator[Tensor], n: int, out: Path, form: str) -> None:
@@ -135,15 +134,15 @@ def slice_to_ras(pixels: np.ndarray, axis: str, spacing: Sequence[float]) -> tup
 def _write_png(path: Path, pixels: np.ndarray, snapshot: Snapshot, channel: int) -> None:
     path = path.with_name(f"{path.name}.png")
     if _is_mask(snapshot, channel):
-        grids.write_png(path, grids.to_labels(pixels, snapshot.mask_labels), "label numbers")
+        grids.write_png(path, scales.generated_to_labels(pixels, snapshot.mask_labels), "label numbers")
     else:
-        grids.write_png(path, grids.to_uint8(pixels))
+        grids.write_png(path, scales.generated_to_uint8(pixels))
 
 
 def _write_nifti(path: Path, pixels: np.ndarray, snapshot: Snapshot, channel: int) -> None:
     data = snapshot.data
     mask = _is_mask(snapshot, channel)
-    values = grids.to_labels(pixels, snapshot.mask_labels) if mask else (pixels + 1) * np.float32(SCALE)
+    values = scales.generated_to_labels(pixels, snapshot.mask_labels) if mask else scales.generated_to_grey(pixels)
     volume, affine = slice_to_ras(values, data.get("axis") or "axial", data.get("spacing") or (1.0, 1.0))
     image = nib.Nifti1Image(np.ascontiguousarray(volume), affine)  # type: ignore[attr-defined]
     image.header.set_xyzt_units("mm")

@@ -12,6 +12,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from gan.files import atomic_path
+from gan.scales import generated_to_labels, generated_to_uint8
 
 NORMALISATION = "linear from [-1, 1] to 0..255, clipped"
 GRID_WIDTH, GRID_HEIGHT = 1024, 768  # px, at most, of a sample grid
@@ -39,10 +40,10 @@ def tile(images: np.ndarray, columns: int, labels: int = 0) -> np.ndarray:
     is, 0 without a mask; with one the picture has colours, [H', W', 3].
     """
     images = images[:, :, images.shape[2] // 2] if images.ndim == 5 else images
-    pixels = to_uint8(images)[..., None]
+    pixels = generated_to_uint8(images)[..., None]
     if labels:
         pixels = pixels.repeat(3, -1)
-        found = to_labels(images[:, -1], labels).astype(np.int64)
+        found = generated_to_labels(images[:, -1], labels).astype(np.int64)
         pixels[:, -1] = COLOURS[np.where(found > 0, 1 + (found - 1) % (len(COLOURS) - 1), 0)]
     number, channels, height, width, colours = pixels.shape
     gap, rows = GAP if channels > 1 else 0, -(-number // columns)
@@ -52,16 +53,6 @@ def tile(images: np.ndarray, columns: int, labels: int = 0) -> np.ndarray:
     picture[:, :, channels * width :] = GAP_GREY
     picture = picture.reshape(rows, columns, height, -1, colours).swapaxes(1, 2).reshape(rows * height, -1, colours)
     return picture[:, : picture.shape[1] - gap, slice(None) if labels else 0]
-
-
-def to_uint8(images: np.ndarray) -> np.ndarray:
-    """Grey values 0..255 of intensities in [-1, 1]; what lies outside is clipped."""
-    return np.clip(np.rint((np.asarray(images, dtype=np.float32) + 1) * 127.5), 0, 255).astype(np.uint8)
-
-
-def to_labels(values: np.ndarray, largest: int) -> np.ndarray:
-    """Label numbers of a mask whose labels 0 to ``largest`` are spread over [-1, 1]: the nearest, of 8 or 16 bits."""
-    return np.clip(np.rint((values + 1) / 2 * largest), 0, largest).astype(np.uint8 if largest < 256 else np.uint16)
 
 
 def write_png(path: str | os.PathLike, pixels: np.ndarray, description: str = f"grey values: {NORMALISATION}") -> None:

@@ -10,9 +10,9 @@ from gan.data import intensity
 from gan.data.nifti import open_volume
 from gan.data.pictures import read_picture
 from gan.data.planes import Frame, as_slices, frame, pixel_spacing, place, place_labels, upright
-from gan.data.store import STEP
 from gan.errors import GanError
 from gan.labels import label_of
+from gan.scales import STEP
 
 NEAR_0, FEW = 0.01, 0.01  # of the upper limit; of the voxels: the ringing of a resampled image is no warning
 BLOCK = 8  # slices at a time: what is between source and store stays in the processor's cache

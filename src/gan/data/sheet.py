@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from gan.data.store import STEP
+from gan.scales import stored_to_uint8
 
 WIDTH = 1800  # pixels of a sheet, about
 LINE, GAP = 14, 8
@@ -32,7 +32,7 @@ class Row(NamedTuple):
 
 def as_grey(images: np.ndarray, mask: int | None, top: int) -> np.ndarray:
     """Stored pixels [..., C, H, W], uint16, as uint8; labels of channel ``mask``, 0 to ``top``, spread over 0..255."""
-    grey = ((images.astype(np.uint32) + STEP // 2) // STEP).astype(np.uint8)
+    grey = stored_to_uint8(images)
     if mask is not None:
         labels = images[..., mask, :, :]
         grey[..., mask, :, :] = labels.astype(np.uint32) * 255 // max(1, top)

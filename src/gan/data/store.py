@@ -18,7 +18,6 @@ from gan.errors import GanError
 from gan.files import read_json
 
 FORMAT = 1
-STEP = 257  # 65535 / 255: steps of the store in one unit of the scale 0..255
 IMAGE = "image"  # the channel of a store whose images are of one contrast each
 _DAMAGED = (OSError, ValueError, LookupError, TypeError, AttributeError, tokenize.TokenError)
 IMAGES, INDEX, SUBJECTS, META = "images.npy", "index.parquet", "subjects.csv", "store.json"

@@ -16,9 +16,8 @@ from tqdm import tqdm
 
 from gan.errors import GanError
 from gan.files import read_json, write_json
-from gan.grids import to_labels
 from gan.metrics.scores import CURVE, score, score_curve
-from gan.scales import generated_to_uint8
+from gan.scales import generated_to_labels, generated_to_uint8
 from gan.scoring.extractors import files, registry
 from gan.scoring.probes import FeatureProbe, LikenessProbe, MaskProbe, Probe, Samples
 from gan.scoring.reference import ImageFacts, RealFeatures, Reference, Scored, to_score
@@ -158,7 +157,9 @@ class Judge:
 def _samples(images: torch.Tensor, contrasts: Sequence[Scored], generator: Snapshot) -> Samples:
     """Generated images [n, C, H, W] as probes see them."""
     grey = {name: generated_to_uint8(images[:, channel].numpy()) for name, channel, _ in contrasts}
-    return Samples(grey, to_labels(images[:, -1].numpy(), generator.mask_labels) if generator.mask_labels else None)
+    return Samples(
+        grey, generated_to_labels(images[:, -1].numpy(), generator.mask_labels) if generator.mask_labels else None
+    )
 
 
 def _joint(generator: Snapshot) -> bool:

@@ -5,8 +5,9 @@ import functools
 import numpy as np
 from torch import Tensor
 
-from gan.grids import layout, to_uint8
+from gan.grids import layout
 from gan.metrics.ssim import similarity_of_set
+from gan.scales import generated_to_uint8
 from gan.train.trainer import Dataset
 
 PAIRS = 100  # of samples whose likeness is looked at: their mean to 0.01
@@ -27,7 +28,7 @@ class Grid:
     def similarity(self, images: Tensor) -> float:
         """How alike images of a grid are: their mean MS-SSIM, without a mask."""
         contrasts = self._shape.channels - self._shape.masks
-        return similarity_of_set(to_uint8(images[:, :contrasts].numpy()), PAIRS)
+        return similarity_of_set(generated_to_uint8(images[:, :contrasts].numpy()), PAIRS)
 
     @functools.cached_property
     def similarity_real(self) -> float:

@@ -7,8 +7,8 @@ from torch import nn
 from gan.data.store import Store
 from gan.errors import GanError
 from gan.families.contract import Batch, ImageShape
+from gan.scales import FULL_SCALE
 
-FULL_SCALE = 65535  # of the store's 16 bits
 RESIDENT = 0.25  # part of a GPU's free memory that the training images may take
 
 

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from gan.errors import GanError
+from gan.scales import HALF
 from gan.scoring.extractors.batches import in_full_batches
 from gan.scoring.extractors.indomain.options import Options
 from gan.study import METRICS_REVISION
@@ -211,7 +212,7 @@ def _encode(encoder: Encoder, images: NDArray[np.uint8], device: torch.device) -
 
 def _normalise(images: Tensor) -> Tensor:
     """uint8 [N, H, W] as float32 [N, 1, H, W] in [-1, 1]."""
-    return (images.float() / 127.5 - 1)[:, None]
+    return (images.float() / HALF - 1)[:, None]
 
 
 def _digest(state: dict[str, Any]) -> str:
