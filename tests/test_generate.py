@@ -11,11 +11,11 @@ from PIL import Image
 from tiny import TinyData, paths, recipe
 
 from gan import check, grids, scales
-from gan.data.planes import as_slices, upright
+from gan.data.planes import as_slices, as_volume, upright
 from gan.errors import GanError
 from gan.families.contract import ImageShape
 from gan.families.registry import build
-from gan.generate import main, slerp, slice_to_ras
+from gan.generate import main, slerp
 from gan.study import run_key
 from gan.train.loop import train
 from gan.train.snapshot import CHUNK, Snapshot, load_generator, load_header, save_generator
@@ -194,13 +194,13 @@ def test_nifti_has_the_spacing_of_the_data(tmp_path):
 def test_slices_go_back_where_they_were_cut(axis):
     volume = np.arange(3 * 4 * 5).reshape(3, 4, 5)
     place = AXES.index(axis)
-    back = [slice_to_ras(pixels, axis, (1.0, 1.0))[0] for pixels in upright(as_slices(volume, axis))]
+    back = [as_volume(pixels, axis, (1.0, 1.0))[0] for pixels in upright(as_slices(volume, axis))]
     assert (np.concatenate(back, axis=place) == volume).all()
 
 
 @pytest.mark.parametrize(("axis", "zooms"), [("axial", (3, 2, 1)), ("coronal", (3, 1, 2)), ("sagittal", (1, 3, 2))])
 def test_spacing_of_rows_and_columns(axis, zooms):
-    _, affine = slice_to_ras(np.zeros((4, 5)), axis, (2.0, 3.0))
+    _, affine = as_volume(np.zeros((4, 5)), axis, (2.0, 3.0))
     assert tuple(np.diag(affine)[:3]) == zooms
 
 

@@ -8,7 +8,7 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gan import check, grids, scales
+from gan.data.planes import as_volume
 from gan.errors import GanError, command
 from gan.files import atomic_path, read_json, write_json
 from gan.nn import Generator
@@ -116,21 +117,6 @@ def slerp(start: Tensor, end: Tensor, part: float) -> Tensor:
     return (torch.sin((1 - part) * angle) * start + torch.sin(part * angle) * end) / torch.sin(angle)
 
 
-def slice_to_ras(pixels: np.ndarray, axis: str, spacing: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
-    """A slice [H, W] as a RAS volume of one slice and its affine; the thickness is not known and stands as 1 mm.
-
-    The inverse of how slices are cut: the patient's left on the right of the image, anterior (superior) up; a sagittal
-    slice has anterior on the left.
-    """
-    height, width = spacing
-    turned = pixels[::-1, ::-1].T
-    if axis == "coronal":
-        return turned[:, None, :], np.diag([width, 1.0, height, 1.0])
-    if axis == "sagittal":
-        return turned[None, :, :], np.diag([1.0, width, height, 1.0])
-    return turned[:, :, None], np.diag([width, height, 1.0, 1.0])
-
-
 def _write_png(path: Path, pixels: np.ndarray, snapshot: Snapshot, channel: int) -> None:
     path = path.with_name(f"{path.name}.png")
     if _is_mask(snapshot, channel):
@@ -143,7 +129,7 @@ def _write_nifti(path: Path, pixels: np.ndarray, snapshot: Snapshot, channel: in
     data = snapshot.data
     mask = _is_mask(snapshot, channel)
     values = scales.generated_to_labels(pixels, snapshot.mask_labels) if mask else scales.generated_to_grey(pixels)
-    volume, affine = slice_to_ras(values, data.get("axis") or "axial", data.get("spacing") or (1.0, 1.0))
+    volume, affine = as_volume(values, data.get("axis") or "axial", data.get("spacing") or (1.0, 1.0))
     image = nib.Nifti1Image(np.ascontiguousarray(volume), affine)  # type: ignore[attr-defined]
     image.header.set_xyzt_units("mm")
     with atomic_path(path.with_name(f"{path.name}.nii.gz")) as temporary:

@@ -1,15 +1,18 @@
 """From a RAS volume to slices as radiologists view them, and onto the pixels of the store."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 from scipy.sparse import csr_array
 
+ORDER = {"axial": (2, 1, 0), "coronal": (1, 2, 0), "sagittal": (0, 2, 1)}  # axes of the volume in the stack
+
 
 def as_slices(data: np.ndarray, axis: str) -> np.ndarray:
     """A view [S, H, W] of a RAS volume [X, Y, Z], with coordinates rising along each axis; see `upright`."""
-    return data.transpose({"axial": (2, 1, 0), "coronal": (1, 2, 0), "sagittal": (0, 2, 1)}[axis])
+    return data.transpose(ORDER[axis])
 
 
 def upright(stack: np.ndarray) -> np.ndarray:
@@ -19,6 +22,15 @@ def upright(stack: np.ndarray) -> np.ndarray:
     right; sagittal: superior up, anterior on the left.
     """
     return stack[:, ::-1, ::-1]
+
+
+def as_volume(pixels: np.ndarray, axis: str, spacing: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    """An upright slice [H, W] as a RAS volume of one slice and its affine: the inverse of `as_slices` and `upright`.
+
+    spacing: mm between rows and between columns; the thickness is not known and stands as 1 mm.
+    """
+    back = np.argsort(ORDER[axis])
+    return upright(pixels[None]).transpose(back), np.diag([*np.array([1.0, *spacing])[back], 1.0])
 
 
 def pixel_spacing(spacing: tuple[float, ...], axis: str) -> tuple[float, float]:
