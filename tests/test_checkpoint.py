@@ -405,7 +405,7 @@ def test_full_disk_in_training_then_resume(whole, tmp_path, monkeypatch):
 
 def test_full_disk_while_writing_a_row(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "write", lambda file, line: len(line) - 5)
-    with pytest.raises(GanError, match=r"stats\.jsonl: no space left"):
+    with pytest.raises(GanError, match=r"stats\.jsonl: not written, no space left"):
         run(tmp_path)
 
 

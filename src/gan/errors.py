@@ -22,6 +22,17 @@ def no_space(path: object) -> GanError:
     return GanError(f"{path}: not written, no space left on the disk or in the quota; free some and rerun")
 
 
+@contextlib.contextmanager
+def full_disk(path: object) -> Iterator[None]:
+    """The OSError of a full disk or quota in the block becomes `no_space` of ``path``."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in NO_SPACE:
+            raise no_space(path) from error
+        raise
+
+
 def mendable(error: Exception) -> GanError | None:
     """What the user can do about ``error``: a full, read-only or forbidden place is hers to mend, a bug is not."""
     if isinstance(error, GanError):

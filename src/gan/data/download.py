@@ -8,7 +8,7 @@ from pathlib import Path
 import requests
 from tqdm import tqdm
 
-from gan.errors import NO_SPACE, GanError, no_space
+from gan.errors import GanError, full_disk
 
 TRIES = 5
 TIMEOUT = (15, 60)  # seconds to connect, and between two blocks
@@ -39,7 +39,8 @@ def download(url: str, path: Path, *, pause: float = 1.0) -> None:
     while True:
         before = _size(part)
         try:
-            _attempt(url, part)
+            with full_disk(part):
+                _attempt(url, part)
             break
         except (_Interrupted, *TRANSIENT) as error:
             failures = 1 if _size(part) > before else failures + 1
@@ -51,10 +52,6 @@ def download(url: str, path: Path, *, pause: float = 1.0) -> None:
             time.sleep(pause * 2 ** (failures - 1))
         except requests.RequestException as error:
             raise GanError(f"{url}: cannot be downloaded ({error}); check the address") from error
-        except OSError as error:
-            if error.errno in NO_SPACE:
-                raise no_space(part) from error
-            raise
     part.replace(path)
     _state_of(part).unlink(missing_ok=True)
 

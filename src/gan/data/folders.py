@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from gan.errors import NO_SPACE, no_space
+from gan.errors import full_disk
 
 
 @contextlib.contextmanager
@@ -20,15 +20,12 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
     try:
         for stale in (part, old):
             shutil.rmtree(stale, ignore_errors=True)
-        part.mkdir(parents=True)
-        yield part
-        if folder.exists():
-            folder.rename(old)
-        part.rename(folder)
-    except OSError as error:
-        if error.errno in NO_SPACE:
-            raise no_space(folder) from error
-        raise
+        with full_disk(folder):
+            part.mkdir(parents=True)
+            yield part
+            if folder.exists():
+                folder.rename(old)
+            part.rename(folder)
     finally:
         for stale in (part, old):
             shutil.rmtree(stale, ignore_errors=True)

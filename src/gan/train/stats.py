@@ -1,11 +1,8 @@
 """The statistics of a run: `stats.jsonl`, one JSON object a line, and means gathered without stopping the device."""
 
-import contextlib
-import errno
 import json
 import math
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gan import parallel
-from gan.errors import GanError
+from gan.errors import full_disk, no_space
 
 
 class StatsFile:
@@ -33,9 +30,10 @@ class StatsFile:
             key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in row.items()
         }
         line = (json.dumps(clean) + "\n").encode()
-        with self._full_disk():
-            if os.write(self._file, line) < len(line):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        with full_disk(self.path):
+            written = os.write(self._file, line)
+        if written < len(line):
+            raise no_space(self.path)
 
     def cut(self, step: int) -> None:
         """Drop every row after ``step``, and a torn last line: what a resumed run is going to write again."""
@@ -50,17 +48,8 @@ class StatsFile:
 
     def sync(self) -> None:
         """Bring the rows to the disk: a checkpoint must not know more than its statistics."""
-        with self._full_disk():
+        with full_disk(self.path):
             os.fsync(self._file)
-
-    @contextlib.contextmanager
-    def _full_disk(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            raise GanError(f"{self.path}: no space left on the disk or in the quota; free some and rerun") from error
 
     def close(self) -> None:
         os.close(self._file)
