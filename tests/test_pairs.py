@@ -9,10 +9,14 @@ from fake_study import cells_with, kid, make_study, score, write
 from scipy.stats import norm, t, ttest_rel
 
 from gan.cells import CellFiles
-from gan.report import pairs, pairs_view, write_report
+from gan.report import pairs, pairs_view, table, write_report
 from gan.report.command import main
 
 BASELINES = {"b": "a"}
+
+
+def compared(cells, baselines):
+    return pairs.compare(cells, pairs.by_seed(table.scores(cells), baselines), baselines)
 
 
 def values(*numbers):
@@ -32,7 +36,7 @@ def draw(cells, **replicates):
 
 
 def only(cells, baselines=BASELINES):
-    (row,) = pairs.compare(cells, baselines).to_dict("records")
+    (row,) = compared(cells, baselines).to_dict("records")
     return row
 
 
@@ -127,7 +131,7 @@ def test_pairs_that_cannot_be_compared_are_said(tmp_path):
     row = only(cells, {"b": "a", "late": "a"})
     assert row["status"] == "left out: no seed is finished of both it and its baseline a"
     assert only(cells, {"b": "absent"})["status"] == "left out: its baseline absent is not in the study"
-    assert pairs.compare(cells, {}).empty and list(pairs.compare(cells, {})) == pairs.COLUMNS
+    assert compared(cells, {}).empty and list(compared(cells, {})) == pairs.COLUMNS
 
 
 def test_holm_takes_the_number_of_modifications_into_account(tmp_path):
@@ -137,8 +141,8 @@ def test_holm_takes_the_number_of_modifications_into_account(tmp_path):
     base, changed = values(0.100, 0.100, 0.100), values(0.089, 0.090, 0.091)
     small = values(0.097, 0.098, 0.0975)
     cells = cells_with(tmp_path, a=base, m0=changed, **dict.fromkeys(names[1:], small))
-    alone = pairs.compare(cells, {"m1": "a"}).iloc[0]
-    rows = pairs.compare(cells, dict.fromkeys(names, "a")).set_index("variant")
+    alone = compared(cells, {"m1": "a"}).iloc[0]
+    rows = compared(cells, dict.fromkeys(names, "a")).set_index("variant")
     assert alone.verdict == "better" and alone.p < 0.05
     assert rows.verdict.to_dict() == {"m0": "better"} | dict.fromkeys(names[1:], "no evidence")
     assert rows.p["m1"] == alone.p and rows.p_holm["m1"] == pytest.approx(5 * alone.p)
@@ -150,14 +154,14 @@ def test_the_settings_that_differ_are_told_baseline_first(tmp_path):
         options = {"augment": "mri" if cell.variant == "b" else "none", "lr": 0.002}
         variant = {"name": cell.variant, "family": "stylegan2", "revision": 1, "options": options}
         write(cell, "recipe.json", {"variant": variant, "training": {"kimg": 40}, "seed": cell.seed})
-    rows = pairs.compare(cells, {"b": "a", "c": "a"}).set_index("variant")
+    rows = compared(cells, {"b": "a", "c": "a"}).set_index("variant")
     assert rows.differs.to_dict() == {"b": "augment: none → mri", "c": "nothing"}
 
 
 def test_datasets_are_compared_each_by_itself(tmp_path):
     cells = cells_with(tmp_path, a=values(0.1, 0.1), b=values(0.2, 0.2))
     moved = [CellFiles("other", cell.variant, cell.seed, cell.folder) for cell in cells if cell.variant == "b"]
-    rows = pairs.compare([*cells, *moved], BASELINES).set_index("dataset")
+    rows = compared([*cells, *moved], BASELINES).set_index("dataset")
     assert rows.status.to_dict() == {"set": "compared", "other": "left out: its baseline a is not in the study"}
 
 

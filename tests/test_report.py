@@ -47,7 +47,7 @@ def make_index(folder):
 
 def test_seeds_and_bootstrap_make_one_interval(tmp_path):
     cells = cells_with(tmp_path, a=[[kid(0.10)], [kid(0.11)], [kid(0.12)]])
-    row = table.comparison(cells).iloc[0]
+    row = table.comparison(table.scores(cells)).iloc[0]
     half = math.hypot(T2 * 0.01 / math.sqrt(3), 0.001)
     assert (row.value, row.spread, row.seeds) == (pytest.approx(0.11), pytest.approx(0.01), 3)
     assert (row.low, row.high) == (pytest.approx(0.11 - half), pytest.approx(0.11 + half))
@@ -64,7 +64,7 @@ def test_seeds_and_bootstrap_make_one_interval(tmp_path):
     ids=["one seed: patients alone", "no bootstrap, one seed: unknown", "asymmetric", "never excludes the value"],
 )
 def test_intervals_of_few_seeds(tmp_path, seeds, low, high):
-    row = table.comparison(cells_with(tmp_path, a=[[item] for item in seeds])).iloc[0]
+    row = table.comparison(table.scores(cells_with(tmp_path, a=[[item] for item in seeds]))).iloc[0]
     assert [row.low, row.high] == pytest.approx([low, high], nan_ok=True)
 
 
@@ -73,7 +73,7 @@ def test_intervals_of_few_seeds(tmp_path, seeds, low, high):
 )
 def test_unlike_scores_never_share_a_column(tmp_path, other):
     cells = cells_with(tmp_path, a=[[kid(0.1)]], b=[[kid(0.2) | other]])
-    rows = table.comparison(cells)
+    rows = table.comparison(table.scores(cells))
     assert len(rows) == 2
     columns = [column for wide in view.wide(rows, "set", "all", "kid") for column in wide.columns]
     assert len(columns) == 2
@@ -107,7 +107,7 @@ def test_every_seed_is_in_the_tidy_scores(study):
 )
 def test_a_difference_is_claimed_only_where_intervals_lie_apart(tmp_path, values, said, bold):
     cells = cells_with(tmp_path, **{name: [[kid(value)]] * 2 for name, value in values.items()})
-    rows = table.comparison(cells)
+    rows = table.comparison(table.scores(cells))
     assert said in view.verdict(rows, "set", "kid")[0]
     lines = view.wide(rows, "set", "all", "kid")[0].lines
     assert [line.variant for line in lines if line.entries[0].best] == ([bold] if bold else [])
@@ -117,25 +117,25 @@ def test_a_difference_is_claimed_only_where_intervals_lie_apart(tmp_path, values
 
 def test_worse_variants_are_named_beside_equal_ones(tmp_path):
     cells = cells_with(tmp_path, a=[[kid(0.10)]] * 2, b=[[kid(0.101)]] * 2, c=[[kid(0.3)]] * 2)
-    assert "c is worse than a." in view.verdict(table.comparison(cells), "set", "kid")[0]
+    assert "c is worse than a." in view.verdict(table.comparison(table.scores(cells)), "set", "kid")[0]
 
 
 def test_higher_is_better_for_precision(tmp_path):
     rows = {name: [[score("precision_random", value, width=0.01)]] * 2 for name, value in {"a": 0.2, "b": 0.7}.items()}
-    frame = table.comparison(cells_with(tmp_path, **rows))
+    frame = table.comparison(table.scores(cells_with(tmp_path, **rows)))
     assert frame.variant[table.best(frame)] == "b"
     assert "b has the highest Precision-random" in view.verdict(frame, "set", "precision_random")[0]
 
 
 def test_nothing_is_claimed_without_intervals(tmp_path):
     bare = {"low": None, "high": None}
-    rows = table.comparison(cells_with(tmp_path, a=[[kid(0.1) | bare]], b=[[kid(0.9) | bare]]))
+    rows = table.comparison(table.scores(cells_with(tmp_path, a=[[kid(0.1) | bare]], b=[[kid(0.9) | bare]])))
     assert "no difference can be claimed" in view.verdict(rows, "set", "kid")[0]
     assert table.best(rows) is None
 
 
 def test_a_single_seed_is_said(tmp_path):
-    rows = table.comparison(cells_with(tmp_path, a=[[kid(0.1)]], b=[[kid(0.9)]]))
+    rows = table.comparison(table.scores(cells_with(tmp_path, a=[[kid(0.1)]], b=[[kid(0.9)]])))
     first, *others = view.verdict(rows, "set", "kid")
     assert "No claim about variants can be made" in first and any("single seed" in sentence for sentence in others)
     assert table.best(rows) is None
@@ -430,7 +430,7 @@ def test_a_running_study_is_compared_by_a_command(tmp_path, capsys):
 
 def test_joint_scores_stand_between_the_mean_and_the_contrasts(tmp_path):
     rows = [kid(value, contrast=name) for name, value in (("t1c", 0.1), ("t2f", 0.3), ("joint", 0.4), ("all", 0.2))]
-    text = view.markdown("Demo", table.comparison(cells_with(tmp_path, plain=[rows])), "kid")
+    text = view.markdown("Demo", table.comparison(table.scores(cells_with(tmp_path, plain=[rows]))), "kid")
     headings = re.findall(r"^### (.*)", text, re.MULTILINE)
     assert headings[:4] == ["Mean over contrasts", "The contrasts of a sample together", "Contrast t1c", "Contrast t2f"]
     assert "0.4" in text.split("together")[1].split("###")[0]

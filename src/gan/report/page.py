@@ -26,18 +26,17 @@ def write_report(
     *,
     stores: dict[str, Path] | None = None,
     baselines: Mapping[str, str] | None = None,
-    settings: dict[str, Any] | None = None,
 ) -> None:
     """Write the five files of the report into ``folder``, each whole or not at all.
 
     cells: every cell that the study plans, in the order of the tables; one that is not finished is shown as such.
     stores: the store of each data set, for the counts of subjects and slices. baselines: of each variant that has one,
-    the variant that it modifies (`gan.study.Study.baselines`). settings: ``{"headline": metric}`` sets
-    the metric that leads; without it, the one by which snapshots were chosen.
+    the variant that it modifies (`gan.study.Study.baselines`). The metric by which snapshots were chosen leads.
     """
-    rows = table.comparison(cells)
-    lead = table.headline(rows, (settings or {}).get("headline") or _chosen_by(cells))
-    found = Tables(rows, table.scores(cells), pairs.compare(cells, baselines or {}), lead)
+    seeds = table.scores(cells)
+    rows = table.comparison(seeds)
+    lead = table.headline(rows, table.chosen_by(cells))
+    found = Tables(rows, seeds, pairs.compare(cells, pairs.by_seed(seeds, baselines or {}), baselines or {}), lead)
     table.write_csv(found.rows, folder / "comparison.csv")
     table.write_csv(found.seeds, folder / "scores.csv")
     table.write_csv(found.pairs, folder / "differences.csv")
@@ -158,15 +157,6 @@ def _curves(rows: pd.DataFrame, lead: str | None, looks: dict) -> list[tuple[Mar
 def _conditions(row: pd.Series) -> str:
     sizes = f"N {row.n_real:.0f} real and {row.n_fake:.0f} generated images"
     return f"{row.extractor} on the {row.split} split, {sizes}"
-
-
-def _chosen_by(cells: Sequence[CellFiles]) -> str | None:
-    """The metric that chose the snapshots, from the first finished cell."""
-    for cell in cells:
-        metric = (cell.object("scores.json").get("snapshot") or {}).get("metric")
-        if metric:
-            return metric
-    return None
 
 
 def _write_text(path: Path, text: str) -> None:

@@ -34,7 +34,7 @@ from scipy.stats import t as student_t
 from gan.cells import CellFiles
 from gan.metrics.facts import direction
 from gan.report.context import shown
-from gan.report.table import MEASURE, scores
+from gan.report.table import MEASURE
 from gan.study import differences
 
 LEVEL = 0.05
@@ -45,14 +45,13 @@ COLUMNS = [
 ]
 
 
-def by_seed(cells: Sequence[CellFiles], baselines: Mapping[str, str]) -> pd.DataFrame:
+def by_seed(seeds: pd.DataFrame, baselines: Mapping[str, str]) -> pd.DataFrame:
     """The difference of every score to that of the baseline under the same seed, a row each.
 
-    Columns: those of `gan.report.table.scores`, ``baseline``, and ``difference``, variant minus baseline. Scores pair
-    only within a data set and under the same measurement, contrast and seed.
+    seeds: `gan.report.table.scores`. Columns: those of ``seeds``, ``baseline``, and ``difference``, variant minus
+    baseline. Scores pair only within a data set and under the same measurement, contrast and seed.
     """
-    frame = scores(cells)
-    done = frame[frame.status == "finished"]
+    done = seeds[seeds.status == "finished"]
     mine = done.assign(baseline=done.variant.map(baselines)).dropna(subset="baseline")
     keys = ["dataset", "contrast", *MEASURE, "seed"]
     theirs = done[["variant", "value", *keys]].rename(columns={"variant": "baseline", "value": "baseline_value"})
@@ -60,8 +59,8 @@ def by_seed(cells: Sequence[CellFiles], baselines: Mapping[str, str]) -> pd.Data
     return joined.assign(difference=joined.value - joined.baseline_value)
 
 
-def compare(cells: Sequence[CellFiles], baselines: Mapping[str, str]) -> pd.DataFrame:
-    """A row for each data set x variant with a baseline x contrast x measurement.
+def compare(cells: Sequence[CellFiles], joined: pd.DataFrame, baselines: Mapping[str, str]) -> pd.DataFrame:
+    """A row for each data set x variant with a baseline x contrast x measurement; joined: `by_seed` of ``cells``.
 
     ``difference``: mean over the ``seeds`` that both have (``seed_list``) with its 95 % interval; ``spread``: standard
     deviation over them; ``covers``: what the interval is over; ``p``: of no difference, NaN for one seed; ``p_holm``:
@@ -69,7 +68,6 @@ def compare(cells: Sequence[CellFiles], baselines: Mapping[str, str]) -> pd.Data
     is better); ``differs``: the settings, baseline first. A pair that cannot be compared is one row whose ``status``
     says why.
     """
-    joined = by_seed(cells, baselines)
     drawn = _Replicates(cells)
     rows = []
     for dataset in dict.fromkeys(cell.dataset for cell in cells):

@@ -86,17 +86,16 @@ def scores(cells: Iterable[CellFiles]) -> pd.DataFrame:
     return frame
 
 
-def comparison(cells: Iterable[CellFiles]) -> pd.DataFrame:
+def comparison(seeds: pd.DataFrame) -> pd.DataFrame:
     """One row per dataset x variant x contrast x measurement: mean over seeds with its 95 % interval.
 
     ``spread`` is the standard deviation between seeds (NaN for one seed), ``seeds`` how many were averaged,
     ``cost_hours`` and what follows it the mean per seed, of peaks the largest. A cell without scores keeps a row with
     its reason in ``status``; a variant of which only some seeds are finished has both. Rows are in the order of
-    ``cells``.
+    ``seeds``, which are of `scores`.
     """
-    frame = scores(cells)
     rows = []
-    for keys, group in frame[frame.status == "finished"].groupby(
+    for keys, group in seeds[seeds.status == "finished"].groupby(
         ["dataset", "variant", "contrast", *MEASURE], sort=False, dropna=False
     ):
         low, high = interval(group)
@@ -110,7 +109,7 @@ def comparison(cells: Iterable[CellFiles]) -> pd.DataFrame:
                 **group[[*cost.PEAKS]].max(),
             }
         )
-    for _, row in frame[frame.status != "finished"].iterrows():
+    for _, row in seeds[seeds.status != "finished"].iterrows():
         status = f"seed {row.seed} {row.status}"
         rows.append({"dataset": row.dataset, "variant": row.variant, "status": status, "seeds": 0})
     table = pd.DataFrame(rows, columns=COMPARISON_COLUMNS)
@@ -155,6 +154,15 @@ def headline(table: pd.DataFrame, wanted: str | None = None) -> str | None:
     """The metric that leads the report: ``wanted`` if there, else the first in the order of `gan.metrics.facts`."""
     metrics = list(table.metric.dropna().unique())
     return wanted if wanted in metrics else min(metrics, key=facts.rank, default=None)
+
+
+def chosen_by(cells: Iterable[CellFiles]) -> str | None:
+    """The metric that chose the snapshots, from the first finished cell."""
+    for cell in cells:
+        metric = (cell.object("scores.json").get("snapshot") or {}).get("metric")
+        if metric:
+            return metric
+    return None
 
 
 def measure_label(row: Any) -> str:

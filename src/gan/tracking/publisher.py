@@ -11,14 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from PIL import Image
 
 from gan.cells import CellFiles, baselines, flatten, stats
 from gan.files import write_json
 from gan.metrics.facts import direction
 from gan.report.pairs import by_seed, compare
-from gan.report.table import headline, scores
+from gan.report.table import chosen_by, headline, scores
 from gan.study import run_key
 from gan.tracking import client as stores
 from gan.tracking import names, points, views
@@ -207,15 +206,13 @@ class _Publisher:
 
     def _views(self, experiment_id: str, cells: list[CellFiles], pairs: "_Pairs") -> None:
         """Saved views on the metrics that the cells really have; none before there is a score or a curve."""
-        table = scores(cells)
-        done = table[table.status == "finished"]
-        lead = _lead(cells, table)
+        lead = pairs.lead
         rows = [row for cell in cells for row in cell.object("curve.json").get("rows") or []]
         rows.sort(key=lambda row: (row.get("contrast") != names.WHOLE, row["metric"] != lead))
         curves = list(dict.fromkeys(names.curve(row) for row in rows))
         if lead is None:
             return
-        leading = done[done.metric == lead]
+        leading = pairs.seeds[(pairs.seeds.status == "finished") & (pairs.seeds.metric == lead)]
         whole = leading[leading.contrast == names.WHOLE]
         first = (whole if len(whole) else leading).iloc[0]
         known = {point.key for cell in cells for point in (*points.final(cell), *pairs.points(cell))}
@@ -233,8 +230,10 @@ class _Pairs:
 
     def __init__(self, cells: list[CellFiles], baselines: dict[str, str], stamp: int):
         self.baselines, self.cells, self.named = baselines, cells, stamp
-        self.differences, self.compared = by_seed(cells, baselines), compare(cells, baselines)
-        self.lead = _lead(cells, scores(cells))
+        self.seeds = scores(cells)
+        self.differences = by_seed(self.seeds, baselines)
+        self.compared = compare(cells, self.differences, baselines)
+        self.lead = headline(self.seeds, chosen_by(cells))
 
     def stamp(self, cell: CellFiles) -> int:
         """The age of the newest file behind the points of ``cell``; 0 for a variant without a baseline."""
@@ -254,12 +253,6 @@ class _Pairs:
         words = rows.verdict[rows.contrast == names.WHOLE].unique()
         tags["against_baseline"] = f"{self.lead}: {', '.join(words)}" if len(words) else ""
         return {key: value for key, value in tags.items() if value or key in known}
-
-
-def _lead(cells: Sequence[CellFiles], table: pd.DataFrame) -> str | None:
-    """The metric that leads the report, of ``table``, the `scores` of ``cells``."""
-    chosen = [(cell.object("scores.json").get("snapshot") or {}).get("metric") for cell in cells]
-    return headline(table[table.status == "finished"], next((metric for metric in chosen if metric), None))
 
 
 def _without_password(text: str) -> str:
