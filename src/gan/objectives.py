@@ -10,11 +10,6 @@ from torch.nn import functional
 from gan import parallel
 
 
-def nonsaturating_generator(fake: Tensor) -> Tensor:
-    """mean softplus(-D(G(z))) = -mean log sigmoid(D(G(z))) (Goodfellow et al. 2014). fake: logits [N, 1]."""
-    return functional.softplus(-fake).mean()
-
-
 def logistic_discriminator(real: Tensor, fake: Tensor) -> Tensor:
     """mean softplus(-D(x)) + mean softplus(D(G(z))), the binary cross-entropies (Goodfellow et al. 2014)."""
     return functional.softplus(-real).mean() + functional.softplus(fake).mean()

@@ -16,7 +16,7 @@ from gan import parallel
 from gan.families.contract import Batch, ImageShape, Latents, Phase, Variant, conditions, half_life_beta, mirrored
 from gan.families.dcgan.options import DCGANOptions
 from gan.nn import BatchNorm, Pyramid
-from gan.objectives import logistic_discriminator, nonsaturating_generator
+from gan.objectives import OBJECTIVES
 from gan.ops.precision import autocast, widened
 
 WIDEST = 8  # the most feature maps of a layer, in multiples of the layer next to the image
@@ -65,13 +65,13 @@ class DCGAN(Variant):
     def loss(self, phase: str, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         if phase == "G":
             fake = self._judge(self._generate(batch), batch.labels)
-            loss = nonsaturating_generator(fake)
+            loss = OBJECTIVES["nonsaturating"].generator(fake, fake).mean()
             return loss, {"loss/G": loss.detach(), "logits/fake": fake.detach().mean()}
         with torch.no_grad():
             images = self._generate(batch)
         fake = self._judge(images, batch.labels)
         real = self._judge(mirrored(batch.real) if self.options.xflip else batch.real, batch.labels)
-        loss = logistic_discriminator(real, fake)
+        loss = OBJECTIVES["nonsaturating"].discriminator(real, fake)
         return loss, {"loss/D": loss.detach(), "logits/real": real.detach().mean()}
 
     def ema_beta(self, seen: int) -> float:
