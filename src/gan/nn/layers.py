@@ -111,18 +111,17 @@ def pixel_norm(x: Tensor) -> Tensor:
     return x * (x.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()
 
 
-def minibatch_stddev(x: Tensor, group: int, features: int = 1) -> Tensor:
-    """[N, C, *size] -> [N, C + features, *size]: append the spread of the features within groups (Karras et al. 2018).
+def minibatch_stddev(x: Tensor, group: int) -> Tensor:
+    """[N, C, *size] -> [N, C + 1, *size]: append the spread of the features within groups (Karras et al. 2018).
 
     A group is ``min(group, N)`` consecutive samples; its appended map is the standard deviation over the group,
-    averaged over C / features channels and all positions. N must be a multiple of the group, C of ``features``.
+    averaged over channels and positions. N must be a multiple of the group.
     """
-    count, channels, *size = x.shape
+    count, _, *size = x.shape
     group = min(group, count)
     if count % group:
         raise GanError(f"mbstd_group is {group}, which does not divide a batch of {count}; change one of them")
-    spread = x.reshape(count // group, group, features, channels // features, *size)
-    spread = (spread.var(dim=1, unbiased=False) + 1e-8).sqrt()
-    spread = spread.flatten(2).mean(dim=2).repeat_interleave(group, dim=0)
-    spread = spread.reshape(count, features, *[1] * len(size)).expand(count, features, *size)
+    spread = (x.unflatten(0, (-1, group)).var(dim=1, unbiased=False) + 1e-8).sqrt()
+    spread = spread.flatten(1).mean(dim=1).repeat_interleave(group, dim=0)
+    spread = spread.view(count, *[1] * (len(size) + 1)).expand(count, 1, *size)
     return torch.cat([x, spread], dim=1)
