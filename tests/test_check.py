@@ -234,7 +234,7 @@ def test_kernels_that_do_not_pass_are_an_error_or_left_alone(gpu, capsys):
     refusal = check.choose("auto", GPU)
     assert refusal == (
         f"{gpu.record}: the kernels of gan.ops are not trusted on {NAME} (upfirdn: off by 2); "
-        "gan check asks again, or choose ops: reference"
+        "repeat it with gan check, or choose ops: reference"
     )
     assert ops.chosen(GPU) == "reference" and gpu.loaded == []
     with pytest.raises(GanError, match=r"not trusted on NVIDIA H200 \(upfirdn: off by 2\); .* choose ops: reference"):
@@ -242,7 +242,7 @@ def test_kernels_that_do_not_pass_are_an_error_or_left_alone(gpu, capsys):
     assert len(gpu.calls) == 1, "the second one has read the note"
     check.say(check.choose("auto", GPU))
     said = capsys.readouterr().err.splitlines()[-1]
-    assert said.startswith("warning: PyTorch's functions compute in the place of the kernels, which is slower: ")
+    assert said.startswith("warning: falling back to PyTorch's functions, which are slower than the kernels: ")
 
 
 ILLEGAL = """Traceback (most recent call last):

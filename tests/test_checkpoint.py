@@ -442,15 +442,15 @@ def test_other_implementations_of_the_operations_are_noted(tmp_path):
     events = [row for row in read_stats(tmp_path / "cell/stats.jsonl") if "event" in row]
     assert [(row["event"], row["step"]) for row in events] == [("ops_reference", 0), ("ops_changed", 12)]
     assert events[0]["message"] == "no kernels"
-    assert "a run with the kernels goes on with PyTorch's functions" in events[1]["message"]
+    assert "resumed with PyTorch's functions after running with the kernels" in events[1]["message"]
 
 
 def test_what_has_changed_is_told_and_not_twice():
     """Another device has other implementations; a checkpoint that does not say is of one process and whole batches."""
     now = {"device": "cpu", "ops": "reference", "ranks": 2, "microbatches": 4}
     assert list(changes({"device": "cuda", "ops": "cuda", "microbatches": 4}, now)) == [
-        ("device_changed", "a run of cuda goes on on cpu: not bit for bit the same"),
-        ("ranks_changed", "a run of 1 processes goes on with 2: not bit for bit the same"),
+        ("device_changed", "resumed on cpu after running on cuda: results will not be bit-identical"),
+        ("ranks_changed", "resumed with 2 processes after running with 1: results will not be bit-identical"),
     ]
     assert not list(changes(now, now))
 

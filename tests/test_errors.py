@@ -86,5 +86,5 @@ def test_a_failure_that_nobody_foresaw_is_told_with_its_log(tmp_path):
     log = tmp_path / "train.log"
     log.write_text("started\nTraceback (most recent call last):\n  File ...\nKeyError: 'a'\n")
     assert failures(tmp_path, since=0) == [
-        f"error: unexpected, a fault of the program: KeyError: 'a' ({log} has the traceback)"
+        f"error: unexpected, a bug in the program: KeyError: 'a' ({log} has the traceback)"
     ]

@@ -240,7 +240,7 @@ def test_images_of_another_call_are_not_mixed_with(tmp_path, capfd):
     assert generate(path, out, "--n", "3") == generate(path, out, "--n", "3", "--format", "nifti") == 0
     before = {file.name: file.read_bytes() for file in out.iterdir()}
     assert generate(path, out, "--n", "2", "--seed", "1") == 1
-    assert "samples.json: images of another call lie here (n is not the same); name another" in capfd.readouterr().err
+    assert "samples.json: this folder holds images of a different call (n differs); " in capfd.readouterr().err
     assert {file.name: file.read_bytes() for file in out.iterdir()} == before
 
 

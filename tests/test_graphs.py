@@ -156,7 +156,12 @@ def test_a_gpu_that_cannot_record_is_found(error, monkeypatch, capsys):
     [
         ("auto", "cpu", 1, ""),
         ("eager", "cuda", 1, ""),
-        ("auto", "cuda", 2, "one at a time and not as CUDA graphs, which is slower: resources.train.microbatches is 2"),
+        (
+            "auto",
+            "cuda",
+            2,
+            "instead of as CUDA graphs, which is slower: resources.train.microbatches is 2",
+        ),
         ("auto", "cuda", 1, "which is slower: a note says so"),
         ("graph", "cpu", 1, GanError("resources.train.step is graph, but CUDA graphs are for a GPU; set it to eager")),
         ("graph", "cuda", 4, GanError("resources.train.microbatches is 4, CUDA graphs are for whole batches; set")),

@@ -73,20 +73,20 @@ def test_batch_normalisation_is_refused(case):
 @pytest.mark.parametrize(
     ("case", "pieces", "batch", "group", "words"),
     [
-        ("stylegan2", 4, 4, 2, "training.batch, 4 images, makes 1 each, no multiple of option mbstd_group"),
+        ("stylegan2", 4, 4, 2, "training.batch, 4 images, gives 1 each, not a multiple of option mbstd_group"),
         (
             "stylegan2",
             2,
             6,
             1,
-            "half of training.batch, as the path length term takes it, 3 images, does not part",
+            "half of training.batch, as the path length term takes it, 3 images, cannot be split",
         ),
         (
             "stylegan2_plain",
             3,
             4,
             1,
-            "training.batch, 4 images, does not part evenly; take another number of GPUs or",
+            "training.batch, 4 images, cannot be split evenly; use another number of GPUs or",
         ),
     ],
 )
@@ -135,4 +135,4 @@ def test_a_run_goes_on_in_another_number_of_pieces(tmp_path):
         train(given, data, paths(tmp_path), machine(checkpoint_kimg=0.004), emit=rows.append, on_snapshot=stop)
     train(given, data, paths(tmp_path), machine(microbatches=2), emit=rows.append)
     (said,) = [row["message"] for row in rows if row.get("event") == "microbatches_changed"]
-    assert said == "a run in 1 microbatches goes on in 2: not bit for bit the same"
+    assert said == "resumed with 2 microbatches after running with 1: results will not be bit-identical"

@@ -122,7 +122,7 @@ def test_a_signal_to_one_rank_stops_all_at_one_step(pair):
 
 def test_ranks_that_differ_are_noticed(pair):
     for rank in pair[1]:
-        assert "the ranks have come apart: generator.layers.0.weight is not the same on all of 2" in rank["apart"]
+        assert "diverged from each other: generator.layers.0.weight differs between the 2" in rank["apart"]
 
 
 def test_ranks_compute_with_the_same_implementation(pair):
@@ -135,10 +135,10 @@ def test_batches_that_cannot_be_shared_out(pair):
         odd, group, half, fine = rank["refused"]
         assert "training.batch is 9" in odd and "resources.train.gpu (2)" in odd
         assert (
-            "resources.train.gpu is 2: training.batch, 4 images, makes 2 each, no multiple of option mbstd_group (4)"
+            "resources.train.gpu is 2: training.batch, 4 images, gives 2 each, not a multiple of option mbstd_group (4)"
             in group
         )
-        assert "half of training.batch" in half and "3 images, does not part evenly" in half
+        assert "half of training.batch" in half and "3 images, cannot be split evenly" in half
         assert fine == ""
 
 
@@ -179,7 +179,7 @@ def test_stopped_and_gone_on_with_two_processes(tmp_path):
 
     threading.Thread(target=stop).start()
     assert command(tmp_path, given, 2) == 143
-    assert (tmp_path / "log").read_text().splitlines()[-1].endswith("state saved; run again to go on")
+    assert (tmp_path / "log").read_text().splitlines()[-1].endswith("state saved; run again to resume")
     saved = load_checkpoint(tmp_path / "states" / run_key(given), run_key(given))
     assert saved is not None and 4 <= saved[0]["trainer"]["step"] < 50
     assert command(tmp_path, given, 2) == 0

@@ -37,7 +37,7 @@ def test_outside_slurm_nothing_happens(monkeypatch):
 
 def test_a_running_job_is_queued_again(scontrol):
     calls = scontrol("RUNNING")
-    assert slurm.requeue() == "Slurm job 17 is queued again and goes on from there"
+    assert slurm.requeue() == "Slurm job 17 was requeued and will resume from this point"
     assert calls() == ["show job --oneliner 17", "requeue 17"]
 
 
@@ -51,7 +51,7 @@ def test_a_job_that_is_being_ended_stays_so(scontrol, state):
 def test_a_refusal_is_told(scontrol):
     scontrol("RUNNING", "echo 'Requested operation is presently disabled' >&2; exit 1")
     assert slurm.requeue() == (
-        "Slurm job 17 could not be queued again (Requested operation is presently disabled); "
+        "Slurm job 17 could not be requeued (Requested operation is presently disabled); "
         "it ends here and counts as a failed attempt"
     )
 
@@ -59,7 +59,7 @@ def test_a_refusal_is_told(scontrol):
 def test_a_refusal_without_a_word_is_told(scontrol):
     scontrol("RUNNING", "echo >&2; exit 1")
     said = slurm.requeue()
-    assert said and "could not be queued again" in said and "exit status 1" in said
+    assert said and "could not be requeued" in said and "exit status 1" in said
 
 
 def test_a_controller_that_does_not_answer_is_told(scontrol, monkeypatch):
@@ -73,7 +73,7 @@ def test_no_scontrol_is_told(monkeypatch, tmp_path):
     monkeypatch.setenv("SLURM_JOB_ID", "17")
     monkeypatch.setenv("PATH", str(tmp_path))
     said = slurm.requeue()
-    assert said and "could not be queued again" in said and "scontrol" in said
+    assert said and "could not be requeued" in said and "scontrol" in said
 
 
 def test_first_node_of_a_job(tmp_path, monkeypatch):

@@ -261,7 +261,7 @@ def test_a_run_killed_without_a_word_is_stopped(study, ended):
         ("n1: error: Exceeded job memory limit\n*** STEP 17.0 CANCELLED AT x ***", "failed", "out of memory"),
         ("error: Detected 1 oom-kill event(s) in StepId=17.batch", "failed", "out of memory"),
         (
-            "Slurm job 17 is queued again and goes on from there\n*** CANCELLED AT x DUE TO JOB REQUEUE ***",
+            "Slurm job 17 was requeued and will resume from this point\n*** CANCELLED AT x DUE TO JOB REQUEUE ***",
             "queued",
             "",
         ),
@@ -282,7 +282,7 @@ def test_what_slurm_says_of_an_end(study, slurm, state, said):
 def test_a_run_that_saved_and_left_is_stopped(study):
     begin(study)
     touch(
-        RESULTS / "tiny/logs/phantom/dcgan_seed0_train.log", "stopped at 0.096 kimg, state saved; run again to go on\n"
+        RESULTS / "tiny/logs/phantom/dcgan_seed0_train.log", "stopped at 0.096 kimg, state saved; run again to resume\n"
     )
     row = look(study)
     assert (row.state, row.said) == ("stopped", "stopped at 0.096 kimg (state saved)")

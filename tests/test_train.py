@@ -412,8 +412,8 @@ def test_kernels_that_are_not_used_are_an_event(tmp_path, monkeypatch, capfd):
     assert asked == [("auto", CPU)]
     first, *_ = events = [row for row in read_stats(tmp_path / "cell/stats.jsonl") if "event" in row]
     assert first["kimg"] == 0 and [row["event"] for row in events].count("ops_reference") == 1
-    assert first["message"].endswith("which is slower: sm_75 is too old")
-    assert capfd.readouterr().err.count("warning at 0 kimg: PyTorch's functions compute") == 1
+    assert first["message"].endswith("slower than the kernels: sm_75 is too old")
+    assert capfd.readouterr().err.count("warning at 0 kimg: falling back to PyTorch's functions") == 1
 
 
 BAD = [
@@ -421,7 +421,7 @@ BAD = [
     ("absent.json", "absent.json: no such file"),
     (json.dumps({"data": {}}), "--recipe: the key variant.family is missing"),
     (dcgan() | {"variant": {"family": "dcgna", "options": {}}}, "variant.family is 'dcgna'; allowed: "),
-    (dcgan() | {"data": {"contrasts": ["t2"], "mask": None}}, "its channels are t1, the recipe asks for t2"),
+    (dcgan() | {"data": {"contrasts": ["t2"], "mask": None}}, "its channels are t1, the recipe requires t2"),
     (dcgan(options={"chanels": 4}), "has no option 'chanels'"),
     (dcgan(options={"conditional": True}), "it has no labels, but options.conditional is true"),
 ]
@@ -494,6 +494,6 @@ def test_sigterm_of_the_command(tmp_path):
     process.send_signal(signal.SIGTERM)
     _, error = process.communicate(timeout=240)
     assert process.returncode == 143, error.decode()
-    assert b"state saved; run again to go on" in error
+    assert b"state saved; run again to resume" in error
     saved = tmp_path / "states" / run_key(json.loads(long)) / "checkpoint.pt"
     assert saved.exists()

@@ -1,4 +1,4 @@
-"""The one exception that users are meant to see, and how commands and workflow scripts show it."""
+"""The one exception meant for users, and how commands and workflow scripts show it."""
 
 import contextlib
 import errno
@@ -14,7 +14,7 @@ REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 class GanError(Exception):
-    """A problem that the user can mend: one line that names the file or key, what is wrong, and the remedy."""
+    """A problem that the user can fix: one line that names the file or key, what is wrong, and the remedy."""
 
 
 def no_space(path: object) -> GanError:
@@ -34,7 +34,7 @@ def full_disk(path: object) -> Iterator[None]:
 
 
 def mendable(error: Exception) -> GanError | None:
-    """What the user can do about ``error``: a full, read-only or forbidden place is hers to mend, a bug is not."""
+    """The error to show for ``error``: a full, read-only or forbidden location is the user's to fix; a bug is not."""
     if isinstance(error, GanError):
         return error
     if isinstance(error, OSError) and error.errno in NO_SPACE:
@@ -62,8 +62,8 @@ def command(main: Callable[P, int | None]) -> Callable[P, int]:
 
 @contextlib.contextmanager
 def logged(path: str | Path | None) -> Iterator[None]:
-    """Copy stderr, progress bars left out, into the file ``path``; other errors than `mendable` ones leave their
-    traceback there too, these become one line and exit code 1."""
+    """Copy stderr, without progress bars, into the file ``path``. `mendable` errors become one line and exit code 1;
+    others leave their traceback there too."""
     tee = _Tee(sys.stderr)
     with contextlib.redirect_stderr(tee):  # type: ignore[type-var]
         try:
@@ -89,7 +89,7 @@ def failures(logs: str | Path, since: float) -> list[str]:
         if lines and lines[-1].startswith("error: "):
             found.append(f"{lines[-1]} ({path})")
         elif _TRACEBACK in lines[-_LONGEST:]:
-            found.append(f"error: unexpected, a fault of the program: {lines[-1]} ({path} has the traceback)")
+            found.append(f"error: unexpected, a bug in the program: {lines[-1]} ({path} has the traceback)")
     return found
 
 
@@ -98,7 +98,7 @@ _LONGEST = 100  # lines of a traceback at the end of a log
 
 
 class _Tee:
-    """A terminal and a log file; what the disk of the log refuses is on the terminal alone."""
+    """A terminal and a log file; if the log cannot be written, only the terminal gets the text."""
 
     def __init__(self, terminal: TextIO):
         self._terminal, self._log, self._midline = terminal, None, False
@@ -119,7 +119,7 @@ class _Tee:
                 self._log.write(text)
 
     def line(self, text: str) -> None:
-        """Write a line of its own, below a progress bar that stands open."""
+        """Write a separate line, below an unfinished progress bar."""
         if self._midline:
             self._terminal.write("\n")
         self.write(f"{text}\n")

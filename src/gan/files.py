@@ -17,7 +17,7 @@ from gan.errors import GanError, full_disk
 DAMAGED = (
     *(zipfile.BadZipFile, zlib.error, pickle.UnpicklingError),
     *(RuntimeError, EOFError, ValueError, LookupError),
-)  # what readers of archives of tensors raise, as the damage may be
+)  # exceptions that damaged tensor archives raise
 
 
 @contextlib.contextmanager

@@ -237,7 +237,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _about(snapshot: Snapshot, given: argparse.Namespace, classes: Tensor) -> dict[str, Any]:
-    """What makes the images, for whoever finds them later."""
+    """How the images were made, stored with them."""
     names = snapshot.labels
     return {
         **{"synthetic": True, "family": snapshot.family, "run_key": snapshot.run_key, "kimg": snapshot.kimg},
@@ -249,10 +249,10 @@ def _about(snapshot: Snapshot, given: argparse.Namespace, classes: Tensor) -> di
 
 
 def _refuse_others(out: Path, about: dict[str, Any]) -> None:
-    """`GanError` if ``out`` has images of another call, among which the new ones could not be told apart."""
+    """Raise `GanError` if ``out`` has images of a different call, which could not be told from the new ones."""
     path, asked = out / ABOUT, json.loads(json.dumps(about))
     found = read_json(path) if path.exists() else asked
     if key := next((key for key, value in asked.items() if found.get(key) != value), None):
         raise GanError(
-            f"{path}: images of another call lie here ({key} is not the same); name another folder or delete it"
+            f"{path}: this folder holds images of a different call ({key} differs); name another folder or delete it"
         )

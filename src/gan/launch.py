@@ -81,7 +81,7 @@ def _wait(ranks, stop: StopSignals) -> int:
             return 128 + stop.signum
         raise GanError(
             f"process {error.error_index} of this machine was ended by {error.signal_name}; if memory ran out, raise "
-            f"resources.train.mem_mb; run again to go on from the last checkpoint"
+            f"resources.train.mem_mb; run again to resume from the last checkpoint"
         ) from None
     return 0
 
@@ -91,7 +91,7 @@ def _srun(arguments: Sequence[str], nodes: int) -> None:
     port = PORTS[int(slurm.job_id() or 0) % len(PORTS)]
     step = ["--overlap", f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1", "--cpu-bind=none"]
     command = [sys.executable, "-m", *PROGRAM, *arguments, "--endpoint", f"{slurm.first_node()}:{port}"]
-    # what the step around this one has is not what this one asks for
+    # drop SLURM_* of the enclosing step: this step requests its own resources
     kept = {name: value for name, value in os.environ.items() if not name.startswith("SLURM_") or name in IDENTITY}
     sys.stderr.flush()
     os.execvpe("srun", ["srun", *step, "--kill-on-bad-exit=1", *command], kept)

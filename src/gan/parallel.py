@@ -1,13 +1,13 @@
-"""Data parallelism: several processes (ranks) with equal networks, each of which takes a part of every batch.
+"""Data parallelism: several processes (ranks) with equal networks, each of which takes a share of every batch.
 
-Inside `together` a batch is this rank's part of a global one: what is drawn over the batch is drawn for all of it, from
-random generators that are in the same state everywhere, and shared out; what is a mean over the batch is one over all
-ranks. Losses, gradients and random states are then those of one process with the whole batch, up to rounding. Outside
-of it a rank is on its own, as when it samples: nothing is exchanged. With one rank all this is torch's own functions.
+Inside `together` a batch is this rank's share of a global one. Random numbers are drawn for the whole batch, from
+generators in the same state on every rank, and split. Means over the batch are means over all ranks. Losses, gradients
+and random states then equal those of one process with the whole batch, up to rounding. Outside of it, as in sampling,
+a rank exchanges no data. With one rank these are torch's own functions.
 
-Parts are contiguous: rank r of R takes samples r N / R to (r + 1) N / R - 1 of N, so that groups of consecutive samples
-(`gan.nn.minibatch_stddev`) stay whole. A rank may take its part in `Pieces`, one after another: each is a part then, as
-if there were more ranks.
+Shares are contiguous: rank r of R takes samples r N / R to (r + 1) N / R - 1 of N, so that groups of consecutive
+samples (`gan.nn.minibatch_stddev`) stay whole. A rank may take its share in `Pieces`, one after another: each then
+counts as a share, as if there were more ranks.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ PATIENCE = timedelta(
 )  # rank 0 scores alone and waits for locks; whoever started the ranks ends them if one dies
 
 _together = False
-_pieces: "Pieces | None" = None  # which of them is at hand
+_pieces: "Pieces | None" = None  # those that take turns now
 
 
 def rank() -> int:
@@ -50,8 +50,8 @@ def joined(device: torch.device) -> Iterator[torch.device]:
     """Join the ranks that the environment describes as torchrun does (RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR,
     MASTER_PORT), and leave together. Yields the device of this rank; without RANK there is one rank, on ``device``.
 
-    A rank that fails leaves at once. The first one raises its error; the others, which fail with it or for lack of it,
-    leave without a word: SystemExit with the ``code`` of the error, or 1.
+    A rank that fails leaves at once. The first one raises its error; the others, which fail with it or because it is
+    missing, leave silently: SystemExit with the ``code`` of the error, or 1.
     """
     if "RANK" not in os.environ:
         yield device
@@ -73,7 +73,7 @@ def joined(device: torch.device) -> Iterator[torch.device]:
         wait()
     except Exception as error:
         first = _is_first(store)
-        _abort_process_group()  # and its threads: one that lets go of a tensor while Python ends is a SIGABRT
+        _abort_process_group()  # and its threads: one that frees a tensor while Python exits raises SIGABRT
         if first:
             raise
         raise SystemExit(getattr(error, "code", 1)) from None
@@ -83,18 +83,18 @@ def joined(device: torch.device) -> Iterator[torch.device]:
 def _is_first(store: Any) -> bool:
     try:
         return store.add("failed", 1) == 1
-    except RuntimeError:  # the store has gone with rank 0, which has failed before
+    except RuntimeError:  # the store ended with rank 0, which failed first
         return False
 
 
 def wait() -> None:
-    """Return when all ranks have come here. It holds up the host, not the device."""
+    """Return when all ranks have reached this call. It blocks the host, not the device."""
     if world() > 1:
         dist.all_reduce(torch.zeros(1))
 
 
 def from_first(value: Any) -> Any:
-    """What rank 0 gives for ``value``, on every rank."""
+    """Return rank 0's ``value`` on every rank."""
     if world() == 1:
         return value
     values = [value]
@@ -103,7 +103,7 @@ def from_first(value: Any) -> Any:
 
 
 def from_all(value: Any) -> list[Any]:
-    """What each rank gives for ``value``, by rank, on every rank."""
+    """Return the ``value`` of each rank, by rank, on every rank."""
     values = [value] * world()
     if world() > 1:
         dist.all_gather_object(values, value)
@@ -111,7 +111,7 @@ def from_all(value: Any) -> list[Any]:
 
 
 def largest(number: int) -> Callable[[], int]:
-    """Begin to find the largest ``number`` over the ranks; the call of what it returns waits for the answer."""
+    """Begin to find the largest ``number`` over the ranks; call the returned function to wait for the answer."""
     if world() == 1:
         return lambda: number
     answer = torch.tensor([number])
@@ -127,7 +127,7 @@ def largest(number: int) -> Callable[[], int]:
 
 @contextlib.contextmanager
 def together() -> Iterator[None]:
-    """Context that all ranks enter at once, in which a batch is this rank's part of a global one."""
+    """Context that all ranks enter together, in which a batch is this rank's share of a global one."""
     global _together
     before, _together = _together, True
     try:
@@ -137,12 +137,12 @@ def together() -> Iterator[None]:
 
 
 def parts() -> int:
-    """How many parts the batch has of which one is at hand: ranks times pieces, 1 outside of `together`."""
+    """Number of shares the batch is split into: ranks times pieces, 1 outside of `together`."""
     return _takers() if _together else 1
 
 
 def place() -> int:
-    """Which of `parts` is at hand, from 0."""
+    """Index of the current share among `parts`, from 0."""
     if not _together:
         return 0
     return rank() if _pieces is None else rank() * _pieces.count + _pieces.index
@@ -152,24 +152,24 @@ def _takers() -> int:
     return world() * (1 if _pieces is None else _pieces.count)
 
 
-# ---------------------------------------------------------------- parts that take turns
+# ---------------------------------------------------------------- shares that take turns
 
 
 class Pieces:
-    """The ``count`` consecutive pieces of this rank's part of a batch, which go through the same calls in turn.
+    """The ``count`` consecutive pieces of this rank's share of a batch, which go through the same calls in turn.
 
-    A call of `total` answers with the sum of what the pieces gave at that place as soon as each of them has been there
-    once, and with NaN before: what must not depend on it yet shows if it does.
+    A call of `total` returns the sum over the pieces once every piece has reached this call, and NaN before that, so
+    that code which uses it too early fails visibly.
     """
 
     def __init__(self, count: int):
         self.count, self.index = count, 0
-        self._given: list[dict[int, Tensor]] = []  # by the place of the call, then by piece
+        self._given: list[dict[int, Tensor]] = []  # by the index of the call, then by piece
         self._calls = 0
 
     @contextlib.contextmanager
     def at(self, index: int) -> Iterator[None]:
-        """Context in which the batch at hand is piece ``index``, from the first of its calls on."""
+        """Context in which the current batch is piece ``index``, from the first of its calls on."""
         global _pieces
         self.index, self._calls, _pieces = index, 0, self
         try:
@@ -182,7 +182,7 @@ class Pieces:
         if x.requires_grad:
             raise GanError(
                 f"resources.train.microbatches is {self.count}, but this variant normalises by moments of the whole "
-                f"batch, which needs all of it at once; set it to 1 for this variant (it is no part of a recipe)"
+                f"batch, which needs all of it at once; set it to 1 for this variant (it is not in the recipe)"
             )
         if self._calls == len(self._given):
             self._given.append({})
@@ -194,18 +194,18 @@ class Pieces:
         return torch.stack([given[index] for index in range(self.count)]).sum(dim=0)
 
 
-# ---------------------------------------------------------------- parts of a batch
+# ---------------------------------------------------------------- shares of a batch
 
 
 def share(count: int, what: str, multiple: int = 1, of: str = "") -> int:
-    """How many of ``count`` samples a rank, or a piece of it, takes; `GanError` if they do not part evenly.
+    """Number of the ``count`` samples that a rank, or a piece of it, takes; `GanError` if they cannot be split evenly.
 
-    what: the key or words for the samples; multiple: divides the share, is called ``of``.
+    what: the key or words for the samples; multiple: must divide the share, is called ``of``.
     """
     part, rest = divmod(count, _takers())
     if rest or part % multiple:
-        why = "does not part evenly" if rest else f"makes {part} each, no multiple of {of} ({multiple})"
-        by, other = f"resources.train.gpu is {world()}", "take another number of GPUs"
+        why = "cannot be split evenly" if rest else f"gives {part} each, not a multiple of {of} ({multiple})"
+        by, other = f"resources.train.gpu is {world()}", "use another number of GPUs"
         if _pieces is not None:
             by, other = f"{by}, resources.train.microbatches {_pieces.count}", f"{other} or microbatches"
         raise GanError(f"{by}: {what}, {count} images, {why}; {other}")
@@ -237,7 +237,7 @@ def randn_like(x: Tensor) -> Tensor:
 
 
 def leading(x: Tensor, count: int) -> Tensor:
-    """The part at hand of the first ``count`` samples of the global batch whose part at hand is ``x`` [n, ...]."""
+    """This rank's share of the first ``count`` samples of the global batch; ``x`` [n, ...] is its share of all."""
     return _part(gather(x)[:count], 0)
 
 
@@ -252,12 +252,12 @@ def _part(whole: Tensor, axis: int) -> Tensor:
     return whole.narrow(axis, place() * size, size)
 
 
-# ---------------------------------------------------------------- what all ranks know together
+# ---------------------------------------------------------------- sums over all ranks
 
 
 def total(x: Tensor) -> Tensor:
-    """The sum of floating ``x`` over the parts, equal on all ranks. It can be differentiated, as often as need be, but
-    not over `Pieces`, whose last one, or second turn, is the first to get it."""
+    """The sum of floating ``x`` over the shares, equal on all ranks. It can be differentiated any number of times, but
+    not over `Pieces`, which get it only from the last piece on."""
     if parts() == 1:
         return x
     if _pieces is not None:
@@ -266,12 +266,12 @@ def total(x: Tensor) -> Tensor:
 
 
 def mean(x: Tensor) -> Tensor:
-    """The mean of ``x`` over the parts; see `total`."""
+    """The mean of ``x`` over the shares; see `total`."""
     return x if parts() == 1 else total(x) / parts()
 
 
 def gather(x: Tensor) -> Tensor:
-    """The parts [n, ...] as the global batch [n parts, ...]; see `total`."""
+    """The shares [n, ...] as the global batch [n parts, ...]; see `total`."""
     if parts() == 1:
         return x
     whole = x.new_zeros(parts(), *x.shape)
@@ -282,7 +282,7 @@ def gather(x: Tensor) -> Tensor:
 
 
 def require_equal(tensors: dict[str, Tensor]) -> None:
-    """`GanError` if the sum of one of ``tensors`` is not the same number on all ranks."""
+    """Raise `GanError` if the sum of one of ``tensors`` differs between ranks."""
     if world() == 1:
         return
     sums = torch.stack([tensor.sum(dtype=torch.float64).cpu() for tensor in tensors.values()])
@@ -290,6 +290,6 @@ def require_equal(tensors: dict[str, Tensor]) -> None:
         differ = (gather(sums[None]) != sums).any(dim=0)
     if name := next((name for name, differs in zip(tensors, differ, strict=True) if differs), None):
         raise GanError(
-            f"the ranks have come apart: {name} is not the same on all of {world()} GPUs; nothing of this is saved, "
-            f"run again to go on from the last checkpoint, with resources.train.gpu 1 if it comes back"
+            f"the ranks have diverged from each other: {name} differs between the {world()} GPUs; nothing is saved, "
+            f"run again to resume from the last checkpoint, with resources.train.gpu 1 if it happens again"
         )

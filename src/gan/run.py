@@ -1,7 +1,7 @@
 """Train one cell of a study: ``gan run --recipe R --store S --folder F --checkpoints C --runtime device=cuda,gpus=2``.
 
 Exit codes: 0 trained; 1 an error that its line explains; 143 (SIGTERM) or 130 (SIGINT) stopped with the state saved,
-run the same command again to go on. On Slurm, SIGTERM before the time limit also puts the job back into the queue.
+run the same command again to resume. On Slurm, SIGTERM before the time limit also requeues the job.
 With more than one GPU it starts that many processes of itself (`gan.launch`); torchrun may start them as well.
 """
 
@@ -37,9 +37,9 @@ from gan.train.signals import Stopped, StopSignals
 
 
 def live_scores(path: Path, device: str) -> OnSnapshot:
-    """Score each snapshot as soon as it is on disk, by the judge of the file ``path`` (`Judge.read`).
+    """Score each snapshot as soon as it is on disk, with the judge of the file ``path`` (`Judge.read`).
 
-    A score that fails is said and does not end the training: curves are made again afterwards.
+    If scoring fails, a message is printed and training continues; the curve is recomputed afterwards.
     """
     judge, protocol = Judge.read(path, device)
 
@@ -47,7 +47,7 @@ def live_scores(path: Path, device: str) -> OnSnapshot:
         try:
             with torch.random.fork_rng(devices=[torch.cuda.current_device()] if torch.cuda.is_available() else []):
                 rows = judge.curve(snapshot, protocol)
-        except (GanError, RuntimeError, OSError) as error:  # memory and disks too: the training matters more
+        except (GanError, RuntimeError, OSError) as error:  # memory and disks too: training matters more
             tqdm.write(f"no score at {kimg:g} kimg: {error}", file=sys.stderr)
             return None
         whole = {row["metric"]: row for row in rows if row["contrast"] == WHOLE}
@@ -63,7 +63,7 @@ def live_scores(path: Path, device: str) -> OnSnapshot:
 
 
 def read_recipe(text: str) -> dict[str, Any]:
-    """A recipe from JSON or from a file that holds it. `GanError` names what is missing."""
+    """Read a recipe from JSON or from a file. `GanError` names the missing key."""
     recipe = _parse(text) if text.lstrip().startswith("{") else read_json(text, "name a recipe.json")
     for path in (
         "data",
@@ -92,7 +92,7 @@ def check_store(recipe: dict[str, Any], store: Store) -> None:
     wanted = stored_channels(data) if data.get("contrasts") else []
     if wanted and wanted != store.meta["channels"]:
         raise GanError(
-            f"{store.folder}: its channels are {', '.join(store.meta['channels'])}, the recipe asks for "
+            f"{store.folder}: its channels are {', '.join(store.meta['channels'])}, the recipe requires "
             f"{', '.join(wanted)}; build the store again or name another one"
         )
     if store.meta.get("label_of") == "contrast" and not options.get("conditional"):
@@ -104,7 +104,7 @@ def check_store(recipe: dict[str, Any], store: Store) -> None:
 
 
 def prepare(runtime: Runtime, device: torch.device, refusal: str | None) -> Machine:
-    """What ``runtime`` comes to in this process. refusal: why the kernels are not in use (`gan.check.choose`)."""
+    """Resolve ``runtime`` for this process. refusal: why the kernels are not in use (`gan.check.choose`)."""
     distrust = check.graphs_refused(device) if device.type == "cuda" and runtime.step == "auto" else None
     graphs, eager = pick_graphs(runtime.step, device, runtime.microbatches, distrust)
     warnings = [("ops_reference", check.message(refusal))] if refusal else []
@@ -124,11 +124,13 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--recipe", required=True, help="the recipe, as JSON or as a file")
     parser.add_argument("--store", required=True, type=Path, help="folder of the packed store")
     parser.add_argument("--folder", required=True, type=Path, help="folder of the cell: gets all results")
-    parser.add_argument("--checkpoints", required=True, type=Path, help="the state lives here, below the run key")
+    parser.add_argument(
+        "--checkpoints", required=True, type=Path, help="folder of all states, one subfolder per run key"
+    )
     parser.add_argument("--runtime", default="", help=f"what it runs on, as device=cuda,gpus=2: {usage()}")
     parser.add_argument("--endpoint", help=argparse.SUPPRESS)
     parser.add_argument("--judge", type=Path, help="JSON file of the judge that scores each snapshot while training")
-    # without a value as without the option: the rule has one command line for all cells
+    # an empty value equals no option: the rule has one command line for all cells
     parser.add_argument("--init-from", type=Path, nargs="?", help="weights.pt that the recipe starts from")
     parser.add_argument("--log", type=Path, help="file that also gets the messages")
     return parser.parse_args(argv)
@@ -138,7 +140,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Entry point; see the module for the exit codes."""
     given = _arguments(argv)
-    # from here to the end: a signal that comes after the training must not make a failure of it
+    # to the very end: a signal after the training must not turn it into a failure
     with StopSignals() as stop, logged(given.log) if given.log else contextlib.nullcontext():
         runtime = Runtime.parse(given.runtime)
         if runtime.processes > 1 and not launch.launched():
@@ -177,6 +179,6 @@ def _train(
 
 
 def program(argv: list[str] | None = None) -> int:
-    """`main` as a process of its own or a rank, whose heap is theirs alone."""
+    """Run `main` as its own process or as a rank, which owns its heap."""
     keep_freed_memory()
     return main(argv)

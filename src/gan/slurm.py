@@ -1,4 +1,4 @@
-"""What a job asks of Slurm by itself: who it is, and to be queued again. Outside Slurm nothing happens."""
+"""What a job requests from Slurm: its identity, and to be requeued. Outside Slurm this has no effect."""
 
 import os
 import subprocess
@@ -42,10 +42,8 @@ def requeue() -> str | None:
             return None
         _ask("scontrol", "requeue", job)
     except (OSError, subprocess.SubprocessError) as error:
-        return (
-            f"Slurm job {job} could not be queued again ({_reason(error)}); it ends here and counts as a failed attempt"
-        )
-    return f"Slurm job {job} is queued again and goes on from there"
+        return f"Slurm job {job} could not be requeued ({_reason(error)}); it ends here and counts as a failed attempt"
+    return f"Slurm job {job} was requeued and will resume from this point"
 
 
 def _reason(error: Exception) -> str:

@@ -1,7 +1,7 @@
-"""Kernels or reference: what a job computes `gan.ops` with on its GPU, and what is known of that GPU.
+"""Kernels or reference: which of them a job uses for `gan.ops` on its GPU, and what is known of that GPU.
 
-The check runs in a process of its own, as a kernel that goes astray takes the whole CUDA context with it. What came out
-is noted beside the library, a file for each GPU model, and read by all later jobs.
+The check runs in its own process, as a faulty kernel destroys the whole CUDA context. The result is stored next to the
+library, a file for each GPU model, and read by all later jobs.
 """
 
 import contextlib
@@ -25,20 +25,20 @@ from gan.ops import build, extension
 
 HELP = "what computes gan.ops on a GPU: kernels, or PyTorch's functions; auto: kernels that are built and checked"
 LIMIT = 300.0  # s that a check may take
-UNCHECKED = 3  # exit code of a check that has found nothing out
-# Signals of a fault of its own; others come from outside.
+UNCHECKED = 3  # exit code of a check without a result
+# Signals of its own faults; others come from outside.
 CRASHES = {-number for number in (signal.SIGILL, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGSEGV)}
 ERROR = re.compile(r"^(?:error|[\w.]*Error): (.+)$", re.MULTILINE)
 DRIVER = Path("/proc/driver/nvidia/version")
 
 
 def choose(wanted: str, device: torch.device) -> str | None:
-    """Make `gan.ops` compute with what ``wanted`` (of `gan.runtime.OPS`) says, on a CPU nothing. Returns why it is not
-    the kernels though `auto` would have had them, in one line.
+    """Select what computes `gan.ops`: ``wanted`` is of `gan.runtime.OPS` and has no effect on a CPU. Returns the
+    reason, in one line, if `auto` fell back to the reference, else None.
 
-    Before anything of this process lies on the GPU, which may serve one process at a time. ``device`` without an index
-    is the one of the environment's LOCAL_RANK, else the first one. ``cuda`` raises `GanError` if the kernels are not
-    built, or have not passed the check.
+    Call it before this process uses the GPU, which may serve one process at a time. ``device`` without an index is
+    that of LOCAL_RANK in the environment, else the first one. ``cuda`` raises `GanError` if the kernels are not built,
+    or have not passed the check.
     """
     if device.type != "cuda":
         return None
@@ -50,7 +50,7 @@ def choose(wanted: str, device: torch.device) -> str | None:
 
 
 def graphs_refused(device: torch.device) -> str | None:
-    """Why CUDA graphs are not to be used on ``device``, a GPU, unless they are asked for. After `choose`."""
+    """Why `auto` must not use CUDA graphs on the GPU ``device``, or None. Call it after `choose`."""
     if ops.chosen(device) == "reference":
         return (
             "graphs are checked with the kernels, which are not in use; resources.train.step graph takes them unchecked"
@@ -61,7 +61,7 @@ def graphs_refused(device: torch.device) -> str | None:
 
 
 def agreed(refusal: str | None) -> str | None:
-    """What `choose` has returned on any rank: all of them then take the reference, so that they compute alike."""
+    """The first reason that `choose` returned on any rank; all ranks then use the reference, so that they agree."""
     refusals = [each for each in parallel.from_all(refusal) if each]
     if not refusals:
         return None
@@ -70,18 +70,18 @@ def agreed(refusal: str | None) -> str | None:
 
 
 def say(refusal: str | None) -> None:
-    """Tell on stderr that the reference computes, if there is something to tell."""
+    """Warn on stderr if the reference replaces the kernels."""
     if refusal:
         print(f"warning: {message(refusal)}", file=sys.stderr)
 
 
 def message(refusal: str) -> str:
-    """What is said of a refusal."""
-    return f"PyTorch's functions compute in the place of the kernels, which is slower: {refusal}"
+    """The warning for a refusal."""
+    return f"falling back to PyTorch's functions, which are slower than the kernels: {refusal}"
 
 
 def _refusal(device: torch.device) -> str | None:
-    """Why the kernels cannot be used on ``device``; None if they can, and then they are loaded."""
+    """Load the kernels for ``device``, or return why they cannot be used."""
     device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) if device.index is None else device.index)
     try:
         library = extension.find()
@@ -91,7 +91,7 @@ def _refusal(device: torch.device) -> str | None:
     with contextlib.ExitStack() as stack:
         reason = _known(path, library, "reason")
         if reason is None:
-            with contextlib.suppress(OSError):  # read-only: nothing can be noted either, and each job asks for itself
+            with contextlib.suppress(OSError):  # read-only: the result cannot be stored, and each job checks for itself
                 stack.enter_context(build.locked(path.with_suffix(".lock")))
             reason = _known(path, library, "reason")
         if reason is None:
@@ -101,20 +101,20 @@ def _refusal(device: torch.device) -> str | None:
         return None
     return (
         f"{path}: the kernels of gan.ops are not trusted on {torch.cuda.get_device_name(device)} ({reason}); "
-        f"{build.prefix()}gan check asks again, or choose ops: reference"
+        f"repeat it with {build.prefix()}gan check, or choose ops: reference"
     )
 
 
 def place(library: Path, device: torch.device) -> Path:
-    """Where it is noted what came of the check of ``library`` on GPUs of the model of ``device``."""
+    """Path of the check's result for ``library`` on GPUs of the model of ``device``."""
     return library.with_name(f"{library.stem}.{re.sub(r'[^A-Za-z0-9]+', '-', _model(device))}.json")
 
 
 def note(
     library: Path, device: torch.device, reason: str, rows: Sequence[Row] = (), graphs: str = "not checked"
 ) -> Path | None:
-    """Write down what came out; None where that cannot be written. reason: why the kernels are not to be used, empty if
-    they are; graphs: the same of CUDA graphs."""
+    """Store the result of a check; None if it cannot be written. reason: why the kernels must not be used, empty if
+    they may; graphs: the same for CUDA graphs."""
     of_gpu = device.type == "cuda"
     found: dict[str, Any] = {
         **{"passed": not reason, "reason": reason, "graphs": graphs, "library": checksum(library)},
@@ -131,7 +131,7 @@ def note(
 
 
 def _known(path: Path, library: Path, what: str) -> str | None:
-    """The ``reason`` or what of ``graphs`` is noted, empty if all is well; None if nothing is, of this very library."""
+    """The stored ``reason`` or ``graphs``, empty if the check passed; None without a result for this very library."""
     try:
         found = read_json(path)
         return found[what] if found["library"] == checksum(library) else None
@@ -140,14 +140,14 @@ def _known(path: Path, library: Path, what: str) -> str | None:
 
 
 def _ask(library: Path, device: torch.device) -> str:
-    """Run the check, which notes its own result; what ended before that is noted here, unless it tells nothing."""
+    """Run the check, which stores its result; store a crash or a timeout here, unless it came from outside."""
     command = [sys.executable, "-m", "gan", "check", "--device", str(device), "--library", str(library)]
-    print(f"{library}: checking the kernels on {_model(device)}, once, some seconds", file=sys.stderr)
+    print(f"{library}: checking the kernels on {_model(device)}, once, for some seconds", file=sys.stderr)
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT)
         told = ERROR.findall(done.stderr)
         reason = told[-1] if told else f"the check ended with code {done.returncode}"
-        # from outside, like a job that is cancelled, it tells nothing
+        # an end from outside, like a cancelled job, says nothing about the kernels
         tells = done.returncode != UNCHECKED and (done.returncode >= 0 or done.returncode in CRASHES)
         passed = done.returncode == 0
     except subprocess.TimeoutExpired:

@@ -1,4 +1,4 @@
-"""Download a file that survives broken lines: it goes on where it stopped, and is whole or absent."""
+"""Download a file: it resumes after a broken connection, and the file is whole or absent."""
 
 import json
 import sys
@@ -47,7 +47,7 @@ def download(url: str, path: Path, *, pause: float = 1.0) -> None:
             if failures >= TRIES:
                 raise GanError(
                     f"{url}: the download broke off {failures} times ({error}); {_size(part)} bytes are kept: "
-                    "rerun to go on from there"
+                    "rerun to resume from there"
                 ) from error
             time.sleep(pause * 2 ** (failures - 1))
         except requests.RequestException as error:

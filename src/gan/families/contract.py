@@ -127,11 +127,11 @@ class Variant(nn.Module, abc.ABC):
     keeps them.
     """
 
-    epoch = 0  # real images that make an epoch: whoever trains the variant sets it
-    budget = 0.0  # real images that the training will have seen at its end: likewise
+    epoch = 0  # real images of an epoch, set by the caller that trains the variant
+    budget = 0.0  # real images that the whole training sees, set by the same caller
     saturates = True  # loss/D falls to 0 as the discriminator tells every real image from every generated one
     gp_target = 1.0  # gradient norm that the gradient penalty asks for
-    form: Hashable = None  # while it is the same, a phase is the same operations on the same tensors every time
+    form: Hashable = None  # as long as this stays the same, each phase runs the same operations on the same tensors
 
     def __init__(self, options: Any, shape: ImageShape, batch: int):
         """options: of its family; batch: images per step, over all devices."""

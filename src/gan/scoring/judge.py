@@ -1,7 +1,7 @@
 """The judge that all variants of a study share: extractors, the real images as reference, and a protocol.
 
-`Judge.curve` scores one snapshot on the validation split. It is asked while a variant trains, so that the curve can be
-watched, and once more afterwards, when it reads what it has said before.
+`Judge.curve` scores one snapshot on the validation split. It is called during training, so that the curve can be
+followed, and again afterwards, when it returns the stored scores.
 """
 
 import functools

@@ -21,7 +21,7 @@ STAMP = re.compile(r"\[(\w{3} \w{3} [ \d]\d [\d:]{8} \d{4})\]")
 QUOTED = re.compile(r"Logfile .+:")  # a log that Snakemake shows follows, between two equal lines of ===
 CLOSED = ("Complete log(s): ", "Terminating processes on user")  # with all the jobs that were still open
 ANEW = "Building DAG of jobs"  # the first words of an attempt in the log of its Slurm job
-AGAIN = "queued again"
+AGAIN = "requeued"
 FATES = {  # by what Slurm prints, the telling ones first
     "emory limit": "out of memory",
     "oom-kill": "out of memory",
@@ -58,7 +58,7 @@ class Job:
         text = text[max(0, text.rfind(ANEW)) :]
         stamp = STAMP.search(text)
         began = _seconds(stamp[1]) if stamp else self.began
-        if f"is {AGAIN}" in text or "DUE TO JOB REQUEUE" in text:
+        if f"was {AGAIN}" in text or "DUE TO JOB REQUEUE" in text:
             return AGAIN, began
         return next((fate for words, fate in FATES.items() if words in text), ""), began
 

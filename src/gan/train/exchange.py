@@ -2,11 +2,11 @@
 
 As in DistributedDataParallel (Li et al. 2020, "PyTorch Distributed", section 3.2) they go in buckets, each as soon as
 the last of its gradients is complete. That class itself wraps one forward pass of a module; a loss here takes several,
-of two networks, and derivatives of its own.
+of two networks, with its own derivatives.
 
-All ranks must send the same things in the same order, also where backward exchanges for itself (`gan.nn.BatchNorm`).
-They do: nothing in a loss branches on a number or on the rank, so their graphs are equal, and autograd takes the nodes
-of equal graphs in the same order, those of one device in one thread. So one process group serves all exchanges.
+All ranks must send the same tensors in the same order, also where backward itself exchanges (`gan.nn.BatchNorm`). They
+do: no loss branches on a number or on the rank, so the graphs are equal, and autograd visits the nodes of equal graphs
+in the same order, those of one device in one thread. So one process group serves all exchanges.
 """
 
 import contextlib
@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from gan import parallel
 
-SIZE = 4 * 2**20  # bytes of a bucket at least: enough for the bandwidth, and few layers, which are ready soon
-ALIGNED = 16  # elements: fused optimizers read a gradient fastest that begins at a multiple of 16 bytes
+SIZE = 4 * 2**20  # least bytes of a bucket: enough for the bandwidth, and few layers, which are ready soon
+ALIGNED = 16  # elements: fused optimizers are fastest if each gradient begins at a multiple of 16 bytes
 
 Bucket = list[nn.Parameter]
 
@@ -37,10 +37,10 @@ class Exchange:
     def sending(self) -> Iterator[None]:
         """Context of the last backward pass of a phase, after which the gradients are means over the ranks.
 
-        Buckets go in the order in which the last such pass completed them, and wait for the gradients that it had: many
-        a penalty has none for some layers. In the first pass all are awaited, from the last layer to the first. If
-        others come, the pass takes longer, and is right. An error passes through: no more is sent, and what is under
-        way is not waited for. On one rank nothing happens.
+        Buckets go in the order in which the last such pass completed them, and wait for the gradients that it had:
+        penalties give some layers no gradient. In the first pass all are awaited, from the last layer to the first. If
+        the set differs, the pass is slower but still correct. On an exception nothing more is sent and pending sends
+        are abandoned. On one rank this has no effect.
         """
         if parallel.world() == 1:
             yield
@@ -87,7 +87,7 @@ class _Pass:
             self._send(self._queue.pop(), self._came)
 
     def finish(self) -> list[Tensor]:
-        """Send the gradients that are left, and make means of all. Returns what has come, in its order."""
+        """Send the remaining gradients and turn all into means. Returns the parameters in order of arrival."""
         for bucket in self._buckets:
             self._send(bucket, {parameter for parameter in bucket if parameter.grad is not None})
         for work, flat in self._under_way:
@@ -105,10 +105,10 @@ class _Pass:
 
 
 def flatten(bucket: Bucket, chosen: list[nn.Parameter]) -> Tensor:
-    """The gradients of ``chosen`` in one tensor, of which they become views with the strides of the parameters.
+    """Copy the gradients of ``chosen`` into one tensor; they become views of it with the strides of the parameters.
 
-    All of ``bucket`` have their places in it, zeros without a gradient: the place decides in which order the numbers
-    of the ranks are added up, so it must not depend on what came in the last pass, which a resumed run does not know.
+    Every parameter of ``bucket`` has its place in it, zeros without a gradient. The place decides the order in which
+    the numbers of the ranks are added up, so it must not depend on the last pass, which a resumed run does not know.
     """
     starts = [0, *itertools.accumulate(-(-parameter.numel() // ALIGNED) * ALIGNED for parameter in bucket)]
     flat = torch.zeros(starts[-1], dtype=bucket[0].dtype, device=bucket[0].device)

@@ -1,10 +1,10 @@
-"""A phase of a step as a CUDA graph: its operations are recorded once and then started all at once.
+"""A phase of a step as a CUDA graph: its operations are recorded once and then launched together.
 
-A step is thousands of small kernels, and a GPU that waits for each to be launched is idle for most of the time at small
-batches. A graph repeats the kernels with the addresses that they had, so whatever changes from step to step must lie
-in tensors that stay: the batch, weights, buffers, and the state of the random generator, which a graph reads when it is
-started. So the numbers are those of the step without graphs. Optimizers, whose learning rates change, and the exchange
-between ranks stay outside: they are few launches.
+A step is thousands of small kernels, and a GPU that waits for each to be launched is idle for most of the time at
+small batches. A graph repeats the kernels with their recorded addresses, so all that changes from step to step must be
+in tensors that stay: the batch, weights, buffers, and the state of the random generator, which a graph reads at
+launch. So the numbers equal those of the step without graphs. Optimizers, whose learning rates change, and the
+exchange between ranks stay outside: they are few launches.
 """
 
 import contextlib
@@ -25,9 +25,9 @@ Compute = Callable[[], dict[str, Tensor]]
 
 
 def pick_graphs(step: str, device: torch.device, microbatches: int, refused: str | None) -> tuple["Graphs | None", str]:
-    """What `gan.runtime.Runtime.step` comes to: graphs or None, and in words why there are none though they would pay.
+    """Resolve `gan.runtime.Runtime.step` to a `Graphs` or None, and say why graphs are not used where they would help.
 
-    refused: what speaks against graphs on this GPU if it is ``auto``. `GanError` if they are asked for and cannot be.
+    refused: why ``auto`` must not use graphs on this GPU. `GanError` if graphs are requested and impossible.
     """
     if step == "eager" or (step == "auto" and device.type == "cpu"):
         return None, ""
@@ -41,12 +41,12 @@ def pick_graphs(step: str, device: torch.device, microbatches: int, refused: str
     if lacks and step == "graph":
         raise GanError(f"resources.train.step is graph, but {lacks}; set it to eager")
     if step == "auto" and (why := lacks or refused):
-        return None, f"the GPU gets its operations one at a time and not as CUDA graphs, which is slower: {why}"
+        return None, f"the GPU gets its operations one at a time instead of as CUDA graphs, which is slower: {why}"
     return Graphs(device), ""
 
 
 class Replays(Protocol):
-    """What is asked of a `torch.cuda.CUDAGraph`."""
+    """The part of `torch.cuda.CUDAGraph` that is used."""
 
     def replay(self) -> None: ...
 
@@ -63,7 +63,7 @@ class Graphs:
     """The graphs of a training on one GPU. They share their memory, since no two run at once."""
 
     def __init__(self, device: torch.device):
-        # Not the default stream, which cannot be recorded. Warming up belongs there too: so do workspaces of libraries.
+        # Not the default stream, which cannot be recorded. Warm-up runs there too, for the workspaces of libraries.
         self._stream = torch.cuda.Stream(device)
         self._pool = torch.cuda.graph_pool_handle()
         self._form: Hashable = None
@@ -72,7 +72,7 @@ class Graphs:
         self._recorded: dict[str, Recorded] = {}
 
     def begin(self, batch: Batch, form: Hashable) -> Batch:
-        """``batch`` in the tensors that graphs read. form: `Variant.form`; another one makes other graphs."""
+        """Copy ``batch`` into the tensors that graphs read. form: `Variant.form`; a new value makes new graphs."""
         if form != self._form:
             self._form = form
             self._runs.clear()
@@ -84,7 +84,7 @@ class Graphs:
         return self._batch
 
     def run(self, name: str, compute: Compute, parameters: Sequence[Tensor]) -> dict[str, Tensor]:
-        """``compute()``, which sets the gradients of ``parameters`` and returns scalars, or the graph of it.
+        """Run ``compute()``, which sets the gradients of ``parameters`` and returns scalars, or replay its graph.
 
         name: of the phase. Scalars and gradients are overwritten when the phase runs again. `GanError` if it cannot be
         recorded.
@@ -103,7 +103,7 @@ class Graphs:
 
     @contextlib.contextmanager
     def _beside(self) -> Iterator[None]:
-        """Context of the stream of the graphs, which begins after what was asked for before it and ends likewise."""
+        """Run on the graphs' stream, after all work queued so far; later work waits for it."""
         outside = torch.cuda.current_stream(self._stream.device)
         self._stream.wait_stream(outside)
         with torch.cuda.stream(self._stream):
@@ -124,7 +124,7 @@ class Graphs:
 
     def _capture(self, compute: Compute) -> tuple[Replays, dict[str, Tensor]]:
         graph = torch.cuda.CUDAGraph()
-        # thread_local: what other threads ask of the GPU is none of the recording's business
+        # thread_local: calls of other threads to the GPU do not affect the recording
         with torch.cuda.graph(graph, self._pool, self._stream, capture_error_mode="thread_local"):
             scalars = compute()
         return graph, scalars

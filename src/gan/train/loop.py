@@ -67,7 +67,7 @@ def train(
                 if signum := asked():
                     if not run.schedule.is_checkpoint(run.trainer.step):
                         run.save()
-                    raise Stopped(signum, f"stopped at {run.kimg:g} kimg, state saved; run again to go on")
+                    raise Stopped(signum, f"stopped at {run.kimg:g} kimg, state saved; run again to resume")
             return run.finish()
         finally:
             run.close()
@@ -132,7 +132,7 @@ class _Run:
         title = recipe["variant"].get("name", recipe["variant"]["family"])
         self.progress = Progress(recipe["training"]["kimg"], self.kimg, title, self.writes)
         if self.trainer.precision == "tf32" and device.type == "cpu":
-            self._event("precision", "tf32 is of GPUs alone: on a CPU this run computes in fp32")
+            self._event("precision", "tf32 needs a GPU; this CPU run uses fp32")
         for event, message in machine.warnings:
             self._event(event, message)
         if weights:

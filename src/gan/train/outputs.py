@@ -1,7 +1,7 @@
-"""What a run has to show: kept beside the checkpoint and linked into the cell's folder, which a scheduler may clear.
+"""The outputs of a run: kept next to the checkpoint and linked into the cell's folder, which a scheduler may clear.
 
-A finished run stays there, without its checkpoints, until its scores are written: a job whose end nobody saw, since
-the workflow was killed meanwhile, is not trained twice.
+A finished run stays there, without its checkpoints, until its scores are written, so a job that finished after the
+workflow was killed is not trained again.
 """
 
 import contextlib
@@ -23,9 +23,9 @@ OUTPUTS = ("recipe.json", "real.png", "stats.jsonl", "snapshots/kimg*.*", WEIGHT
 
 @dataclass(frozen=True)
 class Paths:
-    """Of one run. cell: folder that gets ``recipe.json``, ``generator.pt``, ``weights.pt``, ``real.png``,
+    """Folders of one run. cell: folder that gets ``recipe.json``, ``generator.pt``, ``weights.pt``, ``real.png``,
     ``stats.jsonl``, ``cost.json`` and ``snapshots/kimg<00040>.pt, .png`` (kimg 0 and the end included); earlier ones
-    there are replaced. checkpoints: folder of this run alone; holds the state and all outputs, so that they outlive a
+    there are replaced. checkpoints: folder of this run alone; holds the state and all outputs, which thus survive a
     scheduler that clears ``cell``. init_from: the weights that the recipe starts from (`gan.train.transfer`), which a
     resumed run does not read."""
 
@@ -35,27 +35,27 @@ class Paths:
 
 
 def show(state: Path, folder: Path) -> None:
-    """Make all outputs in ``state`` appear in ``folder`` too."""
+    """Link all outputs in ``state`` into ``folder``."""
     for pattern in OUTPUTS:
         for path in state.glob(pattern):
             publish(path, folder / path.relative_to(state))
 
 
 def clear(folder: Path) -> None:
-    """Remove what an earlier run has left in ``folder``."""
+    """Remove the outputs of an earlier run from ``folder``."""
     for old in [*(folder / name for name in ("generator.pt", WEIGHTS, COST)), *(folder / "snapshots").glob("kimg*.*")]:
         old.unlink(missing_ok=True)
 
 
 def close(state: Path, folder: Path, last_kimg: float, cost: Cost) -> None:
-    """The run has ended: its last snapshot is the generator, and its checkpoints go."""
+    """End the run: its last snapshot becomes the generator, and its checkpoints are deleted."""
     write_json(state / COST, asdict(cost))
     reopen(state, folder, last_kimg)
 
 
 def reopen(state: Path, folder: Path, last_kimg: float) -> Cost | None:
-    """Show a run that has ended again, and what it has cost; None if it has not ended. `GanError` if its generator or
-    its weights are gone."""
+    """Link the outputs of a finished run again and return its cost; None if it has not ended. `GanError` if its
+    generator or its weights are gone."""
     if not (state / COST).exists():
         return None
     cost, last = Cost(**read_json(state / COST)), state / f"snapshots/{stem(last_kimg)}.pt"
@@ -66,17 +66,17 @@ def reopen(state: Path, folder: Path, last_kimg: float) -> Cost | None:
     show(state, folder)
     publish(last, folder / "generator.pt")
     for path in [folder / "generator.pt", *(found for pattern in OUTPUTS for found in folder.glob(pattern))]:
-        os.utime(path)  # newer than what they were made of, also when that was made again meanwhile
+        os.utime(path)  # newer than their inputs, also if those were made again meanwhile
     for name in (CURRENT, PREVIOUS):
         (state / name).unlink(missing_ok=True)
     return cost
 
 
 def release(state: Path) -> None:
-    """Forget a run whose cell is complete; not while a process works on it. What cannot be removed stays."""
+    """Delete the state of a run whose cell is complete, unless a process works on it. Files that resist stay."""
     gone = state.with_name(f".gone-{state.name}")
     shutil.rmtree(gone, ignore_errors=True)
     if state.exists() and (lock := acquire(state / "lock")):
         with lock, contextlib.suppress(OSError):
-            state.rename(gone)  # at once: who begins the same run now finds all of it or nothing
+            state.rename(gone)  # atomic: a new start of the same run finds all of it or none
         shutil.rmtree(gone, ignore_errors=True)

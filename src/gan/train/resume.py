@@ -26,16 +26,16 @@ class Change:
 
 
 CHANGES = (
-    Change("device", "a run of {before} goes on on {now}"),
+    Change("device", "resumed on {now} after running on {before}"),
     Change(
         "ops",
-        "a run with {before} goes on with {now}",
+        "resumed with {now} after running with {before}",
         lacking="reference",
         words={"cuda": "the kernels", "reference": "PyTorch's functions"},
         implied_by="device",
     ),
-    Change("ranks", "a run of {before} processes goes on with {now}", lacking=1),
-    Change("microbatches", "a run in {before} microbatches goes on in {now}", lacking=1),
+    Change("ranks", "resumed with {now} processes after running with {before}", lacking=1),
+    Change("microbatches", "resumed with {now} microbatches after running with {before}", lacking=1),
 )
 
 
@@ -56,4 +56,4 @@ def changes(saved: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[tuple[
         if each.key in changed and each.implied_by not in changed:
             before, after = saved.get(each.key, each.lacking), now[each.key]
             said = each.message.format(before=each.words.get(before, before), now=each.words.get(after, after))
-            yield f"{each.key}_changed", f"{said}: not bit for bit the same"
+            yield f"{each.key}_changed", f"{said}: results will not be bit-identical"

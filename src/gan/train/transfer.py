@@ -21,7 +21,7 @@ from gan.train.checkpoint import read_archive
 from gan.train.trainer import Trainer
 
 FORMAT = "gan-weights-1"
-ENOUGH = 0.5  # part of the generator's parameters below which nothing worth the name is transferred
+ENOUGH = 0.5  # smallest share of the generator's parameters that counts as a transfer
 
 
 @dataclass(frozen=True)

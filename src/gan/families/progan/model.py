@@ -47,7 +47,7 @@ class Stage(NamedTuple):
         return cls(low, math.ceil(level), level - low)
 
     def blend(self, low: Tensor, high: Tensor) -> Tensor:
-        """What a fade makes of both levels, in float32 at least: bfloat16 has 256 shares."""
+        """Blend both levels in at least float32: bfloat16 resolves only 256 steps."""
         old, new = widened(low), widened(high)
         alpha = self.alpha.to(old.dtype) if isinstance(self.alpha, Tensor) else self.alpha
         return torch.lerp(old, new, alpha).to(low.dtype)

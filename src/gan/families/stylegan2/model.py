@@ -221,13 +221,13 @@ class StyleGAN2(Variant):
         return sum((weight * term for weight, term in terms.values()), loss), logs
 
     def _lecam(self, real: Tensor, fake: Tensor) -> Tensor:
-        """The third of the running sums is that of the weights, which the others are divided by."""
+        """The third running sum counts the weights and normalises the other two (bias correction)."""
         means = parallel.mean(torch.stack([real.detach().mean(), fake.detach().mean(), real.new_ones([])]))
         self.anchors.copy_(means.lerp(self.anchors, self.options.lecam_decay))
         return objectives.lecam(real, fake, self.anchors[:2] / self.anchors[2])
 
     def _kept_share(self) -> Tensor:
-        """Part of the batch that top-k keeps: max(decay^epoch, min) (Sinha et al. 2020, section 3.2)."""
+        """Share of the batch that top-k keeps: max(decay^epoch, min) (Sinha et al. 2020, section 3.2)."""
         if not self.epoch:
             raise ValueError("top-k counts epochs: set epoch to the number of training images")
         share = self.options.topk_decay ** (self.seen // self.epoch).double()
