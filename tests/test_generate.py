@@ -48,7 +48,7 @@ def test_kernels_are_asked_for_unless_told_otherwise(tmp_path, monkeypatch, caps
     for more in ([], ["--ops", "cuda"]):
         assert generate(path, tmp_path / "out", "--n", "1", *more) == 0
     assert asked == [(wanted, torch.device("cpu")) for wanted in ("auto", "cuda")]
-    assert "slower: no GPU of that kind" in capsys.readouterr().err
+    assert "slower than the kernels: no GPU of that kind" in capsys.readouterr().err
 
 
 # ---------------------------------------------------------------- the file
