@@ -29,8 +29,8 @@ localrules:
     all,
 
 
-# What is said where no job could say it itself.
-SILENT = "error: a job ended without a message, as one that is killed does; run the same call again, training resumes from its last checkpoint"
+# The message for a job that could not report its own.
+SILENT = "error: a job ended without a message, as if killed; run the same call again, training resumes from its last checkpoint"
 
 
 onerror:

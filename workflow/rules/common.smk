@@ -1,4 +1,4 @@
-# The study, its folders, and what jobs ask of the machine. Rules take narrow params, so that an edit re-runs only what it touches.
+# The study, its folders, and what jobs request. Rules take narrow params, so that an edit re-runs only the affected jobs.
 import importlib.util
 import re
 import sys
@@ -31,8 +31,8 @@ WEIGHTS = f"{RESULTS}/inception/{(METRICS['inception']['sha256'] or 'weights')[:
 IMAGE = "envs/study.sif"
 DEPLOYED = {str(method) for method in workflow.deployment_settings.deployment_method}
 
-# Jobs run the interpreter that runs Snakemake, also where its environment has not been activated. With `--sdm` they have one
-# of their own, which this PATH would hide.
+# Jobs run the interpreter that runs Snakemake, even if its environment is not activated. With `--sdm` they have their own,
+# which this PATH would hide.
 if not DEPLOYED:
     shell.prefix(f"PATH='{Path(sys.executable).parent}':$PATH; ")
 
@@ -41,7 +41,7 @@ if "apptainer" in DEPLOYED and not Path(IMAGE).exists():
         f"error: {IMAGE}: no such image; build it with: apptainer build {IMAGE} envs/study.def"
     )
 
-# Snakemake would cut a larger wish down to what there is, and training would go on with fewer GPUs than the config says.
+# Snakemake would reduce a larger request to what there is, and training would run with fewer GPUs than the config says.
 CAP = workflow.global_resources.get("gpu").value  # None without a cap
 for kind in ("train", "evaluate"):
     wish = STUDY.resources(kind).get("gpu", 0)
@@ -72,7 +72,7 @@ def recipe(wildcards):
 
 
 def start_weights(wildcards):
-    """The file that the cell starts from; that of another cell is made first, any other is known by its checksum."""
+    """The file that the cell starts from; that of another cell is made first, any other is identified by its checksum."""
     if source := STUDY.source(cell(wildcards)):
         return f"{ROOT}/{source.folder}/weights.pt"
     path = STUDY.weights(cell(wildcards))
@@ -80,7 +80,7 @@ def start_weights(wildcards):
 
 
 def ask(kind, what):
-    """A resource of jobs of this kind; memory and time grow with each attempt, but the time of training, which goes on."""
+    """A resource of jobs of this kind; each retry gets more memory and time, but training resumes and needs no more time."""
     amount = STUDY.resources(kind).get(what, 0)
     if what == "mem_mb" or (what == "runtime" and kind != "train"):
         return lambda wildcards, attempt: amount * attempt
@@ -109,9 +109,9 @@ TORCH = torch_here()
 
 
 def wanted_kernels():
-    """How the study wants kernels of `gan.ops` for its GPUs: cuda (there must be), auto (if they can be built), or none.
+    """How the study uses kernels of `gan.ops` on its GPUs: cuda (required), auto (if they can be built), or none.
 
-    For auto they are built when a GPU is asked for that the installed torch can use: other studies pay nothing for them.
+    For auto they are built only if a GPU is requested that the installed torch can use.
     """
     found = {"none"}
     for kind in ("train", "evaluate"):

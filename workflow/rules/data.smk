@@ -7,7 +7,7 @@ localrules:
     prefetch,
 
 
-# `snakemake prefetch`: whatever needs the internet, so that the nodes of a cluster need none.
+# `snakemake prefetch`: all downloads, so that the nodes of a cluster need no internet.
 rule prefetch:
     input:
         expand(f"{DATA}/raw", dataset=dict.fromkeys(cell.dataset for cell in TRAINED)),
@@ -26,7 +26,7 @@ rule fetch:
     threads: ask("data", "threads")
     params:
         identity=lambda w: canonical(identity(STUDY.dataset(w.dataset)["source"])),
-        # Snakemake tracks no param that asks for `output`: an archive that has moved, and is pinned, is the same archive.
+        # Snakemake tracks no param that uses `output`: a pinned archive that has moved is still the same archive.
         source=lambda w, output: canonical(STUDY.dataset(w.dataset)["source"]),
     script:
         "../scripts/fetch.py"

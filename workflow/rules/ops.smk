@@ -1,6 +1,6 @@
 # The CUDA kernels of gan.ops, built once before the first job that may use a GPU. Jobs of other nodes find them in the same folder.
-# The receipt is input of those jobs in every study, wanted or not, as another set of inputs would do them again: who asks for
-# another device later trains nothing twice. It says why there are no kernels, and so does training.
+# The receipt is input of those jobs in every study, as another set of inputs would run them again: a later change of device
+# retrains no cell. It says why there are no kernels, and so does training.
 import os
 from pathlib import Path
 
@@ -34,7 +34,7 @@ rule kernels:
         runtime=30,
     params:
         wanted=WANTED,
-        # another torch needs kernels of its own
+        # another torch needs its own kernels
         torch=None if WANTED == "none" else TORCH["version"],
     shell:
         BUILD[WANTED]

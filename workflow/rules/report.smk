@@ -1,4 +1,4 @@
-# The comparison of all cells, and the tracked runs. Both read the files of the cells and write nothing into them.
+# The comparison of all cells, and the tracked runs. Both only read the files of the cells.
 CELLS = canonical([[cell.dataset, cell.variant, cell.seed] for cell in STUDY.cells()])
 
 
@@ -16,7 +16,7 @@ localrules:
     publish,
 
 
-# Which variant modifies which: for the reports, also of a study that still runs, so it is written first.
+# Which variant modifies which: for the reports, also of a running study, so it is written first.
 rule baselines:
     output:
         baselines=f"{ROOT}/baselines.json",

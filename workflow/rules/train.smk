@@ -1,5 +1,5 @@
-# One rule for every variant. The checkpoint is not an output: outputs of a failed job are deleted, and it must outlive a kill.
-# On several nodes training itself starts its processes, one a node, by srun: the Slurm plugin's word for such jobs is mpi.
+# One rule for every variant. The checkpoint is not an output: outputs of a failed job are deleted, and it must survive a kill.
+# On several nodes training itself starts its processes, one a node, by srun: the Slurm plugin calls such jobs mpi.
 from gan.runtime import Runtime
 
 NODES, GPUS = ask("train", "nodes"), ask("train", "gpu")
@@ -8,7 +8,7 @@ SEVERAL_NODES = (
     if NODES > 1
     else {}
 )
-# What a training runs on goes through `resources`, where --set-resources can change it, and the number of threads through
+# The runtime of a training goes through `resources`, where --set-resources can change it, and the number of threads through
 # Snakemake, which may have fewer; the command line gets it as one word.
 KEYS = Runtime.resources()
 ASKED = {
@@ -23,11 +23,11 @@ WORD = ",".join(
 rule train:
     input:
         store=rules.slices.output.store,
-        # ancient: it scores snapshots on the way; another judge is no reason to train again
+        # ancient: it scores snapshots during training; another judge is no reason to train again
         judge=ancient(JUDGE),
         # ancient: nor are other kernels
         kernels=ancient(KERNELS),
-        # the weights of the cell that this one starts from, if it does
+        # the weights of the cell that this one starts from, if any
         init_from=start_weights,
     output:
         generator=f"{CELL}/generator.pt",

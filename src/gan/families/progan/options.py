@@ -28,7 +28,7 @@ class ProGANOptions(Options):
     gp_weight: float = option(10.0, "weight of the gradient penalty", low=0.0)
     drift: float = option(0.001, "weight of the drift term, mean D(real)^2", low=0.0)
     ema_kimg: float = option(11.1, "half-life of the generator's moving average", low=0.0)
-    ema_rampup: float | None = option(0.05, "the half-life is at most this part of the kimg seen; null: no ramp-up")
+    ema_rampup: float | None = option(0.05, "the half-life is at most this share of the kimg seen; null: no ramp-up")
     xflip: bool = option(False, "mirror real images left to right at random")
     conditional: bool = option(False, "condition on the data set's labels")
 

@@ -56,7 +56,7 @@ class StyleGAN2Options(Options):
     objective: str = option("nonsaturating", "adversarial loss", choices=("nonsaturating", "wgan_gp", "hinge", "r3gan"))
     n_critic: int = option(1, "discriminator steps for each generator step", low=1)
     gp_weight: float | None = option(None, "weight of the gradient penalty; null: 10 with wgan_gp, else 0", low=0.0)
-    gp_target: float = option(1.0, "gradient norm that the gradient penalty asks for", low=0.0)
+    gp_target: float = option(1.0, "target gradient norm of the gradient penalty", low=0.0)
     drift: float = option(0.0, "weight of the drift term, mean D(real)^2", low=0.0)
     r1_gamma: float | None = option(None, "weight of R1; null: 0.0002 * resolution^2 / batch, with wgan_gp 0", low=0.0)
     r2_gamma: float | None = option(None, "weight of R2; null: that of R1 with r3gan, else 0", low=0.0)
@@ -64,13 +64,13 @@ class StyleGAN2Options(Options):
     lecam: float = option(0.0, "weight of the LeCam regulariser", low=0.0)
     lecam_decay: float = option(0.99, "decay of the mean logits that LeCam compares with, a step", low=0.0, high=0.9999)
     topk: bool = option(False, "the generator learns from the samples of a batch that look most real")
-    topk_decay: float = option(0.99, "factor of the part that top-k keeps, an epoch", low=0.0, high=1.0)
-    topk_min: float = option(0.5, "the smallest part that top-k keeps", low=0.0, high=1.0)
+    topk_decay: float = option(0.99, "factor of the share that top-k keeps, an epoch", low=0.0, high=1.0)
+    topk_min: float = option(0.5, "the smallest share that top-k keeps", low=0.0, high=1.0)
     pl_weight: float = option(2.0, "weight of the path length penalty; 0 switches it off", low=0.0)
     pl_every: int = option(4, "generator steps between two path length terms", low=1)
     style_mixing: float = option(0.9, "probability of style mixing", low=0.0, high=1.0)
     ema_kimg: float | None = option(None, "half-life of the generator's moving average; null: batch * 10 / 32", low=0.0)
-    ema_rampup: float | None = option(0.05, "the half-life is at most this part of the kimg seen; null: no ramp-up")
+    ema_rampup: float | None = option(0.05, "the half-life is at most this share of the kimg seen; null: no ramp-up")
     augment: str = option(
         "none",
         "augmentation before the discriminator: diffaugment, or a preset of ADA",
