@@ -35,6 +35,12 @@ def plain_upfirdn(x: Tensor, up: int, down: int, padding: tuple[int, int]) -> Te
     return x[:, :, ::down, ::down]
 
 
+def modulated_conv(x: Tensor, weight: Tensor, styles: Tensor) -> Tensor:
+    """As a styled layer composes it."""
+    y = ops.modulated_conv(x, weight, styles)
+    return ops.epilogue(y, normaliser=ops.demodulation(weight, styles), act="linear", gain=1.0)
+
+
 def plain_modulated_conv(x: Tensor, weight: Tensor, styles: Tensor) -> Tensor:
     """A convolution per image with its own demodulated weights [N, O, I, k, k], as one grouped convolution."""
     own = weight[None] * styles[:, None, :, None, None]
@@ -95,7 +101,7 @@ def cases() -> list[tuple[str, Op, Op, tuple[Tensor, ...]]]:
             listed.append((f"bias_act {size} {name}", partial(ops.bias_act, clamp=256.0), plain_bias_act, (x, bias)))
             weight, styles = torch.randn(shape[1], shape[1], 3, 3) / 48, torch.randn(shape[0], shape[1])
             layer = (x, weight.contiguous(memory_format=layout), styles)
-            listed.append((f"modulated_conv {size} {name}", ops.modulated_conv, plain_modulated_conv, layer))
+            listed.append((f"modulated_conv {size} {name}", modulated_conv, plain_modulated_conv, layer))
     weight, styles = torch.randn(256, 256, 3, 3), torch.randn(16, 256)
     listed.append(("demodulation 16x256x256x3x3", ops.demodulation, plain_demodulation, (weight, styles)))
     for shape in ((16, 1, 64, 64), (1, 1, 256, 256)):

@@ -297,9 +297,9 @@ def test_a_gpu_that_is_not_the_current_one():
         pytest.skip("one GPU")
     x = torch.randn(2, 8, 16, 16)
     with torch.cuda.stream(torch.cuda.Stream("cuda:1")), torch.cuda.device(0):
-        y = ops.blur(ops.bias_act(x.to("cuda:1")), ops.binomial_taps().to("cuda:1"))
+        y = ops.upsample(ops.bias_act(x.to("cuda:1")), ops.binomial_taps().to("cuda:1"))
     torch.cuda.synchronize("cuda:1")
-    torch.testing.assert_close(y.cpu(), ops.blur(ops.bias_act(x), ops.binomial_taps()))
+    torch.testing.assert_close(y.cpu(), ops.upsample(ops.bias_act(x), ops.binomial_taps()))
 
 
 @pytest.mark.gpu

@@ -39,7 +39,7 @@ class StyledConv(nn.Module):
             weight = weight / weight.flatten(1).norm(dim=1).view(-1, *[1] * (weight.ndim - 1))
             styles = styles / styles.abs().amax(dim=1, keepdim=True).clamp(min=1e-8)
         return epilogue(
-            modulated_conv(x, weight, styles, demodulate=False, up=self.up, taps=taps),
+            modulated_conv(x, weight, styles, up=self.up, taps=taps),
             self.bias,
             normaliser=demodulation(weight, styles),
             noise=self._noise(len(x), noise),

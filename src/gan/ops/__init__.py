@@ -9,7 +9,7 @@ from gan.ops.affine import affine_resample
 from gan.ops.epilogue import epilogue
 from gan.ops.extension import IMPLEMENTATIONS, chosen, use
 from gan.ops.modulation import conv, demodulation, modulated_conv
-from gan.ops.resample import binomial_taps, blur, downsample, upfirdn, upsample
+from gan.ops.resample import binomial_taps, downsample, upfirdn, upsample
 from gan.ops.warp import warp
 
 __all__ = [
@@ -17,7 +17,6 @@ __all__ = [
     "affine_resample",
     "bias_act",
     "binomial_taps",
-    "blur",
     "chosen",
     "conv",
     "demodulation",

@@ -45,11 +45,7 @@ def conv(x: Tensor, weight: Tensor, *, up: int = 1, down: int = 1, taps: Tensor 
     if down > 1:
         margin = size // 2
         before, after = (k - down + 1) // 2 + margin, (k - down) // 2 + margin
-        if size == 1:
-            return convolve(upfirdn(x, taps, down=down, padding=(before, after)), weight)
         return convolve(upfirdn(x, taps, padding=(before, after)), weight, stride=down)
-    if size == 1:
-        return upfirdn(convolve(x, weight), taps, up=up, padding=((k + up - 1) // 2, (k - up) // 2), gain=up**dims)
     y = convolve_transposed(x, weight.transpose(0, 1), stride=up)
     # Of the transposed convolution's (n - 1) * up + size samples, centre n * up under the filter.
     before = (k + up - 1) // 2 - size // 2
@@ -57,26 +53,12 @@ def conv(x: Tensor, weight: Tensor, *, up: int = 1, down: int = 1, taps: Tensor 
     return upfirdn(y, taps, padding=(before, after), gain=up**dims)
 
 
-def modulated_conv(
-    x: Tensor,
-    weight: Tensor,
-    styles: Tensor,
-    *,
-    demodulate: bool = True,
-    up: int = 1,
-    down: int = 1,
-    taps: Tensor | None = None,
-) -> Tensor:
-    """`conv` with the input channels of each image scaled by its styles, and the outputs normalised.
+def modulated_conv(x: Tensor, weight: Tensor, styles: Tensor, *, up: int = 1, taps: Tensor | None = None) -> Tensor:
+    """`conv` with the input channels of each image scaled by its styles; the outputs are left to a `demodulation`.
 
-    x: [N, I, *spatial]; weight: [O, I, *kernel]; styles: [N, I]; ``demodulate`` divides by the standard deviation that
-    white input of unit variance would have (`demodulation`). Dtype and memory format of ``x`` are kept; styles and
-    weight may be of a wider dtype, and the normaliser is computed in it.
+    x: [N, I, *spatial]; weight: [O, I, *kernel]; styles: [N, I]. Dtype and memory format of ``x`` are kept; styles and
+    weight may be of a wider dtype.
     """
-    x = conv(_scaled(x, styles), weight.to(x.dtype), up=up, down=down, taps=taps)
-    return _scaled(x, demodulation(weight, styles)) if demodulate else x
-
-
-def _scaled(x: Tensor, factors: Tensor) -> Tensor:
-    """x times factors [N, C] of each image and channel; the kernel of `epilogue` sums its gradients as it goes."""
-    return epilogue(x, normaliser=factors, act="linear", gain=1.0)
+    # the kernel of `epilogue` sums the gradients of the styles as it goes
+    x = epilogue(x, normaliser=styles, act="linear", gain=1.0)
+    return conv(x, weight.to(x.dtype), up=up, taps=taps)

@@ -62,12 +62,6 @@ def downsample(x: Tensor, taps: Tensor, factor: int = 2) -> Tensor:
     return upfirdn(x, taps, down=factor, padding=((k - factor + 1) // 2, (k - factor) // 2))
 
 
-def blur(x: Tensor, taps: Tensor, padding: Padding | None = None, gain: float = 1.0) -> Tensor:
-    """Filter [N, C, *spatial] without a change of rate; ``padding`` None keeps the size."""
-    k = taps.numel()
-    return upfirdn(x, taps, padding=(k // 2, (k - 1) // 2) if padding is None else padding, gain=gain)
-
-
 class _Upfirdn(torch.autograd.Function):
     """Linear in x; ``padding`` is one (before, after) per axis because the adjoint's depends on the axis' length."""
 
