@@ -1,6 +1,7 @@
 """Files that are either whole or absent: atomic writes, checksums, JSON."""
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -10,7 +11,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from gan.errors import GanError, full_disk
 
@@ -41,6 +42,19 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
             temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def take_lock(file: IO[Any], *, shared: bool = False, wait: bool = False) -> bool:
+    """Lock the open ``file`` until it is closed; False if another process, of any machine, holds it, unless ``wait``.
+
+    On NFS the file must be open for writing, for a ``shared`` lock for reading. OSError on a file system without locks.
+    """
+    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+    try:
+        fcntl.flock(file, kind if wait else kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:

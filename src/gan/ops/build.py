@@ -7,7 +7,6 @@ toolkit's or that of the pip packages of ``pip install 'gan-study[cuda]'``; eith
 
 import argparse
 import contextlib
-import fcntl
 import functools
 import hashlib
 import importlib.util
@@ -26,7 +25,7 @@ from pathlib import Path
 import torch
 
 from gan.errors import GanError, command
-from gan.files import atomic_path, read_json, write_json
+from gan.files import atomic_path, read_json, take_lock, write_json
 
 SOURCES = Path(__file__).parent / "csrc"
 COMMON = (80, 90)  # A100 and H100 or H200; newer ones compile the PTX of the last when they load it
@@ -166,7 +165,7 @@ def _cxx() -> str:
 def locked(path: Path) -> Iterator[None]:
     """Hold the lock ``path``, and wait for whoever holds it. OSError where there is no writing, or are no locks."""
     with open(path, "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        take_lock(file, wait=True)
         yield
 
 

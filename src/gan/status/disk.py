@@ -1,14 +1,13 @@
 """What is on disk of one cell. Nothing here raises for a file that is missing, broken or half written."""
 
 import contextlib
-import fcntl
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gan.cells import stats_lines
 from gan.errors import GanError
-from gan.files import read_json
+from gan.files import read_json, take_lock
 from gan.study import Cell
 
 LAST_ROWS = 2**16  # bytes at the end of stats.jsonl that are read
@@ -51,12 +50,9 @@ def held(lock: Path) -> bool:
     """True while a process of any machine holds the lock of a run. Looking takes a shared lock and gives it back."""
     try:
         with open(lock, "rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+            return not take_lock(file, shared=True)
     except OSError:  # no such file; training refuses to start where there are no locks
         return False
-    return False
 
 
 def last_rows(path: Path) -> list[dict[str, Any]]:

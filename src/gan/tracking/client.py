@@ -1,7 +1,6 @@
 """Opening an MLflow store: a local SQLite file that is whole or absent, or a server, given up soon when silent."""
 
 import contextlib
-import fcntl
 import logging
 import os
 import sqlite3
@@ -19,6 +18,8 @@ os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 
 from mlflow import MlflowClient
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+from gan.files import take_lock
 
 DATABASE, ARTIFACTS, STATE = "mlflow.db", "mlartifacts", ".mlflow"
 LOCK_WAIT_S = 3
@@ -60,9 +61,13 @@ def single_writer(folder: Path) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "w") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            free = take_lock(file)
         except OSError as error:
-            raise Unavailable("another process is publishing this study; publish again when it has ended") from error
+            raise Unavailable(
+                f"{path}: no locks on this file system ({error}); put the study on another one"
+            ) from error
+        if not free:
+            raise Unavailable("another process is publishing this study; publish again when it has ended")
         yield
 
 

@@ -1,7 +1,6 @@
 """One writer per run: a lock on the folder of its checkpoints that ends with its process, however that ends."""
 
 import contextlib
-import fcntl
 import json
 import os
 import socket
@@ -13,6 +12,7 @@ from typing import TextIO
 
 from gan import slurm
 from gan.errors import GanError
+from gan.files import take_lock
 from gan.train.signals import StopSignals
 
 POLL = 0.5  # s between two looks at a lock that another process holds
@@ -51,12 +51,9 @@ def acquire(path: Path) -> TextIO | None:
     except FileNotFoundError:  # its folder has just been removed
         return None
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno())):
+        # if its folder was removed between the two calls, what is held is the lock of nothing
+        if take_lock(file) and path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno())):
             return file
-        # its folder was removed between the two calls: what is held is the lock of nothing
-    except BlockingIOError:
-        pass
     except OSError as error:
         file.close()
         raise GanError(f"{path}: no locks on this file system ({error}); put the checkpoints on another one") from error
