@@ -19,6 +19,7 @@ from gan.families.registry import defaults, families, make_options, options_of
 from gan.labels import label_of
 from gan.plain import plain
 from gan.pyramid import Pyramid
+from gan.runtime import uneven
 from gan.scoring.extractors import registry
 
 KINDS = {  # the types of JSON in words
@@ -397,5 +398,5 @@ def _check_metrics(metrics: dict[str, Any]) -> None:
 
 def _check_nodes(train: dict[str, Any]) -> None:
     gpus, nodes = train["gpu"], train["nodes"]
-    if nodes > 1 and (gpus < nodes or gpus % nodes):
+    if uneven(gpus, nodes):
         raise GanError(f"config: resources.train.gpu is {gpus}; give a multiple of resources.train.nodes, {nodes}")

@@ -48,7 +48,7 @@ class Runtime:
             value = getattr(self, each.name)
             if not _fits(each, value):
                 raise GanError(f"--runtime: {each.name} is {value!r}; allowed: {allowed(each)}")
-        if self.nodes > 1 and (self.gpus < self.nodes or self.gpus % self.nodes):
+        if uneven(self.gpus, self.nodes):
             raise GanError(
                 f"--runtime: gpus is {self.gpus}; it must be a multiple of the number of nodes, {self.nodes} "
                 f"(resources.train.gpu and nodes)"
@@ -81,6 +81,11 @@ class Runtime:
     def processes(self) -> int:
         """How many train together, on all nodes."""
         return max(self.gpus, self.nodes)
+
+
+def uneven(gpus: int, nodes: int) -> bool:
+    """Whether several ``nodes`` cannot have the same number of ``gpus`` each."""
+    return nodes > 1 and (gpus < nodes or gpus % nodes > 0)
 
 
 def usage() -> str:
