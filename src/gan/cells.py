@@ -106,6 +106,11 @@ def last_stats(path: Path) -> dict[str, Any]:
     return rows[-1] if rows else {}
 
 
+def number(value: Any, missing: float | None = None) -> Any:
+    """``value`` as a float if it is a number, else ``missing``."""
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else missing
+
+
 def flatten(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """A nested object as ``{"variant.options.r1_gamma": 1.0, ...}``; lists and scalars stay as they are."""
     flat: dict[str, Any] = {}

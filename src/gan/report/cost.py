@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from gan.cells import CellFiles
+from gan.cells import CellFiles, number
 
 HOURS = {"wall_hours": "wall_s", "gpu_hours": "gpu_s", "cpu_hours": "cpu_s"}
 PEAKS = {"peak_mem_gb": "peak_mem_mb", "peak_gpu_mem_gb": "peak_gpu_mem_mb"}
@@ -29,9 +29,9 @@ def device_hours(cost: dict[str, Any]) -> tuple[str, float]:
 def record(cost: dict[str, Any]) -> dict[str, float]:
     """`COLUMNS` of one run: hours, peak memory in GiB of its processes and of the fullest GPU, number of GPUs, and how
     often it went on from a checkpoint. NaN for what is not recorded."""
-    found = {name: _number(cost.get(key)) / 3600 for name, key in HOURS.items()}
-    found |= {name: _number(cost.get(key)) / 1024 for name, key in PEAKS.items()}
-    return found | {name: _number(cost.get(name)) for name in COUNTS}
+    found = {name: number(cost.get(key), math.nan) / 3600 for name, key in HOURS.items()}
+    found |= {name: number(cost.get(key), math.nan) / 1024 for name, key in PEAKS.items()}
+    return found | {name: number(cost.get(name), math.nan) for name in COUNTS}
 
 
 def runs(cells: Sequence[CellFiles]) -> list[dict[str, Any]]:
@@ -74,7 +74,3 @@ def jobs(cells: Sequence[CellFiles]) -> pd.DataFrame:
     groups = pd.concat(frames).groupby(["dataset", "rule"], sort=False)
     found = groups.agg(jobs=("s", "size"), wall=("s", "sum"), cpu=("cpu_time", "sum"), memory=("max_rss", "max"))
     return found.assign(wall=found.wall / 3600, cpu=found.cpu / 3600, memory=found.memory / 1024).reset_index()
-
-
-def _number(value: Any) -> float:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan

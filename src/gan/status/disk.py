@@ -71,11 +71,6 @@ def read_object(path: Path) -> dict[str, Any]:
     return {}
 
 
-def number(value: Any) -> float | None:
-    """``value`` if it is a number."""
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
 def modified(path: Path) -> float:
     """When ``path`` was last written, in s since the epoch; 0 without it."""
     try:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gan.cells import WHOLE
-from gan.status.disk import Run, held, modified, number, read_object
+from gan.cells import WHOLE, number
+from gan.status.disk import Run, held, modified, read_object
 from gan.status.jobs import AGAIN, Job, last_line, read_jobs, tail
 from gan.study import Cell, Study, run_key
 
