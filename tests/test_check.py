@@ -117,7 +117,7 @@ def test_a_difference_is_an_error_and_noted(host, tmp_path, monkeypatch, capsys)
     assert main(["--device", "cpu", "--library", str(library)]) == 1  # as above, phases that call no kernel
     noted = json.loads(note.read_text())
     assert not noted["passed"] and "and 3 more" in noted["reason"] and len(noted["errors"]) == 8
-    assert capsys.readouterr().err.endswith(f"do not compute on this GPU what they should ({noted['reason']})\n")
+    assert capsys.readouterr().err.endswith(f"compute wrong results on this GPU ({noted['reason']})\n")
     assert trust._known(note, library, "reason") == noted["reason"]
     library.write_bytes(b"built again")
     assert trust._known(note, library, "reason") is None

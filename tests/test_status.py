@@ -245,7 +245,7 @@ def test_a_run_killed_without_a_word_is_stopped(study, ended):
     snakemake = Snakemake()
     log = touch(snakemake.submit(3, 17), started(age=40))
     begin(study, kimg=0.096, age=20, job="17")
-    touch(RESULTS / "tiny/logs/phantom/dcgan_seed0_train.log", "going on at 0.064 kimg from results/checkpoints/x\n")
+    touch(RESULTS / "tiny/logs/phantom/dcgan_seed0_train.log", "resuming at 0.064 kimg from results/checkpoints/x\n")
     if ended:
         snakemake.fail(3)
     row = look(study)

@@ -221,7 +221,7 @@ REFUSED = {
         lambda folder, w: (from_source({"cell": "a/b/seed0", "run_key": "0" * 12}), w),
         f"of the run {run_key(SOURCE)}, but the recipe starts from a/b/seed0, the run 000000000000; name",
     ),
-    "another file": (lambda folder, w: (from_source({"sha256": "0" * 64}), w), "init_from asks for 000000"),
+    "another file": (lambda folder, w: (from_source({"sha256": "0" * 64}), w), "init_from requires 000000"),
     "another family": (
         lambda folder, w: (
             {"variant": {"family": "dcgan", "init_from": {"sha256": checksum(w)}}},

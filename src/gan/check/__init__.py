@@ -1,4 +1,4 @@
-"""Whether the kernels of `gan.ops` compute on this GPU what they should: ``gan check``.
+"""Whether the kernels of `gan.ops` compute correctly on this GPU: ``gan check``.
 
 `choose` asks that once for each library and GPU model, before anything is computed with them.
 """

@@ -1,4 +1,4 @@
-"""``gan check``: compare the kernels with the reference on this GPU, in seconds, and note what came out.
+"""``gan check``: compare the kernels with the reference on this GPU, in seconds, and store the result.
 
 Then steps of a training that are replayed as CUDA graphs with steps that are not, which is noted apart.
 
@@ -21,7 +21,7 @@ from gan.errors import GanError, command
 from gan.ops import extension
 from gan.train.device import pick_device
 
-# What is compared, in this order; a further check is a further entry.
+# The checks, in this order; add an entry for another one.
 CHECKS: dict[str, Callable[[torch.device], Iterator[Row]]] = {
     **{name: functools.partial(kernels.compare, name) for name in kernels.CASES},
     "stylegan2": phases.compare,
@@ -44,12 +44,15 @@ def main(argv: list[str] | None = None) -> int:
     given = parser.parse_args(argv)
     device = torch.device(given.device)
     if device.type == "cuda":
-        pick_device("cuda")  # there must be one
+        pick_device("cuda")  # requires a GPU
     library = given.library or extension.find()
     try:
         torch.zeros(1, device=device)
         extension.load(library)
-    except (RuntimeError, OSError) as error:  # a GPU that another process holds alone, a library that does not load
+    except (
+        RuntimeError,
+        OSError,
+    ) as error:  # a GPU held by another process, a library that does not load
         return _unchecked(error)
     try:
         rows = run(device)
@@ -61,14 +64,14 @@ def main(argv: list[str] | None = None) -> int:
     print(table([*rows, *replayed]))
     print(path or "not noted: the folder of the library cannot be written to")
     if refused:
-        raise GanError(f"the kernels of gan.ops do not compute on this GPU what they should ({refused})")
+        raise GanError(f"the kernels of gan.ops compute wrong results on this GPU ({refused})")
     if unlike:
-        raise GanError(f"steps replayed as CUDA graphs do not compute on this GPU what they should ({unlike})")
+        raise GanError(f"steps replayed as CUDA graphs compute wrong results on this GPU ({unlike})")
     return 0
 
 
 def _reason(rows: Sequence[Row]) -> str:
-    """What differs, empty if nothing does."""
+    """The differences, in words; empty if there are none."""
     wrong = [row.said() for row in rows if not row.ok]
     return f"{wrong[0]}{f', and {len(wrong) - 1} more' if wrong[1:] else ''}" if wrong else ""
 

@@ -1,4 +1,4 @@
-"""A short training whose phases are replayed as CUDA graphs, beside one that runs them operation by operation."""
+"""A short training whose phases are replayed as CUDA graphs, against one that runs them operation by operation."""
 
 import math
 import sys
@@ -55,7 +55,7 @@ def losses(device: torch.device, graphs: Graphs | None) -> dict[str, float]:
 
 
 def compare(device: torch.device) -> Iterator[Row]:
-    """A row for each phase; of a GPU alone, since nothing else has graphs."""
+    """A row for each phase; only for a GPU, since other devices have no graphs."""
     if device.type != "cuda":
         return
     ops.use("cuda")
@@ -63,7 +63,7 @@ def compare(device: torch.device) -> Iterator[Row]:
     try:
         got = losses(device, Graphs(device))
     except torch.OutOfMemoryError:
-        raise  # which says nothing of graphs
+        raise  # which says nothing about graphs
     except (GanError, RuntimeError) as error:
         print(f"with CUDA graphs: {error}", file=sys.stderr)
         got = {}

@@ -17,9 +17,9 @@ from gan.check.rows import Row
 from gan.ops import fused
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
-# Relative to the largest value: rounding of the result, and of what is kept for a derivative.
+# Relative to the largest value: rounding of the result, and of the values kept for a derivative.
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 2e-5, torch.float16: 4e-3, torch.bfloat16: 3e-2}
-OF_DERIVATIVES = 4  # times as much for these: their errors are those of what they are made of
+OF_DERIVATIVES = 4  # times as much for these: they add up the errors of their inputs
 LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
     "contiguous": lambda x: x.contiguous(),
     "channels_last": lambda x: x.contiguous(
@@ -68,7 +68,7 @@ def errors(case: Case) -> list[float]:
     got = derivatives(case.kernel, case.inputs, weight.to(first.device))
     found = []
     for mine, right in zip(got, expected, strict=True):
-        # a sum over all positions may come to nothing: its error goes by the size that such sums have
+        # a sum over all positions may cancel to zero: its error is relative to the usual size of such sums
         least = math.sqrt(first.numel()) if right.ndim == 0 else 1e-3
         error = float((mine.cpu().double() - right).abs().max() / right.abs().max().clamp(min=least))
         found.append(math.inf if math.isnan(error) else error)
@@ -92,7 +92,7 @@ def bias_act(x: Tensor, bias: Tensor, act: str, gain: float, clamp: float | None
 
 
 def epilogue(x: Tensor, layout: str, act: str, images: int | None, clamp: float | None) -> Case:
-    """images: how many have noise of their own; 1: all have the same; None: no noise."""
+    """images: how many have their own noise; 1: all share one; None: no noise."""
     like = {"dtype": fused.wide(x), "device": x.device}
     noise = None if images is None else draw(images, 1, *x.shape[2:], dtype=torch.float16).to(**like)
     bias, normaliser = draw(x.shape[1], **like), draw(*x.shape[:2], **like).abs() + 0.5
@@ -119,7 +119,7 @@ def epilogue(x: Tensor, layout: str, act: str, images: int | None, clamp: float 
 
 
 def upfirdn(x: Tensor, taps: Tensor, up: int, down: int, padding: tuple[int, int]) -> Case:
-    """``taps``: float32, of the CPU."""
+    """A case of `upfirdn`. taps: float32, on the CPU."""
     return Case(
         lambda x: ops.upfirdn(x, taps.double(), up, down, padding, 1.5),
         lambda x: fused.upfirdn(x, taps.to(x.device), up, down, (padding,) * (x.ndim - 2), 1.5),
@@ -128,7 +128,7 @@ def upfirdn(x: Tensor, taps: Tensor, up: int, down: int, padding: tuple[int, int
 
 
 def affine_resample(x: Tensor, linear: Tensor, offset: Tensor) -> Case:
-    """By sym6."""
+    """A case of `affine_resample` with the sym6 filter."""
     taps = torch.tensor(SYM6) / sum(SYM6)
     places = [part.to(x.device) for part in (linear, offset, taps)]
     return Case(
@@ -139,7 +139,7 @@ def affine_resample(x: Tensor, linear: Tensor, offset: Tensor) -> Case:
 
 
 def maps(count: int) -> tuple[Tensor, Tensor]:
-    """Identity, whole shifts, turns with a change of scale, strong shrinking, enlarging, shearing, any."""
+    """``count`` maps: identity, whole shifts, rotation with scaling, strong shrinking, enlarging, shearing, random."""
     eye = torch.eye(2)
     turn = torch.tensor([[0.6, -0.8], [0.8, 0.6]])
     linear = [eye, eye, 1.3 * turn, 2.7 * eye, 0.3 * turn, torch.tensor([[1, 0.5], [0, 1]]), torch.randn(2, 2)]

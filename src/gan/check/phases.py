@@ -14,12 +14,12 @@ from gan.families.contract import Batch, ImageShape
 from gan.families.registry import build
 from gan.ops.precision import full_precision
 
-TOLERANCE = 1e-3  # of the norm of a gradient, float32: what differs was summed in another order, layer after layer
+TOLERANCE = 1e-3  # of the norm of a gradient, float32: sums in another order differ, layer after layer
 OPTIONS = {"z_dim": 8, "w_dim": 8, "channel_base": 128, "channel_max": 8, "augment": "bgc", "ada_p": 0.7}
 
 
 class Calls(TorchDispatchMode):
-    """Notes which of the kernels are called."""
+    """Records which of the kernels are called."""
 
     def __init__(self):
         super().__init__()
@@ -51,7 +51,7 @@ def gradients(device: torch.device) -> dict[str, dict[str, Tensor]]:
 
 
 def compare(device: torch.device) -> Iterator[Row]:
-    """A row for each phase; and one for each kernel that the phases should have called and have not."""
+    """A row for each phase, and one for each kernel that the phases should have called but did not."""
     full_precision()
     ops.use("reference")
     expected = gradients(device)

@@ -1,4 +1,4 @@
-"""What a check finds, and how it is shown."""
+"""The rows of a check, and how they are shown."""
 
 import math
 from collections.abc import Sequence
@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 
 class Row(NamedTuple):
-    """A comparison. subject: the kernel or step; of: values, derivatives or gradients; error: the largest one, relative
-    to the largest right value (of gradients: norm by norm), infinite for NaN; tolerance: what may be."""
+    """A comparison. subject: the kernel or step; of: values, derivatives or gradients; error: the largest one,
+    relative to the largest reference value (of gradients: norm by norm), infinite for NaN; tolerance: its limit."""
 
     subject: str
     of: str
@@ -29,7 +29,7 @@ class Row(NamedTuple):
 
 
 def table(rows: Sequence[Row]) -> str:
-    """The rows below each other in columns."""
+    """Format the rows as a table."""
     lines = [("kernel", "of", "dtype", "largest error", "tolerance", "ok")]
     lines += [(*row[:3], f"{row.error:.2g}", f"{row.tolerance:.2g}", "yes" if row.ok else "NO") for row in rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]

@@ -19,7 +19,7 @@ from gan.errors import GanError
 
 @dataclass(frozen=True)
 class ImageShape:
-    """What the data asks of a variant.
+    """What the data requires of a variant.
 
     channels: contrasts (and a mask, if it is generated too); size: (H, W) or (D, H, W) in pixels; labels: number of
     classes, 0 without labels; masks: how many of the channels, the last ones, hold labels in the place of intensities.
@@ -32,7 +32,7 @@ class ImageShape:
 
 
 class Batch(NamedTuple):
-    """A batch, or this rank's part of it (`gan.parallel`).
+    """A batch, or this rank's share of it (`gan.parallel`).
 
     real: [N, C, *size], float32 in [-1, 1], the target of a translation; labels: [N, labels], one-hot, width 0 without;
     source: the images to translate, of width 0 unless that is the task.
@@ -50,7 +50,7 @@ class Batch(NamedTuple):
 
 
 class Latents(NamedTuple):
-    """Asks for an image of each latent z [N, z_dim], of the class labels [N, labels] (one-hot, width 0 without).
+    """Requests an image of each latent z [N, z_dim], of the class labels [N, labels] (one-hot, width 0 without).
 
     truncation: 1 for the whole distribution, less for typical images, 0 for one.
     """
@@ -61,7 +61,7 @@ class Latents(NamedTuple):
 
 
 class Source(NamedTuple):
-    """Asks for the translation of images [N, C, *size] in [-1, 1]; backward: from the target's side to the source's."""
+    """Requests the translation of images [N, C, *size] in [-1, 1]; backward: from the target's side to the source's."""
 
     images: Tensor
     labels: Tensor
@@ -69,7 +69,7 @@ class Source(NamedTuple):
 
 
 class Images(NamedTuple):
-    """Asks for images of a fixed set, by their indices [N]."""
+    """Requests images of a fixed set, by their indices [N]."""
 
     indices: Tensor
 
@@ -96,19 +96,19 @@ def conditions(options: Any, shape: ImageShape) -> int:
 
 
 def half_life_beta(batch: int, images: float) -> float:
-    """Decay, a step of ``batch`` images, of a moving average with a half-life of ``images``; 0 images: no average."""
+    """Decay per step of ``batch`` images of a moving average with a half-life of ``images``; 0 images: no average."""
     return 0.5 ** (batch / images) if images > 0 else 0.0
 
 
 def require_groups(batch: int, group: int) -> None:
-    """`GanError` if a batch, or a rank's part of it, is no multiple of the ``group`` of option mbstd_group."""
+    """Raise `GanError` if a batch, or a rank's share of it, is not a multiple of ``group``, option mbstd_group."""
     if batch % group:
         raise GanError(f"option mbstd_group is {group}, which does not divide the batch of {batch}")
     parallel.share(batch, "training.batch", group, "option mbstd_group")
 
 
 def lay_out(variant: nn.Module, spatial_dims: int) -> None:
-    """Weights in the order that convolutions are fastest with: channels last."""
+    """Set weights to the memory order of the fastest convolutions: channels last."""
     layout = torch.channels_last if spatial_dims == 2 else torch.channels_last_3d
     variant.to(memory_format=layout)  # type: ignore[call-overload]
 
@@ -129,8 +129,8 @@ class Variant(nn.Module, abc.ABC):
 
     epoch = 0  # real images of an epoch, set by the caller that trains the variant
     budget = 0.0  # real images that the whole training sees, set by the same caller
-    saturates = True  # loss/D falls to 0 as the discriminator tells every real image from every generated one
-    gp_target = 1.0  # gradient norm that the gradient penalty asks for
+    saturates = True  # loss/D falls to 0 as the discriminator separates real from generated images
+    gp_target = 1.0  # target gradient norm of the gradient penalty
     form: Hashable = None  # as long as this stays the same, each phase runs the same operations on the same tensors
 
     def __init__(self, options: Any, shape: ImageShape, batch: int):
@@ -152,7 +152,7 @@ class Variant(nn.Module, abc.ABC):
     @staticmethod
     @abc.abstractmethod
     def build_kept(options: Any, shape: ImageShape) -> nn.Module:
-        """A new network as `kept` has it: all that images are drawn with. Two generators are children of one module."""
+        """A new network like `kept`: all that draws images. Two generators are children of one module."""
 
     @abc.abstractmethod
     def kept(self) -> nn.Module:
@@ -171,7 +171,7 @@ class Variant(nn.Module, abc.ABC):
         """A new optimizer for each entry of `networks`."""
 
     def begin_step(self, seen: int, optimizers: dict[str, torch.optim.Optimizer]) -> None:
-        """Called before the phases of a step, after ``seen`` real images: what a schedule decides is set here.
+        """Called before the phases of a step, after ``seen`` real images: schedules are applied here.
 
         A function of ``seen`` alone, or of the state, so that a resumed run repeats it; ``optimizers`` are those of
         `optimizers`, whose learning rates or state it may change.
@@ -192,7 +192,7 @@ class Variant(nn.Module, abc.ABC):
     @staticmethod
     @abc.abstractmethod
     def draw(kept: nn.Module, request: Any) -> Tensor:
-        """Images [N, C, *size] in about [-1, 1] as a `Request` of the family's task asks for them.
+        """Images [N, C, *size] in about [-1, 1] for a `Request` of the family's task.
 
         ``kept`` is in eval mode. Noise comes from torch's default generator: equal seeds give equal images.
         """

@@ -1,4 +1,4 @@
-"""What the ``options.py`` of a family is made of: one frozen dataclass, defaults as published.
+"""The building blocks of a family's ``options.py``: one frozen dataclass, defaults as published.
 
 Here and there the standard library is enough: the workflow validates a config and fills in recipes without torch.
 """
@@ -19,7 +19,7 @@ def option(default: Any, doc: str, *, choices: tuple = (), low: float | None = N
 
 
 def unfit(value: Any, limits: Mapping[str, Any]) -> str | None:
-    """What is allowed instead, in words, if ``value`` breaks the metadata of its `option`; None if it does not.
+    """The allowed values, in words, if ``value`` breaks the metadata of its `option`; else None.
 
     The limits of a list are those of its members.
     """
@@ -59,8 +59,8 @@ class Options:
                 raise GanError(f"option {item.name} is {value!r}; {problem}")
 
     def without_effect(self) -> dict[str, str]:
-        """Options that nothing reads as the others are: for each, which one is to blame, and what it is."""
+        """Options without effect given the others: for each, the one that causes it, and its value."""
         return {}
 
     def check_fit(self, doublings: int, kimg: float, batch: int) -> None:
-        """`GanError` if these options do not suit images that double ``doublings`` times, or a training on ``kimg``."""
+        """Raise `GanError` if these options do not fit images of ``doublings`` doublings, or a training on ``kimg``."""

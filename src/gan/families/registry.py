@@ -1,4 +1,4 @@
-"""The families there are: a folder here, or a package that the entry-point group ``gan.families`` names.
+"""The available families: a folder here, or a package that the entry-point group ``gan.families`` names.
 
 Each has ``options.py`` (one dataclass of `gan.families.options.Options`), ``model.py`` (one `Variant`) and
 ``golden.json`` (recorded losses, for tests). Options alone are imported before a model is asked for: no torch.
@@ -77,7 +77,7 @@ def make_options(family: str, given: dict[str, Any]) -> Options:
 
 
 def build(family: str, options: dict[str, Any], shape: "ImageShape", batch: int) -> "Variant":
-    """The variant that a recipe describes. `GanError` as `make_options`, and for what the images do not fit."""
+    """The variant that a recipe describes. `GanError` as `make_options`, and if the images do not fit."""
     made = make_options(family, options)
     return families()[family].variant(made, shape, batch)
 

@@ -1,4 +1,4 @@
-"""Bias, activation, gain and clamp in one differentiable operation that keeps nothing but its output."""
+"""Bias, activation, gain and clamp in one differentiable operation that keeps only its output."""
 
 import math
 from typing import Any
@@ -44,7 +44,7 @@ def bias_act(
 
 
 def default_gain(act: str, gain: float | None, clamp: float | None) -> float:
-    """``gain``, or for None the one of ``act``; ValueError if `bias_act` does not know or allow one of the three."""
+    """``gain``, or for None that of ``act``; ValueError if `bias_act` does not support one of the three."""
     if act not in _SLOPES and act not in _SMOOTH:
         raise ValueError(f"bias_act: no activation {act!r}; there are {', '.join([*_SLOPES, *_SMOOTH])}")
     gain = _GAINS.get(act, 1.0) if gain is None else gain
@@ -58,7 +58,7 @@ def _along(bias: Tensor, x: Tensor, dim: int) -> Tensor:
 
 
 class _Rectify(torch.autograd.Function):
-    """Piecewise linear: the sign and size of the output tell the derivative, which is linear in the gradient."""
+    """Piecewise linear: the derivative follows from sign and size of the output, and is linear in the gradient."""
 
     @staticmethod
     def forward(x: Tensor, bias: Tensor | None, dim: int, slope: float, gain: float, clamp: float | None) -> Tensor:
@@ -72,7 +72,7 @@ class _Rectify(torch.autograd.Function):
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
         x, bias, dim, ctx.slope, ctx.gain, ctx.clamp = inputs
         ctx.summed = None if bias is None else [i for i in range(x.ndim) if i != dim % x.ndim]
-        # Without a kink the derivative is a constant and nothing need be kept.
+        # Without a kink the derivative is a constant and no tensor need be kept.
         ctx.save_for_backward(*([output] if ctx.slope != 1 or ctx.clamp is not None else []))
 
     @staticmethod

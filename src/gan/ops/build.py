@@ -29,13 +29,13 @@ from gan.files import atomic_path, read_json, take_lock, write_json
 
 SOURCES = Path(__file__).parent / "csrc"
 COMMON = (80, 90)  # A100 and H100 or H200; newer ones compile the PTX of the last when they load it
-REFUSAL = "refused.json"  # beside the libraries
+REFUSAL = "refused.json"  # next to the libraries
 HOST: tuple[int, ...] = ()  # no architecture: the kernels as loops on the CPU alone
 
 
 @dataclass(frozen=True)
 class Toolkit:
-    """A CUDA compiler and what goes with it."""
+    """A CUDA compiler and its libraries."""
 
     nvcc: Path
     root: Path
@@ -43,7 +43,7 @@ class Toolkit:
 
     @property
     def runtime(self) -> Path:
-        """The shared runtime library to link: the toolkit's, or the one that torch has brought."""
+        """The shared runtime library to link: the toolkit's, or the one installed with torch."""
         folders = [self.root / "lib64", self.root / "lib", *(root / "lib" for root in _pip_roots())]
         for folder in folders:
             for found in sorted(folder.glob("libcudart.so*")):
@@ -52,7 +52,7 @@ class Toolkit:
 
 
 def cache() -> Path:
-    """Where built libraries lie."""
+    """The folder of built libraries."""
     given = os.environ.get("GAN_OPS_CACHE")
     user = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(given).absolute() if given else Path(user) / "gan" / "ops"
@@ -72,13 +72,13 @@ def library(architectures: Sequence[int]) -> Path:
 
 
 def default_architectures() -> tuple[int, ...]:
-    """Those of the visible GPUs, or the `COMMON` ones."""
+    """The architectures of the visible GPUs, or the `COMMON` ones."""
     seen = {torch.cuda.get_device_capability(i) for i in range(torch.cuda.device_count())}
     return tuple(sorted(10 * major + minor for major, minor in seen)) or COMMON
 
 
 def build(architectures: Sequence[int] | None = None) -> Path:
-    """The library for ``architectures`` (80 for sm_80), compiled unless it lies in the cache.
+    """The library for ``architectures`` (80 for sm_80), compiled unless it is in the cache.
 
     None: `default_architectures`; `HOST`: CPU only, without nvcc. Whoever comes while another process compiles the
     same waits for it. `GanError` without a compiler, and when it fails, which names the log.
@@ -95,14 +95,14 @@ def build(architectures: Sequence[int] | None = None) -> Path:
 
 
 def refused() -> str | None:
-    """Why a build that might fail (``--optional``) has made no library for this torch and these sources."""
+    """Why an optional build (``--optional``) made no library for this torch and these sources."""
     with contextlib.suppress(GanError, OSError, LookupError, TypeError):
         return read_json(folder() / REFUSAL)["refused"]
     return None
 
 
 def prefix() -> str:
-    """What must stand before a command that is to find this cache."""
+    """The prefix that a command needs to find this cache."""
     given = os.environ.get("GAN_OPS_CACHE")
     return f"GAN_OPS_CACHE={shlex.quote(given)} " if given else ""
 
@@ -111,7 +111,7 @@ def find_toolkit() -> Toolkit:
     """The compiler of torch's CUDA: of CUDA_HOME, from pip, on the PATH (behind wrappers), or in /usr/local."""
     wanted = torch.version.cuda
     if wanted is None:
-        raise GanError("torch is built without CUDA: there is nothing to build; install a torch with CUDA")
+        raise GanError("torch is built without CUDA: no kernels can be built; install a torch with CUDA")
     others = []
     for nvcc in _compilers(wanted):
         found = _toolkit(nvcc)
@@ -140,7 +140,7 @@ def _pip_roots() -> list[Path]:
 
 
 def _toolkit(nvcc: Path) -> Toolkit | None:
-    """Ask the compiler, which may be a script that starts the real one elsewhere; None if it does not answer."""
+    """Query the compiler, which may be a script that starts the real one elsewhere; None if it does not answer."""
     with contextlib.suppress(OSError, subprocess.TimeoutExpired):
         said = subprocess.run([nvcc, "--version"], capture_output=True, text=True, timeout=60).stdout
         steps = subprocess.run([nvcc, "--dryrun", "-x", "cu", "-c", os.devnull, "-o", os.devnull],
@@ -163,7 +163,7 @@ def _cxx() -> str:
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock ``path``, and wait for whoever holds it. OSError where there is no writing, or are no locks."""
+    """Hold the lock ``path``, after waiting for its holder. OSError without write access or locks."""
     with open(path, "w") as file:
         take_lock(file, wait=True)
         yield
@@ -236,7 +236,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="gan build-ops", description="Build the CUDA kernels of gan.ops.")
     parser.add_argument("--arch", help="compute capabilities, as 80,90 (those of the visible GPUs, else 80,90)")
     parser.add_argument("--receipt", type=Path, help="JSON file that says what was built")
-    parser.add_argument("--optional", action="store_true", help="if it cannot be, note why and end with 0")
+    parser.add_argument("--optional", action="store_true", help="if the build fails, record why and exit with 0")
     given = parser.parse_args(argv)
     architectures = parse_architectures(given.arch) if given.arch else default_architectures()
     start, receipt = time.monotonic(), {"torch": torch.__version__, "cuda": torch.version.cuda}

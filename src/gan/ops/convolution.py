@@ -25,7 +25,7 @@ def convolve_transposed(x: Tensor, weight: Tensor, *, stride: int = 1) -> Tensor
 
 
 class _Convolution(torch.autograd.Function):
-    """Bilinear in x and the weight, as both gradients below are in theirs."""
+    """A convolution: bilinear in x and the weight, as both gradients below are in theirs."""
 
     @staticmethod
     def forward(x: Tensor, weight: Tensor, stride: int, padding: int, transposed: bool) -> Tensor:
@@ -93,6 +93,6 @@ def _gradients(grad: Tensor, x: Tensor, weight: Tensor, settings: tuple, wanted:
 
 
 def _settings(x: Tensor, stride: int, padding: int, transposed: bool) -> tuple:
-    """stride, padding, dilation, transposed, output_padding and groups, as aten takes them."""
+    """stride, padding, dilation, transposed, output_padding and groups, as aten expects them."""
     dims = x.ndim - 2
     return [stride] * dims, [padding] * dims, [1] * dims, transposed, [0] * dims, 1

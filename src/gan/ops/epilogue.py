@@ -1,4 +1,4 @@
-"""What follows the convolution of a styled layer as one operation: normaliser, noise, bias, activation, gain, clamp."""
+"""The steps after the convolution of a styled layer, as one operation: normaliser, noise, bias, activation, clamp."""
 
 from torch import Tensor
 

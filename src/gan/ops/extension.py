@@ -1,4 +1,4 @@
-"""Which implementation CUDA tensors get, and the library that holds the kernels (built by `gan.ops.build`).
+"""Which implementation CUDA tensors use, and the library of the kernels (built by `gan.ops.build`).
 
 CUDA tensors of float32, float16 and bfloat16 go to the kernels, and it is an error if they have not been built; after
 ``use("reference")`` they take the functions of PyTorch, as those of other devices do. The programs ask `gan.check`
@@ -29,7 +29,7 @@ def use(implementation: str) -> None:
 
 
 def chosen(device: torch.device) -> str:
-    """What tensors of ``device`` get."""
+    """The implementation for tensors of ``device``."""
     return _chosen if device.type == "cuda" else "reference"
 
 

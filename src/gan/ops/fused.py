@@ -17,7 +17,7 @@ _C = torch.ops.gan
 
 
 def wide(x: Tensor) -> torch.dtype:
-    """What coefficients and sums that go with ``x`` are in."""
+    """The dtype of coefficients and sums for ``x``."""
     return torch.promote_types(x.dtype, torch.float32)
 
 
@@ -57,7 +57,7 @@ def affine_resample(x: Tensor, linear: Tensor, offset: Tensor, taps: Tensor) -> 
 
 
 def register() -> None:
-    """Tell torch what the operations of the loaded library make and how they are differentiated."""
+    """Register fake implementations and derivatives of the loaded library's operations."""
     for name, fake, save, backward in (
         ("bias_act", _bias_act_fake, _save_bias_act, _bias_act_backward),
         ("bias_act_gradient", _bias_act_gradient_fake, _save_bias_act_gradient, _bias_act_gradient_backward),
@@ -72,7 +72,7 @@ def register() -> None:
 
 
 def _order(x: Tensor) -> torch.memory_format:
-    """The order of x and of what is made of it."""
+    """The memory format of x and of the results."""
     order = suggest_memory_format(x)
     return order if x.is_contiguous(memory_format=order) else torch.contiguous_format
 
@@ -91,7 +91,7 @@ def _bias_act_fake(x, bias, act, gain, clamp, dim):
 
 def _save_bias_act(ctx: Any, inputs: tuple, output: Tensor) -> None:
     _, _, ctx.act, ctx.gain, ctx.clamp, ctx.dim = inputs
-    # Without a kink the derivative is a constant and nothing need be kept.
+    # Without a kink the derivative is a constant and no tensor need be kept.
     ctx.save_for_backward(output if ctx.act or ctx.clamp is not None else None)
 
 
@@ -124,7 +124,7 @@ def _bias_act_gradient_backward(ctx: Any, ddx: Tensor | None, ddb: Tensor | None
         return None, None, None, *rest
     ddx = torch.zeros(ctx.shape, **ctx.like) if ddx is None else ddx
     ddb = None if ddb is None else ddb.contiguous()
-    # What comes back to the gradient is itself a gradient, with ddb in the place of the bias.
+    # The gradient of the gradient is itself such a gradient, with ddb in the place of the bias.
     args = (ctx.act, ctx.gain, ctx.clamp, ctx.dim, ctx.needs_input_grad[1])
     dgrad, dbias = _C.bias_act_gradient(ddx, ddb, y, *args)
     dy = None
@@ -138,7 +138,7 @@ def _plus(x: Tensor, bias: Tensor | None, dim: int) -> Tensor:
 
 
 def _curvature(y: Tensor, act: int, gain: float, clamp: float | None) -> Tensor:
-    """Derivative, by the output, of the derivative that `bias_act` tells from it."""
+    """Derivative, by the output, of the derivative that `bias_act` computes from it."""
     u = y / gain
     slope = {"tanh": lambda: -2 * u, "sigmoid": lambda: 1 - 2 * u, "softplus": lambda: (-u).exp()}[ACTS[act]]()
     return slope if clamp is None else torch.where(y.abs() < clamp, slope, 0)

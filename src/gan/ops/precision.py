@@ -23,7 +23,7 @@ def computing(precision: str) -> Iterator[None]:
     """Context of a training step in one of `PRECISIONS`, backward pass included; outside, all is float32.
 
     All but fp32 take convolutions and matrix products of float32 on a GPU with factors of 11 bits (TF32): in bf16 and
-    fp16 those are of the layers that stay in float32. Elsewhere tf32 changes nothing.
+    fp16 those are of the layers that stay in float32. Elsewhere tf32 has no effect.
     """
     global _dtype, _resolutions
     before = _dtype, _resolutions
@@ -37,14 +37,14 @@ def computing(precision: str) -> Iterator[None]:
 
 
 def full_precision() -> None:
-    """Take away what torch grants itself by default on a GPU: TF32 convolutions, sums in the dtype of the factors."""
+    """Turn off torch's defaults on a GPU: TF32 convolutions, sums in the dtype of the factors."""
     _allow_tf32(False)
     torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
     torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
 
 
 def reduced(x: Tensor, depth: int) -> Tensor:
-    """``x`` in the dtype of the layers that lie ``depth`` doublings below the resolution of the image."""
+    """``x`` in the dtype of the layers ``depth`` doublings below the resolution of the image."""
     if _dtype is None:
         return x
     return x.to(_dtype if depth < _resolutions else torch.float32)
@@ -56,7 +56,7 @@ def widened(x: Tensor) -> Tensor:
 
 
 def autocast(x: Tensor) -> contextlib.AbstractContextManager:
-    """For networks of torch's own layers, which are not differentiated twice: torch chooses what to reduce."""
+    """Context for networks of torch's own layers, not differentiated twice: torch chooses what to reduce."""
     return contextlib.nullcontext() if _dtype is None else torch.autocast(x.device.type, _dtype)
 
 

@@ -55,13 +55,13 @@ def score_cell(
 
 
 def _chosen(cell: Path, headline: str) -> Path:
-    """The snapshot with the lowest headline metric in ``curve.json``; the earlier one of two equals."""
+    """The snapshot with the lowest headline metric in ``curve.json``; of equals, the earlier one."""
     rows = read_json(cell / "curve.json")["rows"]
     values = {row["kimg"]: row["value"] for row in rows if (row["metric"], row["contrast"]) == (headline, WHOLE)}
     # an untrained generator is the zero of the curve, never a result
     trained = {kimg: value for kimg, value in values.items() if kimg > 0}
     if not trained:
-        raise GanError(f"{cell / 'curve.json'}: holds no {headline} of a trained snapshot; delete it and score again")
+        raise GanError(f"{cell / 'curve.json'}: has no {headline} of a trained snapshot; delete it and score again")
     best = min(sorted(trained), key=trained.__getitem__)
     for path in _snapshots(cell):
         if load_header(path)["kimg"] == best:

@@ -44,7 +44,7 @@ class Protocol:
 
     @classmethod
     def of(cls, metrics: dict[str, Any]) -> "Protocol":
-        """From the section ``metrics``; keys of extractors are passed over, unknown ones are a `GanError`."""
+        """From the section ``metrics``; keys of extractors are skipped, unknown ones are a `GanError`."""
         known = {field.name for field in fields(cls)}
         unknown = set(metrics) - known - {"extractors", *registry.names()}
         if unknown:
@@ -55,7 +55,7 @@ class Protocol:
 
 
 class Judge:
-    """Extractors with what they are held against, the real images of one data set; the first one leads.
+    """Extractors and their reference, the real images of one data set; the first extractor leads.
 
     extractors, real, images: the files of `prepare_extractor`, `real_features` (in the same order) and `image_facts` of
     `gan.scoring.reference`. `GanError` if a file is missing, broken, or of another extractor.
@@ -85,11 +85,11 @@ class Judge:
         return self.leading(CURVE[0])
 
     def leading(self, metric: str) -> str:
-        """What ``metric`` is called with the first extractor."""
+        """The name of ``metric`` with the first extractor."""
         return registry.metric_name(metric, self.panel[0].name)
 
     def number(self, wanted: int) -> int:
-        """Images to generate: as many as wanted, but no more than there are real training images for the floor."""
+        """Number of images to generate: ``wanted``, but at most the number of real training images for the floor."""
         return min(wanted, *(len(known.subjects["train"]) for known in self.reference.features.values()))
 
     def curve(self, path: Path, protocol: Protocol) -> list[dict[str, Any]]:
@@ -122,7 +122,7 @@ class Judge:
     def look(
         self, path: Path, generator: Snapshot, number: int, seed: int, truncation: float, probes: Sequence[Probe]
     ) -> list[dict[str, Any]]:
-        """The rows of ``probes``, which see ``number`` images of ``generator``; these are not kept."""
+        """The rows of ``probes`` on ``number`` images of ``generator``; the images are not kept."""
         contrasts = self._contrasts(path, generator)
         together: dict[int | None, list[Scored]] = {}
         for contrast in contrasts:
@@ -142,7 +142,7 @@ class Judge:
         return [row for probe in probes for row in probe.rows(self.reference)]
 
     def _contrasts(self, path: Path, generator: Snapshot) -> list[Scored]:
-        """What to score of the images of ``generator``; `GanError` if the reference is of other contrasts."""
+        """The contrasts of ``generator`` to score; `GanError` if the reference has other contrasts."""
         contrasts = to_score(generator.data)
         names = [contrast.name for contrast in contrasts]
         for known in (*self.reference.features.values(), self.reference.images):

@@ -1,4 +1,4 @@
-"""Probes: each sees every batch of samples once, and gives rows of scores in the end.
+"""Probes: each sees every batch of samples once, and returns rows of scores at the end.
 
 A metric that needs pixels, masks or a trained network is a probe of its own; one of features is a function that
 `FeatureProbe` calls (`gan.metrics.scores`). A row says all that it depends on.
@@ -48,7 +48,7 @@ class FeatureProbe:
     """Metrics of the features that ``extract`` gives, by contrast, against the real images of ``split``.
 
     scoring: from `Sets` to rows, `gan.metrics.scores.score` or `score_curve`; joint: whether contrasts are channels of
-    one sample, whose features are also scored side by side.
+    one sample, whose features are also scored concatenated.
     """
 
     def __init__(self, extract: Extractor, scoring: Callable[[Sets], Rows], split: str, seed: int, joint: bool):
@@ -60,7 +60,7 @@ class FeatureProbe:
             self.found.setdefault(contrast, []).append(self.extract(images))
 
     def features(self) -> dict[str, NDArray]:
-        """Of all samples, [n, d] by contrast, and as `gan.cells.JOINT` side by side."""
+        """Features of all samples, [n, d] by contrast, and as `gan.cells.JOINT` concatenated."""
         fake = {contrast: np.concatenate(parts) for contrast, parts in self.found.items()}
         return join(fake) if self.joint else fake
 

@@ -1,4 +1,4 @@
-"""What samples are held against: features of the real images by extractor, and what their pixels say, as files.
+"""The reference of the samples, as files: features of the real images by extractor, and facts of their pixels.
 
 Both are worked out once per data set and shared by all cells. `prepare_extractor` makes an extractor's file,
 `real_features` the features that it gives, `image_facts` what needs no extractor.
@@ -57,7 +57,7 @@ class RealFeatures:
         arrays = _load(path, "extractor")
         if (found := str(arrays["extractor"])) != extractor:
             raise GanError(
-                f"{path}: features of the extractor {found}, but {extractor} is asked for; "
+                f"{path}: features of the extractor {found}, but {extractor} is required; "
                 f"delete it and rerun the step that makes the features"
             )
         features: dict[str, dict[str, NDArray]] = {split: {} for split in SPLITS}
@@ -70,7 +70,7 @@ class RealFeatures:
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """What the pixels of the training images say.
+    """Facts of the pixels of the training images.
 
     similarity[contrast]: MS-SSIM of pairs of images of different subjects, [pairs]. areas: those of the labels of the
     masks, in % of the image [n, L], L = 0 without a mask (`gan.metrics.areas`).
@@ -96,14 +96,14 @@ class ImageFacts:
 
 
 class Reference(NamedTuple):
-    """features: of the real images, by the id of their extractor; images: what their pixels say."""
+    """features: of the real images, by the id of their extractor; images: facts of their pixels."""
 
     features: dict[str, RealFeatures]
     images: ImageFacts
 
 
 class Scored(NamedTuple):
-    """A contrast, and where it is: the channel of an image, and the class of the image if classes are contrasts."""
+    """A contrast and its position: the channel of an image, and the class of the image if classes are contrasts."""
 
     name: str
     channel: int
@@ -163,7 +163,7 @@ def real_features(
 
 
 def image_facts(store: str | os.PathLike, out: str | os.PathLike) -> None:
-    """Write what the pixels of the training images of ``store`` say (`ImageFacts`)."""
+    """Write the facts of the pixels of the training images of ``store`` (`ImageFacts`)."""
     opened = _open(store)
     contrasts = to_score(opened.meta)
     rows = [_rows_of(opened, "train", contrast.label) for contrast in contrasts]
@@ -202,7 +202,7 @@ def _open(store: str | os.PathLike) -> Store:
     for split in SPLITS:
         if not len(opened.rows(split)):
             raise GanError(
-                f"{store}: no images in the split {split}, all three are needed for scores; raise its part in the "
+                f"{store}: no images in the split {split}, all three are needed for scores; raise its fraction in the "
                 f"data set's split or add subjects"
             )
     return opened
@@ -214,7 +214,7 @@ def _save(path: str | os.PathLike, arrays: dict[str, NDArray]) -> None:
 
 
 def _load(path: str | os.PathLike, needed: str) -> dict[str, NDArray]:
-    """The arrays of a file of `_save`, which has one that is called ``needed``."""
+    """Read the arrays of a file of `_save`, which must contain ``needed``."""
     try:
         with np.load(Path(path), allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}

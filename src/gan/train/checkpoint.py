@@ -1,7 +1,7 @@
 """The checkpoint: the whole state of a run in one file, the one before it kept until the new one is whole.
 
 The folder ``results/checkpoints/<run key>`` holds ``checkpoint.pt``, ``previous.pt``, and the statistics and snapshots
-so far: a scheduler that clears the outputs of a failed job leaves it alone.
+so far: a scheduler that clears the outputs of a failed job does not touch it.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ CURRENT, PREVIOUS = "checkpoint.pt", "previous.pt"
 def save_checkpoint(folder: Path, run_key: str, state: dict[str, Any]) -> None:
     """Write ``state`` (tensors, numbers, text, lists, dicts) as the current checkpoint.
 
-    At any moment at least one whole checkpoint is on the disk. A full disk is a `GanError`, and the former checkpoint
+    At any moment at least one whole checkpoint is on disk. A full disk is a `GanError`, and the former checkpoint
     stays the current one.
     """
     current = folder / CURRENT
@@ -38,7 +38,7 @@ def save_checkpoint(folder: Path, run_key: str, state: dict[str, Any]) -> None:
 def load_checkpoint(folder: Path, run_key: str) -> tuple[dict[str, Any], str | None] | None:
     """The state of the newest whole checkpoint, and a warning if a newer one was broken; None without any.
 
-    `GanError` if the checkpoint belongs to another recipe, or if all there are are broken.
+    `GanError` if the checkpoint belongs to another recipe, or if all checkpoints are broken.
     """
     broken = ""
     for path in (folder / CURRENT, folder / PREVIOUS):
@@ -53,14 +53,14 @@ def load_checkpoint(folder: Path, run_key: str) -> tuple[dict[str, Any], str | N
                 f"{path} belongs to the run {content['run_key']}, this recipe is {run_key}; "
                 f"name another folder for the checkpoints or delete {folder}"
             )
-        return content["state"], f"{broken}; going on from {path.name}" if broken else None
+        return content["state"], f"{broken}; resuming from {path.name}" if broken else None
     if broken:
         raise GanError(f"{broken} and there is no earlier one; delete {folder} to train from the start")
     return None
 
 
 def clean(folder: Path) -> None:
-    """Remove what a killed process left half-written. Only for the holder of the lock."""
+    """Remove half-written files of a killed process. Only for the holder of the lock."""
     for part in folder.rglob(".part-*"):
         part.unlink(missing_ok=True)
 
@@ -74,7 +74,7 @@ def publish(source: Path, target: Path) -> None:
 
 
 def read_archive(path: Path, form: str) -> tuple[dict[str, Any] | None, str]:
-    """What `torch.save` has written, if it is whole and its ``format`` is ``form``; else None and what is wrong."""
+    """Read a file of `torch.save` if it is whole and its ``format`` is ``form``; else None and what is wrong."""
     try:
         require_whole(path)
         content = torch.load(path, map_location="cpu", weights_only=True)

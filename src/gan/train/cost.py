@@ -1,4 +1,4 @@
-"""What a run costs: wall time, processor time, device time and peak memory, summed over its resumes."""
+"""The cost of a run: wall time, processor time, device time and peak memory, summed over its resumes."""
 
 import contextlib
 import resource
@@ -18,7 +18,7 @@ class Cost:
     """Seconds and MB so far. Work lost between the last checkpoint and a kill is not counted: it decides no result.
 
     cpu_s, peak_mem_mb: summed over the ranks; gpu_s: device seconds held by all of them, 0 on a CPU; peak_gpu_mem_mb:
-    of the fullest GPU. resumed: how many times the run went on from a checkpoint. started, finished: seconds since the
+    of the fullest GPU. resumed: how many times the run resumed from a checkpoint. started, finished: seconds since the
     epoch; device, threads: of one rank of the last attempt; gpus: of all its ranks, 0 on a CPU.
     """
 
@@ -36,7 +36,7 @@ class Cost:
 
 
 class CostMeter:
-    """Adds what this process spends to what earlier ones spent."""
+    """Adds the cost of this process to that of earlier ones."""
 
     def __init__(self, device: torch.device, before: dict[str, Any] | None = None):
         self._device = device
@@ -46,7 +46,7 @@ class CostMeter:
             self._before.resumed += 1
 
     def now(self) -> Cost:
-        """The cost up to this moment; all ranks call it at once."""
+        """The cost so far; all ranks call it together."""
         before, wall = self._before, time.perf_counter() - self._wall
         gpus = parallel.world() if self._device.type == "cuda" else 0
         cpu_s, mem_mb, gpu_mem_mb = self._spent()
@@ -74,7 +74,7 @@ class CostMeter:
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
-        """Time spent in this context is not counted: what judges a variant is no cost of the variant."""
+        """Context whose time is not counted: scoring is not a cost of the variant."""
         wall, cpu = time.perf_counter(), time.process_time()
         try:
             yield

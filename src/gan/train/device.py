@@ -1,4 +1,4 @@
-"""Which device a run uses, and which arithmetic it can."""
+"""Which device a run uses, and which arithmetic it supports."""
 
 import os
 
@@ -10,7 +10,7 @@ from gan.ops.precision import PRECISIONS
 
 
 def pick_device(name: str) -> torch.device:
-    """The device for ``auto`` (a GPU if there is one), ``cpu`` or ``cuda``; `GanError` if there is no GPU to give.
+    """The device for ``auto`` (a GPU if there is one), ``cpu`` or ``cuda``; `GanError` if there is no GPU.
 
     A GPU that a Slurm job holds and torch does not see is an error under ``auto`` too: the job would compute for days
     on the CPU of its GPU node.

@@ -1,4 +1,4 @@
-"""The training images of a store, as the loop takes them."""
+"""The training images of a store, as the loop uses them."""
 
 import numpy as np
 import torch
@@ -9,7 +9,7 @@ from gan.errors import GanError
 from gan.families.contract import Batch, ImageShape
 from gan.scales import FULL_SCALE
 
-RESIDENT = 0.25  # part of a GPU's free memory that the training images may take
+RESIDENT = 0.25  # fraction of a GPU's free memory that the training images may take
 
 
 class StoreDataset:
@@ -58,7 +58,7 @@ class StoreDataset:
         return Batch(real, labels, real[:, :0])
 
     def _move(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Onto the device; from pinned memory the host does not wait for it."""
+        """Copy to the device; from pinned memory, without waiting on the host."""
         if self._device.type != "cuda":
             return tensor
         return tensor.pin_memory().to(self._device, non_blocking=True)

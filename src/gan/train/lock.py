@@ -15,7 +15,7 @@ from gan.errors import GanError
 from gan.files import take_lock
 from gan.train.signals import StopSignals
 
-POLL = 0.5  # s between two looks at a lock that another process holds
+POLL = 0.5  # s between two tries for a lock that another process holds
 
 
 @contextlib.contextmanager
@@ -51,7 +51,7 @@ def acquire(path: Path) -> TextIO | None:
     except FileNotFoundError:  # its folder has just been removed
         return None
     try:
-        # if its folder was removed between the two calls, what is held is the lock of nothing
+        # If its folder was removed between the two calls, the held lock protects no folder.
         if take_lock(file) and path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno())):
             return file
     except OSError as error:

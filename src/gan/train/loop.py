@@ -43,14 +43,14 @@ def train(
     on_snapshot: OnSnapshot | None = None,
     stop: StopSignals | None = None,
 ) -> Cost:
-    """Train ``recipe`` on ``dataset``, going on from the checkpoint if there is one, and return what it has cost.
+    """Train ``recipe`` on ``dataset``, resuming from the checkpoint if there is one, and return the cost.
 
-    A run that has ended in the folder of its checkpoints is shown again and not repeated. While another process trains
-    the same run, this one waits. emit: sees every row of the statistics; on_snapshot(kimg, path): every snapshot, as
-    soon as it is on disk; a file that it writes beside ``path`` is an output too, and the scores that it returns become
-    a row. stop: of a caller that watches for signals longer than the training lasts. With more than one rank
-    (`gan.parallel`) all call it; rank 0 alone writes, emits and calls ``on_snapshot``, and the others need only read
-    the checkpoints and the weights that the recipe starts from.
+    A finished run is not repeated: its outputs are linked again. While another process trains the same run, this one
+    waits. emit: gets every row of the statistics; on_snapshot(kimg, path): gets every snapshot, as soon as it is on
+    disk; a file that it writes next to ``path`` is an output too, and the scores that it returns become a row. stop:
+    of a caller that watches for signals longer than the training lasts. With more than one rank (`gan.parallel`) all
+    call it; only rank 0 writes, emits and calls ``on_snapshot``, and the others only read the checkpoints and the
+    weights that the recipe starts from.
 
     Raises `Stopped` after SIGTERM or SIGINT to any rank, on all of them, with the state saved; `GanError` if the
     checkpoint is of another recipe or broken, the disk is full, or the training diverges.
@@ -75,7 +75,7 @@ def train(
 
 @contextlib.contextmanager
 def _owned(checkpoints: Path, stop: StopSignals) -> Iterator[None]:
-    """Rank 0 holds the lock on ``checkpoints`` and has cleaned up there; a signal until then stops all ranks."""
+    """Context in which rank 0 holds the lock on ``checkpoints``, cleaned up; a signal before that stops all ranks."""
     with contextlib.ExitStack() as stack:
         try:
             if parallel.rank() == 0:
@@ -84,12 +84,12 @@ def _owned(checkpoints: Path, stop: StopSignals) -> Iterator[None]:
         finally:
             signum = stop.poll()()
         if signum and parallel.world() > 1:
-            raise Stopped(signum, "stopped before the training began; nothing was done")
+            raise Stopped(signum, "stopped before the training began; no state to save")
         yield
 
 
 def _reopened(recipe: dict[str, Any], paths: Paths) -> Cost | None:
-    """The cost of a run that has ended already, whose outputs rank 0 has shown again."""
+    """The cost of a finished run, whose outputs rank 0 links again; None otherwise."""
     cost = outputs.reopen(paths.checkpoints, paths.cell, recipe["training"]["kimg"]) if parallel.rank() == 0 else None
     if cost:
         said = f"was trained already, its outputs are in {paths.checkpoints}; delete that folder to train it again"
@@ -98,7 +98,7 @@ def _reopened(recipe: dict[str, Any], paths: Paths) -> Cost | None:
 
 
 class _Run:
-    """All ranks go through the same methods at once; rank 0 writes."""
+    """All ranks call the same methods together; rank 0 writes."""
 
     def __init__(
         self,
@@ -126,7 +126,7 @@ class _Run:
             self.trainer.load_state_dict(saved["trainer"])
         start = self.trainer.step
         self._saved = self.kimg
-        # What the statistics and the log say of the start.
+        # Statistics and log of the start.
         if self.writes:
             self.stats.cut(start if saved else -1)
         title = recipe["variant"].get("name", recipe["variant"]["family"])
@@ -140,7 +140,7 @@ class _Run:
             self._event("transferred", said, say=False)
             self.progress.say(said)
         if saved:
-            self.progress.say(f"going on at {self.kimg:g} kimg from {paths.checkpoints}")
+            self.progress.say(f"resuming at {self.kimg:g} kimg from {paths.checkpoints}")
             for event, message in changes(saved, self.circumstances):
                 self._event(event, message)
         if warning:
@@ -169,14 +169,14 @@ class _Run:
                 path = self.checkpoints / f"snapshots/{stem(kimg)}{suffix}"
                 if 0 < self.trainer.step >= step and not path.exists():
                     raise GanError(
-                        f"{path}: gone, though the checkpoint there is later; put it back, or delete "
+                        f"{path}: missing, though the checkpoint there is later; put it back, or delete "
                         f"{self.checkpoints} to train from the start"
                     )
         outputs.clear(self.folder)
         outputs.show(self.checkpoints, self.folder)
 
     def advance(self) -> None:
-        """One step, and what is due after it. The checkpoint comes last: what it holds has been checked and written."""
+        """One step, and what is due after it. The checkpoint is last, so its content is checked and written before."""
         step = self.trainer.step + 1
         self.trainer.advance(measure=self.schedule.before_tick(step) < self.trainer.pace)
         if self.schedule.is_tick(step):
@@ -213,7 +213,7 @@ class _Run:
             outputs.show(self.checkpoints, self.folder)
 
     def save(self) -> None:
-        """The whole state as a checkpoint; never of a training that has diverged, or whose ranks have."""
+        """Save the whole state as a checkpoint, unless the training or its ranks have diverged."""
         self._require_finite(self.trainer.meter.peek())
         self.trainer.require_equal()
         state = {
@@ -229,7 +229,7 @@ class _Run:
         self._saved = self.kimg
 
     def finish(self) -> Cost:
-        """The last snapshot as ``generator.pt``, and all outputs in place, whatever became of the folder meanwhile."""
+        """Link the last snapshot as ``generator.pt``, and all outputs, even if the folder was cleared meanwhile."""
         cost = self.cost.now()
         if self.writes:
             save_weights(self.checkpoints / outputs.WEIGHTS, self.trainer, self.recipe, self.key, self.kimg)
@@ -256,7 +256,7 @@ class _Run:
         self._report(row)
 
     def _report(self, row: dict[str, Any]) -> None:
-        """Write a row of the statistics, and what there is to warn of."""
+        """Write a row of the statistics and its warnings."""
         self._write(self._stamp() | row)
         for event, message in self.trainer.watch.row(row):
             self._event(event, message)

@@ -1,4 +1,4 @@
-"""What a `gan.runtime.Runtime` has come to in this process."""
+"""A `gan.runtime.Runtime` resolved for this process."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,8 +11,8 @@ from gan.train.graphs import Graphs
 
 @dataclass(frozen=True)
 class Machine:
-    """device: of this rank. graphs: replay the phases of a step (`Trainer`). warnings: events, with their messages, of
-    what was found on the way here."""
+    """device: of this rank. graphs: replay the phases of a step (`Trainer`). warnings: events with their messages,
+    found while resolving."""
 
     runtime: Runtime = field(default_factory=Runtime)
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))

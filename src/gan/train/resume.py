@@ -1,6 +1,6 @@
-"""What may be another between a checkpoint and the process that resumes it, and how that is said.
+"""What may differ between a checkpoint and the process that resumes it, and the message for it.
 
-None of it decides the result, but for rounding: sums are taken in another order.
+It changes the result only by rounding: sums are taken in another order.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,8 +15,8 @@ from gan import ops, parallel
 @dataclass(frozen=True)
 class Change:
     """key: in the state of a checkpoint, and of the event ``<key>_changed``; message: with ``before`` and ``now``;
-    lacking: what it was in a checkpoint that does not say; words: for values; implied_by: a key whose change this one
-    comes with."""
+    lacking: the value for checkpoints without the key; words: for values; implied_by: a key whose change implies this
+    one."""
 
     key: str
     message: str
@@ -50,7 +50,7 @@ def circumstances(device: torch.device, microbatches: int) -> dict[str, Any]:
 
 
 def changes(saved: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """The event and the message of each value that is not the one of the ``saved`` state."""
+    """The event and the message of each value that differs from the ``saved`` state."""
     changed = {each.key for each in CHANGES if saved.get(each.key, each.lacking) != now[each.key]}
     for each in CHANGES:
         if each.key in changed and each.implied_by not in changed:

@@ -21,7 +21,7 @@ class Schedule:
 
     @classmethod
     def of(cls, training: dict[str, Any], checkpoint_kimg: float) -> "Schedule":
-        """From ``recipe["training"]``. Snapshots lie at 0, every ``snapshot_kimg`` and at the end."""
+        """From ``recipe["training"]``. Snapshots are at 0, every ``snapshot_kimg`` and at the end."""
         kimg, batch, every = training["kimg"], training["batch"], training["snapshot_kimg"]
         steps = max(1, _steps(kimg, batch))
         marks = [index * every for index in range(math.floor(kimg / every + 1e-9) + 1)]

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT as a wish to stop: the loop saves at the end of its step and leaves."""
+"""SIGTERM and SIGINT as a request to stop: the loop saves at the end of its step and exits."""
 
 import signal
 import threading
@@ -21,9 +21,8 @@ class Stopped(Exception):
 class StopSignals:
     """Context in which SIGTERM or SIGINT sets ``signum``, and a second SIGINT acts as usual.
 
-    A second SIGTERM changes nothing: schedulers send it to a job's parent and children alike, and parents pass it on,
-    while SIGKILL remains for the impatient. Outside the main thread Python delivers no signals; the context then does
-    nothing.
+    A second SIGTERM has no effect: schedulers send it to a job's parent and children alike, and parents pass it on;
+    SIGKILL still ends the process. Outside the main thread Python delivers no signals; the context then has no effect.
     """
 
     def __init__(self):
@@ -41,13 +40,13 @@ class StopSignals:
         self._before = {}
 
     def check(self, message: str) -> None:
-        """`Stopped` with ``message`` if a signal has come."""
+        """Raise `Stopped` with ``message`` if a signal has arrived."""
         if self.signum is not None:
             raise Stopped(self.signum, message)
 
     def poll(self) -> Callable[[], int | None]:
-        """Begin to ask all ranks for a signal. What it returns waits for the answer, which is the same on all of them;
-        with one rank it is ``signum`` as it is then."""
+        """Begin to ask all ranks for a signal. The returned function waits for the answer, the same on all ranks; with
+        one rank it returns the current ``signum``."""
         if parallel.world() == 1:
             return lambda: self.signum
         answer = parallel.largest(self.signum or 0)

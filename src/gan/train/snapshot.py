@@ -1,4 +1,4 @@
-"""The generator as a file that needs nothing next to it: how it is built, its weights, and what its images mean."""
+"""The generator as a self-contained file: how it is built, its weights, and what its images mean."""
 
 import contextlib
 import os
@@ -17,16 +17,16 @@ from gan.families.registry import families, make_options
 from gan.files import DAMAGED, atomic_path, require_whole
 
 FORMAT = "gan-generator-1"
-CHUNK = 16  # images drawn at a time: fixed, so that image i depends on (seed, i) and not on how many are asked for
+CHUNK = 16  # images drawn at a time: fixed, so that image i depends on (seed, i) and not on their number
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The moving average of what a variant keeps (`Variant.kept`) and all that is known of it.
+    """The moving average of `Variant.kept`, with its metadata.
 
     network: in evaluation mode; options: of the family, complete; batch: images per training step; kimg: thousands of
     real images seen. data: ``channels``, ``mask``, ``labels``, ``label_counts``, ``intensity``, ``spacing`` (mm),
-    ``full_scale`` (a channel's stored value that is 1 here) and what else the store says of its images.
+    ``full_scale`` (a channel's stored value that is 1 here) and the other metadata of the store.
     """
 
     network: nn.Module
@@ -40,7 +40,7 @@ class Snapshot:
 
     @property
     def labels(self) -> list[str]:
-        """Names of the classes that can be asked for; empty for an unconditional generator."""
+        """Names of the classes; empty for an unconditional generator."""
         return list(self.data.get("labels") or map(str, range(self.shape.labels))) if self.shape.labels else []
 
     @property
@@ -50,7 +50,7 @@ class Snapshot:
 
     @property
     def device(self) -> torch.device:
-        """Where the network lies."""
+        """The device of the network."""
         return next(self.network.parameters()).device
 
     def sample(
@@ -64,13 +64,13 @@ class Snapshot:
     ) -> Iterator[Tensor]:
         """The images of `sample`, at most 16 at a time.
 
-        Image i is decided by ``seed`` and i alone (latent, label, noise), however many are drawn. labels: one class for
-        all, or one each; None draws them as often as they occur in the training images. truncation: 1 draws from the
-        whole distribution, 0 gives the mean. `GanError` if classes are asked of a generator that has none.
+        Image i depends on ``seed`` and i alone (latent, label, noise), not on ``n``. labels: one class for all, or one
+        each; None draws them as often as they occur in the training images. truncation: 1 draws from the whole
+        distribution, 0 gives the mean. `GanError` if classes are given and the generator has none.
         """
         if n < 1:
-            raise GanError(f"{n} images asked for; ask for at least 1")
-        whole = -(-n // CHUNK) * CHUNK  # the last chunk is drawn in full: a smaller batch has other noise
+            raise GanError(f"{n} images requested; request at least 1")
+        whole = -(-n // CHUNK) * CHUNK  # the last chunk is drawn in full: a smaller batch gets other noise
         z, classes = self.latents(whole, seed)
         if labels is not None:
             classes[:n] = self._classes(n, labels)
@@ -106,7 +106,7 @@ class Snapshot:
 
     @contextlib.contextmanager
     def noise(self, seed: int, chunk: int) -> Iterator[None]:
-        """Context in which the default random generators are seeded; they are as before afterwards."""
+        """Context in which the default random generators are seeded; afterwards they are restored."""
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(_mix(seed, chunk, 1))
             yield
@@ -156,7 +156,7 @@ def load_generator(path: str | os.PathLike, device: str | torch.device = "cpu") 
 
 
 def load_header(path: str | os.PathLike) -> dict[str, Any]:
-    """What a file of `save_generator` has besides the weights, which are not read: run_key, kimg, options and the rest.
+    """Read a file of `save_generator` without its weights: run_key, kimg, options and the rest.
 
     `GanError` as `load_generator`.
     """

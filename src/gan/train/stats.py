@@ -36,7 +36,7 @@ class StatsFile:
             raise no_space(self.path)
 
     def cut(self, step: int) -> None:
-        """Drop every row after ``step``, and a torn last line: what a resumed run is going to write again."""
+        """Drop every row after ``step``, and a torn last line: a resumed run writes them again."""
         keep = 0
         with open(self.path, "rb") as lines:
             for line in lines:
@@ -47,7 +47,7 @@ class StatsFile:
         os.ftruncate(self._file, keep)
 
     def sync(self) -> None:
-        """Bring the rows to the disk: a checkpoint must not know more than its statistics."""
+        """Sync the rows to disk: a checkpoint must not be ahead of its statistics."""
         with full_disk(self.path):
             os.fsync(self._file)
 
@@ -94,7 +94,7 @@ class Meter:
         return means
 
     def peek(self) -> dict[str, float]:
-        """As `read`, but goes on counting."""
+        """Like `read`, but without resetting."""
         sums, counts = dict(self._sums), dict(self._counts)
         means = self.read()
         self._sums, self._counts = sums, counts

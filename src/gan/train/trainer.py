@@ -24,7 +24,7 @@ from gan.train.watch import Watch, norm, require_finite
 
 
 class Dataset(Protocol):
-    """What training asks of data. ``batch`` takes int64 indices [n] below ``len`` and returns tensors on the device.
+    """What training needs from data. ``batch`` takes int64 indices [n] below ``len`` and returns tensors on the device.
 
     meta: what the generator's file shall say of its images (channels, mask, labels, label_counts, intensity, spacing);
     plain numbers, text, lists and dicts.
@@ -41,9 +41,10 @@ class Dataset(Protocol):
 class Trainer:
     """Networks, moving average, optimizers and random numbers of one recipe on one device.
 
-    With more than one rank each has a trainer, and all advance together; they differ in the images alone that they see.
-    microbatches: in how many pieces, one after another, a rank takes its part of a batch. It saves memory and, rounding
-    apart, changes no number. graphs: of a GPU; replay the phases in the place of launching their operations one by one.
+    With more than one rank each has a trainer, and all advance together; they differ only in the images that they see.
+    microbatches: number of pieces in which a rank takes its share of a batch, one after another. It saves memory and
+    changes numbers only by rounding. graphs: of a GPU; replay the phases instead of launching their operations one by
+    one.
     """
 
     def __init__(
@@ -80,7 +81,7 @@ class Trainer:
 
     @property
     def pace(self) -> int:
-        """In how many steps every network is trained at least once."""
+        """Number of steps in which every network is trained at least once."""
         return max(phase.every for phase in self._first.values())
 
     def advance(self, measure: bool) -> None:
@@ -120,16 +121,16 @@ class Trainer:
         self._trainable(phase.trains, False)
 
     def _backward(self, phase: Phase, batch: Batch, send: bool = True) -> dict[str, Tensor]:
-        """send: gradients to the other ranks as they come, as no other piece adds to them."""
+        """send: send gradients to the other ranks as soon as they are complete, as no other piece adds to them."""
         loss, scalars = self.variant.loss(phase.name, batch)
         with self._exchange[phase.name].sending() if send else contextlib.nullcontext():
             (loss if self.microbatches == 1 else loss / self.microbatches).backward()
         return scalars | {f"phase/{phase.name}": loss.detach()}
 
     def _backward_in_pieces(self, phase: Phase, batch: Batch) -> dict[str, Tensor]:
-        """As ranks do, all pieces begin with the same random numbers and buffers and end with the same.
+        """Like ranks, all pieces begin with the same random numbers and buffers and end with the same.
 
-        Before the last turn stand those in which they find out what their losses depend on together.
+        In the turns before the last one, the pieces compute what their losses share.
         """
         pieces, begin = parallel.Pieces(self.microbatches), self._moving()
         sums: dict[str, Tensor] = {}
@@ -146,7 +147,7 @@ class Trainer:
         return {name: value / self.microbatches for name, value in sums.items()}
 
     def _moving(self) -> tuple[list[Tensor], dict[str, Tensor | None]]:
-        """What a loss changes: copies of the buffers, and the states of the random generators."""
+        """The state that a loss changes: copies of the buffers, and the states of the random generators."""
         return [buffer.clone() for buffer in self.variant.buffers()], self._random_state()
 
     @torch.no_grad()
@@ -166,7 +167,7 @@ class Trainer:
             if state["random_cuda"] is not None:
                 torch.cuda.set_rng_state(state["random_cuda"], self.device)
             else:
-                torch.cuda.manual_seed(self._seed + self.step)  # saved on a CPU: not the numbers that it has used
+                torch.cuda.manual_seed(self._seed + self.step)  # saved on a CPU: not the same random numbers
 
     @torch.no_grad()
     def _average(self, beta: float) -> None:
@@ -188,7 +189,7 @@ class Trainer:
         parallel.require_equal(self.variant.state_dict() | self.ema.state_dict(prefix="ema.") | generators)
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that decides the steps to come, on any number of ranks; all call it at once."""
+        """The state that decides the next steps, on any number of ranks; all call it together."""
         return {
             "step": self.step,
             "variant": self.variant.state_dict(),
@@ -200,7 +201,7 @@ class Trainer:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from ``state``; on the kind of device that saved it, as if nothing had happened."""
+        """Resume from ``state``; on the kind of device that saved it, as if never interrupted."""
         try:
             self.variant.load_state_dict(state["variant"])
             self.ema.load_state_dict(state["ema"])
@@ -224,6 +225,6 @@ class Trainer:
 
 
 def _clean(gradients: Iterable[Tensor]) -> None:
-    """In place of a scaled loss, as published: what has overflowed is no reason to stop (Karras et al. 2020b)."""
+    """Replace overflowed gradients, as published, instead of scaling the loss (Karras et al. 2020b)."""
     for gradient in gradients:
         torch.nan_to_num(gradient, nan=0.0, posinf=1e5, neginf=-1e5, out=gradient)

@@ -36,7 +36,7 @@ class Weights:
 
 
 def save_weights(path: Path, trainer: Trainer, recipe: dict[str, Any], run_key: str, kimg: float) -> None:
-    """Write what another training can start from, atomically. Equal weights give equal bytes."""
+    """Write the weights for other trainings to start from, atomically. Equal weights give equal bytes."""
     family, shape = recipe["variant"]["family"], trainer.dataset.shape
     content = {
         "format": FORMAT,
@@ -68,7 +68,7 @@ def load_weights(recipe: dict[str, Any], path: Path | None) -> Weights | None:
     if not path.is_file():
         raise GanError(f"{path}: no such file; name the weights.pt of {_named(asked)}")
     if (wanted := asked.get("sha256")) and (found := checksum(path)) != wanted:
-        raise GanError(f"{path}: its sha256 is {found}, init_from asks for {wanted}; name the right file or correct it")
+        raise GanError(f"{path}: its sha256 is {found}, init_from requires {wanted}; name the right file or correct it")
     content, problem = read_archive(path, FORMAT)
     if content is None:
         raise GanError(f"{path}: not a weights.pt, or a damaged one ({problem}); name another or train it again")
@@ -83,7 +83,7 @@ def load_weights(recipe: dict[str, Any], path: Path | None) -> Weights | None:
 
 
 def transfer(trainer: Trainer, weights: Weights) -> str:
-    """Set the networks and the moving average of ``trainer`` on ``weights``; returns what was taken, in words.
+    """Set the networks and the moving average of ``trainer`` to ``weights``; returns what was copied, in words.
 
     Every tensor of equal name and shape is taken. `GanError` if that is less than half of the generator's parameters,
     or if it lacks a layer that is not going to be trained.
@@ -106,7 +106,7 @@ def transfer(trainer: Trainer, weights: Weights) -> str:
 
 @torch.no_grad()
 def _take(source: dict[str, Tensor], network: nn.Module) -> list[str]:
-    """Copy into ``network`` what fits; returns the names of what does not."""
+    """Copy the tensors that fit into ``network``; returns the names of the others."""
     fresh = []
     for name, tensor in network.state_dict().items():
         if name in source and source[name].shape == tensor.shape:
@@ -117,7 +117,7 @@ def _take(source: dict[str, Tensor], network: nn.Module) -> list[str]:
 
 
 def _require_trained(trainer: Trainer, fresh: dict[str, list[str]], of: str) -> None:
-    """What has not been transferred must be in an optimizer."""
+    """Raise `GanError` if a tensor was not transferred and no optimizer trains it."""
     trained = {
         parameter
         for optimizer in trainer.optimizers.values()
@@ -134,7 +134,7 @@ def _require_trained(trainer: Trainer, fresh: dict[str, list[str]], of: str) -> 
 
 
 def _named(asked: dict[str, Any]) -> str:
-    """A source without its place, which a recipe does not name."""
+    """The name of a source without its path, which is not in a recipe."""
     return asked.get("cell") or f"the file with sha256 {asked['sha256'][:12]}"
 
 

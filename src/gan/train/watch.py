@@ -14,12 +14,12 @@ from gan.errors import GanError
 WINDOW = 5  # rows of statistics that must agree before a warning
 SATURATED = 0.01  # loss of a discriminator that tells every real image from every generated one
 ADA_LIMIT = 0.8  # Karras et al. 2020b: above it augmentations can leak into the images
-DRIFTED = 100  # mean output of a critic: the published drift term, 0.001 D^2, is then what the gradient penalty weighs
-DRIFT_RATIO = 10  # of that mean to the distance between real and generated images, which is all that is learned from
-STEEP = 1.0  # mean (|gradient| - target)^2 over target^2: as far from the target as no gradient at all
-UNEVEN = 0.05  # perplexity of the codes, as a part of their number
-ALIKE = 0.25  # 1 - MS-SSIM of samples, as a part of that of real images; k images in turn would give 1 - 1/k
-RECALL, LOST = 0.1, 0.1  # the least recall that can be lost, and the part of it that is left then
+DRIFTED = 100  # mean output of a critic: the published drift term, 0.001 D^2, then equals the weight of gp, 10
+DRIFT_RATIO = 10  # ratio of that mean to the distance between real and generated images, the only training signal
+STEEP = 1.0  # mean (|gradient| - target)^2 over target^2: as far from the target as a zero gradient
+UNEVEN = 0.05  # perplexity of the codes, as a fraction of their number
+ALIKE = 0.25  # 1 - MS-SSIM of samples, as a fraction of that of real images; k repeated images would give 1 - 1/k
+RECALL, LOST = 0.1, 0.1  # the least recall that can be lost, and the fraction of it that is left then
 
 
 class Sign(NamedTuple):
@@ -89,7 +89,7 @@ SIGNS = (
 
 @dataclass
 class Watch:
-    """Warns once of each kind. All it remembers is in `state_dict`, so a resumed run warns as an uninterrupted one.
+    """Warns once of each kind. Its whole memory is in `state_dict`, so a resumed run warns like an uninterrupted one.
 
     saturates: of the variant, whose loss else says nothing of saturation; gp_target: the gradient norm that its
     penalty asks for.
@@ -102,7 +102,7 @@ class Watch:
     recall: float = 0.0
 
     def row(self, row: dict[str, Any]) -> list[tuple[str, str]]:
-        """Warnings (event, message) that a row of statistics gives rise to; a sign heeds rows with its keys alone."""
+        """Warnings (event, message) caused by a row of statistics; a sign ignores rows without its keys."""
         self.recall = max(self.recall, row.get("scores/recall", 0.0))
         row = row | {"scores/recall_best": self.recall, "target/gp": self.gp_target}
         found = []

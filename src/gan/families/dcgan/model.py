@@ -1,4 +1,4 @@
-"""DCGAN (Radford et al. 2016): strided convolutions, batch normalisation, and nothing else.
+"""DCGAN (Radford et al. 2016): only strided convolutions and batch normalisation.
 
 Options ``layers``, ``activation``, ``noise`` and ``lr_d`` make it that of Chithra and Dhivya (2024), of fewer layers.
 With labels: one-hot vectors join the latent, and constant planes join the image in front of the discriminator
@@ -147,7 +147,7 @@ class Discriminator(nn.Module):
 
 
 def _depth(pyramid: Pyramid, options: DCGANOptions) -> int:
-    """Layers of each network besides the one farthest from the image."""
+    """Layers of each network except the one farthest from the image."""
     return pyramid.doublings if options.layers is None else options.layers - 1
 
 

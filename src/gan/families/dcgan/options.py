@@ -1,4 +1,4 @@
-"""What can be set on DCGAN."""
+"""The options of DCGAN."""
 
 from dataclasses import dataclass
 from typing import ClassVar

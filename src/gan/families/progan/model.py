@@ -1,4 +1,4 @@
-"""Progressive growing of GANs (Karras et al. 2018): 4 x 4 images first, and twice the size again and again.
+"""Progressive growing of GANs (Karras et al. 2018): 4 x 4 images first, repeatedly doubled.
 
 A level is a size: 0 is the small grid, the last one the image. Each is trained in a stable phase and before it, level 0
 apart, in one that fades it in: generator, discriminator and real images are blends of the level below and the new one,
@@ -141,7 +141,7 @@ class ProGAN(Variant):
 
     @property
     def stage(self) -> Stage:
-        """That of this step; its share is a tensor, which a recorded step reads anew."""
+        """The stage of this step; its share is a tensor, which a recorded step reads again."""
         return Stage(*self.form, self.alpha)
 
     def _level(self, seen: int) -> float:
@@ -193,7 +193,7 @@ class Generator(nn.Module):
         self.register_buffer("level", torch.zeros([]))
 
     def forward(self, z: Tensor, labels: Tensor, truncation: float = 1.0) -> Tensor:
-        """Waits for the device, to read the level: not for a step of the training."""
+        """Draw images. It waits for the device, to read the level: not for use in a training step."""
         stage = Stage.of(self.level.item())
         image = self.images(z, labels, stage, truncation)
         return functional.interpolate(image, scale_factor=2.0 ** (self.doublings - stage.high))

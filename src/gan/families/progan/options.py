@@ -1,4 +1,4 @@
-"""What can be set on ProGAN."""
+"""The options of ProGAN."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -43,7 +43,7 @@ class ProGANOptions(Options):
         return min(self.PUBLISHED_PHASE * 1000, images / (1 + 2 * doublings))
 
     def check_fit(self, doublings: int, kimg: float, batch: int) -> None:
-        """The last step must find the full size grown: it begins ``batch`` images before the end."""
+        """The full size must be grown before the last step, which begins ``batch`` images before the end."""
         before, images = 2 * doublings, kimg * 1000
         if before * self.phase_images(doublings, images) <= images - batch:
             return

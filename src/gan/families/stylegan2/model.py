@@ -1,4 +1,4 @@
-"""StyleGAN2 (Karras et al. 2020a), with adaptive discriminator augmentation if asked for (ADA, Karras et al. 2020b).
+"""StyleGAN2 (Karras et al. 2020a), optionally with adaptive discriminator augmentation (ADA, Karras et al. 2020b).
 
 Fake images are conditioned on the labels of the batch of real ones, so both have the same distribution of labels.
 Nothing here reads a value back from the device: a step is the same sequence of operations whatever the numbers are.
@@ -124,7 +124,7 @@ class StyleGAN2(Variant):
                 group["lr"] = rate
 
     def learning_rates(self, seen: int) -> dict[str, float]:
-        """The rate of each network after ``seen`` images, made less by lazy regularisation; empty: it never changes."""
+        """The learning rate of each network after ``seen`` images, scaled for lazy regularisation; empty: constant."""
         options, kimg = self.options, seen / 1000
         if not options.lr_phases and not options.lr_warmup_kimg:
             return {}
@@ -190,7 +190,7 @@ class StyleGAN2(Variant):
         return loss, logs | {"loss/G": loss.detach()}
 
     def _loss_path_length(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """On half of the batch, which is enough and half the cost (Karras et al. 2020a, appendix B)."""
+        """Path length on half of the batch, which is enough and half the cost (Karras et al. 2020a, appendix B)."""
         ws = self._styles(parallel.leading(batch.labels, max(1, self.batch // 2)))
         lengths = objectives.path_lengths(self.generator.synthesis(ws), ws)
         penalty, mean = objectives.path_length_penalty(lengths, self.path_length_mean)
@@ -273,7 +273,7 @@ class StyleGAN2(Variant):
         return self.discriminator(images, labels, notes)
 
     def _controller(self) -> AdaController:
-        """Of the augmentation; without one, or with a fixed p, it only measures r_t: p would take forever to move."""
+        """The controller of the augmentation; without one, or with a fixed p, it only measures r_t."""
         options = self.options
         adaptive = self.augment is not None and options.ada_p is None
         p = options.ada_p or 0.0 if self.augment is not None else 0.0

@@ -1,4 +1,4 @@
-"""What can be set on StyleGAN2."""
+"""The options of StyleGAN2."""
 
 import itertools
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class StyleGAN2Options(Options):
     TASK: ClassVar[str] = "generate"
     REVISION: ClassVar[int] = 1
     PRECISIONS: ClassVar[tuple[str, ...]] = ("fp32", "tf32", "bf16", "fp16")
-    # As in the program of Karras et al. 2020b: p reacts sooner, and the average does not forget what it starts from.
+    # As in the program of Karras et al. 2020b: p reacts sooner, and the average keeps its starting point longer.
     TRANSFER: ClassVar[dict[str, Any]] = {"ada_kimg": 100.0, "ema_rampup": None}
 
     z_dim: int = option(512, "dimensions of the latent z", low=1)
@@ -129,7 +129,7 @@ class StyleGAN2Options(Options):
             )
 
     def check_layers(self, doublings: int) -> None:
-        """`GanError` if more layers are frozen than there are: that of the image, and three a doubling."""
+        """Raise `GanError` if ``freeze_d`` exceeds the number of layers: that of the image, and three a doubling."""
         layers = 1 + 3 * doublings
         if self.freeze_d > layers:
             raise GanError(f"option freeze_d is {self.freeze_d}; the discriminator has {layers} layers to freeze")

@@ -20,5 +20,5 @@ class ExtractorOptions:
     PUBLISHED: ClassVar[bool] = False
 
     def fault(self, used: bool) -> str | None:
-        """What is wrong with the options, which are in use or not, and the remedy; None if nothing is."""
+        """What is wrong with the options, in use or not, and the remedy; None if they are valid."""
         return None

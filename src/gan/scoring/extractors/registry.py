@@ -1,4 +1,4 @@
-"""The extractors that there are, which is to say the folders next to this file. It imports options only: no torch."""
+"""The available extractors: the folders next to this file. It imports only their options, without torch."""
 
 import dataclasses
 import functools
@@ -55,5 +55,5 @@ def metric_name(metric: str, name: str) -> str:
 
 
 def sentence(id: str) -> str | None:
-    """What the extractor with that ``id`` is; None if it is not known, as in files of another version."""
+    """Describe the extractor with that ``id``; None if it is not known, as in files of another version."""
     return next((options_class(name).SENTENCE for name in names() if id.startswith(name)), None)

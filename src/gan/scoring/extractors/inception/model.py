@@ -29,10 +29,10 @@ WEIGHTS_URL = (
 
 
 def make(options: Options, training_images: Callable, device: str | torch.device) -> dict[str, Any]:
-    """Where the weights lie, and their checksum, after a check of the file."""
+    """The path of the weights and their checksum, after a check of the file."""
     if not options.path:
         raise GanError(
-            f"metrics.extractors asks for inception, but metrics.inception.path is not set; download {WEIGHTS_URL} and "
+            f"metrics.extractors names inception, but metrics.inception.path is not set; download {WEIGHTS_URL} and "
             f"give its path, or choose another extractor"
         )
     path = Path(options.path).absolute()
@@ -53,7 +53,7 @@ class InceptionFeatures:
     def __init__(self, id: str, name: str, layers: torch.jit.ScriptModule, device: str | torch.device = "cpu"):
         """layers: from [N, 3, 299, 299] in [-1, 1] to 2048 features, in evaluation mode."""
         self.id, self.name, self.device = id, name, torch.device(device)
-        self.layers = frozen(layers.to(self.device))  # frozen weights are constants that no longer move
+        self.layers = frozen(layers.to(self.device))  # frozen weights are constants that cannot move later
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         return in_full_batches(images, DIM, lambda batch: forward(self.layers, resize(batch).to(self.device)))

@@ -24,7 +24,7 @@ class Options(ExtractorOptions):
     def fault(self, used: bool) -> str | None:
         if used and not (self.path or self.url):
             return (
-                "metrics.extractors asks for inception, but metrics.inception names no file; "
+                "metrics.extractors names inception, but metrics.inception names no file; "
                 "give its path or url, or choose another extractor"
             )
         if self.url and not self.sha256:

@@ -1,4 +1,4 @@
-"""An encoder of the data set's own, trained without labels on its real training slices.
+"""An encoder for one data set, trained without labels on its real training slices.
 
 ImageNet features know little of MRI, and their weights cannot be had everywhere. This encoder learns by VICReg (Bardes
 et al. 2022): two views of a slice shall have the same features, and features shall vary and not repeat each other. So
@@ -62,7 +62,7 @@ class Encoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.convolutions(x).mean((2, 3))
-        # A matrix product rounds an image's row by its place in the batch: on some CPUs the last rows differ.
+        # A matrix product rounds an image's row by its index in the batch: on some CPUs the last rows differ.
         product = self.linear(x) if self.training else (x[:, None] * self.linear.weight).sum(2) + self.linear.bias
         return self.standard(product)
 
@@ -179,7 +179,7 @@ def _shade(images: Tensor, random: torch.Generator) -> Tensor:
 
 
 def _blur(images: Tensor, sigma: Tensor) -> Tensor:
-    """Gaussian blur with a width of its own, in pixels, for each image; 0 leaves it as it is."""
+    """Gaussian blur with a separate width, in pixels, for each image; 0 leaves it unchanged."""
     offsets = torch.arange(-4.0, 5.0)
     kernel = torch.exp(-0.5 * (offsets / sigma.clamp_min(1e-3)[:, None]) ** 2)
     kernel = (kernel / kernel.sum(1, keepdim=True))[:, None]
