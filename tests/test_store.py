@@ -132,7 +132,7 @@ def test_a_store_without_its_split_cannot_be_scored(tmp_path):
     with writing(tmp_path / "store", (2, 4, 4)) as writer:
         writer.append(images(3, 2, 4, 4))
         writer.finish(INDEX, INDEX[["subject"]], META)
-    with pytest.raises(GanError, match=r"store.json: it does not say its split; build the store again"):
+    with pytest.raises(GanError, match=r"store.json: its split is missing; build the store again"):
         Store.open(tmp_path / "store").check_scores()
 
 

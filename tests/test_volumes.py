@@ -171,7 +171,7 @@ BAD = {
     "no orientation": (lambda path: save(path, brain(), affine=None), "b_t2.nii.gz: no orientation"),
     "other grid": (
         lambda path: save(path, brain(shape=(7, 6, 4))),
-        "b_t2.nii.gz: t2 lies on another grid.*align: true",
+        "b_t2.nii.gz: t2 is on another grid.*align: true",
     ),
 }
 

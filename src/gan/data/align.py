@@ -1,4 +1,4 @@
-"""Do two volumes share a grid, and how to bring one onto the other's: resampling, not registration."""
+"""Compare the grids of two volumes, and resample one onto the other's, without registration."""
 
 import numpy as np
 import SimpleITK as sitk
@@ -9,7 +9,7 @@ TOLERANCE = 0.05  # of a voxel, at the corners: rounding in headers is below 0.0
 
 
 def same_grid(a: Volume, b: Volume) -> bool:
-    """Same shape, and no corner of the one further than 5 % of a voxel from the other's."""
+    """Whether both have the same shape, and all corners agree to 5 % of a voxel."""
     if a.data.shape != b.data.shape:
         return False
     corners = np.array(np.meshgrid(*[(0, n - 1) for n in a.data.shape], [1])).reshape(4, -1)

@@ -1,4 +1,4 @@
-"""Unpack zip and tar archives that come from anywhere: every member is checked before a byte is written."""
+"""Unpack untrusted zip and tar archives: every member is checked before a byte is written."""
 
 import errno
 import gzip
@@ -34,7 +34,7 @@ BROKEN = (
 
 
 class Member(NamedTuple):
-    """A file or folder in an archive. flaw: why it must not be unpacked, or empty; open: gives its content."""
+    """A file or folder in an archive. flaw: why it must not be unpacked, or empty; open: returns its content."""
 
     name: str
     size: int
@@ -69,7 +69,7 @@ def unpack(archive: Path, folder: Path) -> None:
     except BROKEN as error:
         raise _broken(archive, error) from error
     except OSError as error:
-        if error.errno not in (None, errno.EINVAL):  # EINVAL: it leads to a place before its start
+        if error.errno not in (None, errno.EINVAL):  # EINVAL: it points before its own start
             raise
         raise _broken(archive, error) from error
     except NotImplementedError as error:
@@ -102,7 +102,7 @@ def _tar_members(source: tarfile.TarFile) -> list[Member]:
 
 
 def _check_end(source: tarfile.TarFile) -> None:
-    """tarfile takes a file that stops, or is damaged, between two members for a whole one; that ends in zero blocks.
+    """tarfile accepts a file that is cut or damaged between two members as whole; a whole one ends in zero blocks.
 
     The checksum of a compressed stream is behind its last byte, which nothing else reads.
     """

@@ -27,7 +27,7 @@ class File(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """What a contrast asks of a file: below which folder, with which entities and suffix; others may be there."""
+    """What a contrast requires of a file: its folder, entities and suffix; further entities are allowed."""
 
     folder: str
     entities: dict[str, str]
@@ -39,7 +39,7 @@ class Rule(NamedTuple):
 
 
 def parse(path: str) -> File | None:
-    """The file at a relative ``path``, if it is called as a volume of BIDS is."""
+    """The file at a relative ``path``, if it is named like a BIDS volume."""
     match = _NAME.fullmatch(path.rpartition("/")[2])
     if match is None:
         return None
@@ -48,7 +48,7 @@ def parse(path: str) -> File | None:
 
 
 def find_bids(row: Row, root: Path) -> list[Found]:
-    """The suffix of a file is its contrast, or what the row's pattern says of it: ``{t1: acq-mprage_T1w}``.
+    """The suffix of a file is its contrast, unless the row's pattern sets it: ``{t1: acq-mprage_T1w}``.
 
     A folder in front, ``derivatives/<name>/desc-brain_mask``, leads to derivatives, which are passed over otherwise.
     Sessions are scans of their subject, and so are runs where a session has several of a contrast.
@@ -80,7 +80,7 @@ def _rule(row: Row, contrast: str) -> Rule:
     folder, slash, name = text.rpartition("/")
     *entities, suffix = name.split("_")
     if "-" in suffix or not all(re.fullmatch("[a-zA-Z]+-[a-zA-Z0-9+]+", entity) for entity in entities):
-        raise GanError(f"pattern '{text}': layout bids takes entities and a suffix, such as acq-mprage_T1w")
+        raise GanError(f"pattern '{text}': layout bids needs entities and a suffix, such as acq-mprage_T1w")
     return Rule(folder + slash, dict(entity.split("-", 1) for entity in entities), suffix)
 
 

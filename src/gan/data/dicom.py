@@ -1,4 +1,4 @@
-"""A folder of DICOM files as one volume: which slices belong together, in which order, and where they lie.
+"""A folder of DICOM files as one volume: which slices belong together, their order and their positions.
 
 File names and instance numbers say nothing reliable about order, so position and orientation of each slice do
 (DICOM PS3.3, C.7.6.2, Image Plane Module). Messages give numbers and geometry only: descriptions can name a person.
@@ -18,7 +18,7 @@ from gan.errors import GanError
 
 UNEVEN = 0.05  # of the slice distance: rounding in headers is far below it
 ANGLE = 2e-3  # rad between planes of one stack: half a pixel over 256, and headers of 4 digits are within 1e-4
-SPACING = 1e-3  # of a pixel: the same over 256 pixels
+SPACING = 1e-3  # of a pixel: the same limit over 256 pixels
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -31,7 +31,7 @@ class Series(NamedTuple):
 
 
 def read_series(folder: Path, files: Sequence[Path] = (), name: str = "") -> Series:
-    """The one stack of slices in ``folder``, or of ``files``; ``name`` is what errors call these.
+    """The one stack of slices in ``folder``, or of ``files``; errors call these ``name``.
 
     Rescale slope and intercept are applied: integers where every slice allows it, else float32. Slices belong together
     when series and matrix are the same, and plane and pixel spacing to within rounding (`ANGLE`, `SPACING`). Counted in
@@ -51,7 +51,7 @@ def read_series(folder: Path, files: Sequence[Path] = (), name: str = "") -> Ser
 
 
 def _one_stack(where: str, slices: Sequence[Slice], left_out: Counter[str]) -> list[Slice]:
-    """The slices that belong together; refuses a choice between two such stacks."""
+    """The slices that belong together; two such stacks are refused."""
     stacks: list[list[Slice]] = []
     for item in slices:
         home = next((stack for stack in stacks if not _difference(item, stack[0])), None)
@@ -73,7 +73,7 @@ def _one_stack(where: str, slices: Sequence[Slice], left_out: Counter[str]) -> l
 
 
 def _difference(item: Slice, of: Slice) -> str:
-    """Why ``item`` is not in the stack of the slice ``of``; empty when it is."""
+    """Why ``item`` is not in the stack of the slice ``of``; empty if it is."""
     if item.series != of.series:
         return "slices of another series"
     angles = [np.linalg.norm(item.orientation[axis] - of.orientation[axis]) for axis in (slice(3), slice(3, 6))]
@@ -85,7 +85,7 @@ def _difference(item: Slice, of: Slice) -> str:
 
 
 def _without_copies(where: str, slices: Sequence[Slice], left_out: Counter[str]) -> list[Slice]:
-    """Drop slices that repeat the one before them in place and pixels."""
+    """Drop slices that repeat the previous one in position and pixels."""
     kept = [slices[0]]
     for item in slices[1:]:
         if np.abs(item.position - kept[-1].position).max() > 1e-3:

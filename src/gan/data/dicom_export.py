@@ -1,4 +1,4 @@
-"""DICOM files of many patients and series in any folders, as archives export them: grouped by what their headers say.
+"""DICOM files of many patients and series in any folders, as archives export them: grouped by their headers.
 
 Identifiers and dates group and order, and go no further: a patient is called by a number. Series descriptions choose,
 and are not repeated in messages, since they can name a person.
@@ -18,12 +18,12 @@ from gan.data.notices import warn
 from gan.data.patterns import files_below
 from gan.errors import GanError
 
-MARK = "series:"  # begins a pattern that is of series descriptions
+MARK = "series:"  # prefix of a pattern of series descriptions
 PATIENT, STUDY, DATE, TIME, DESCRIPTION = "0010|0020", "0020|000d", "0008|0020", "0008|0030", "0008|103e"
 
 
 class _Key(NamedTuple):
-    """Where a file belongs; studies are in the order of their dates."""
+    """The group of a file; studies are in the order of their dates."""
 
     patient: str
     study: tuple[str, str, str]
@@ -37,7 +37,7 @@ class _Series(NamedTuple):
 
 
 def asks_for_export(row: Row) -> bool:
-    """Whether the pattern of ``row`` is of series descriptions."""
+    """Whether the pattern of ``row`` matches series descriptions."""
     patterns = row["pattern"].values() if isinstance(row["pattern"], dict) else [row["pattern"] or ""]
     return any(pattern.startswith(MARK) for pattern in patterns)
 
@@ -78,7 +78,7 @@ def _rules(row: Row) -> dict[str, str]:
 
 
 def _grouped(root: Path, rules: dict[str, str]) -> dict[_Key, _Series]:
-    """The images below ``root`` by series; what is none is counted in a warning."""
+    """The images below ``root`` by series; other files are counted in a warning."""
     series: dict[_Key, _Series] = {}
     others: Counter[str] = Counter()
     paths = [root / path for path in files_below(root)]

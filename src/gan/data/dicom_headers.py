@@ -1,4 +1,4 @@
-"""What each file of a DICOM folder is: a slice with its place, or an object without an image of a stack."""
+"""What each file of a DICOM folder is: a slice with its position, or an object without an image of a stack."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -40,7 +40,7 @@ class Slice(NamedTuple):
 
 
 def read_headers(where: str, paths: Sequence[Path], left_out: Counter[str]) -> list[Slice]:
-    """The slices among the files ``paths`` of ``where``; what is none is counted in ``left_out`` by its kind.
+    """The slices among the files ``paths`` of ``where``; others are counted in ``left_out`` by their kind.
 
     Raises `GanError` that names a damaged or multi-frame image of a scanner, or when no slice is there.
     """
@@ -70,7 +70,7 @@ def open_image(path: Path) -> sitk.ImageFileReader:
 
 
 def _header(path: Path) -> Slice | str:
-    """The header of a slice, or in words what kind of file it is instead."""
+    """The header of a slice, or the kind of file in words."""
     reader = open_image(path)
     try:
         reader.ReadImageInformation()
@@ -96,7 +96,7 @@ def _header(path: Path) -> Slice | str:
 
 
 def no_image(path: Path, error: RuntimeError) -> str:
-    """What a file is that holds no image; `GanError` when it is one of a scanner, damaged."""
+    """The kind of a file without an image; `GanError` if it is a damaged image of a scanner."""
     start = _start(path)
     claims = start[128:132] == b"DICM"
     if not start:
@@ -115,7 +115,7 @@ def _start(path: Path) -> bytes:
 
 
 def _storage_class(start: bytes) -> str:
-    """The storage class that the first bytes of a file name in (0002,0002), empty if they do not (PS3.10, 7.1)."""
+    """The storage class (0002,0002) in the first bytes of a file, empty without one (PS3.10, 7.1)."""
     place = start.find(b"\x02\x00\x02\x00UI", 132)
     if place < 0:
         return ""
@@ -124,7 +124,7 @@ def _storage_class(start: bytes) -> str:
 
 
 def _slice(path: Path, reader: sitk.ImageFileReader, tag: Callable[..., str]) -> Slice:
-    """The header from its tags; `ValueError` when one is not the numbers that it should be."""
+    """The header from its tags; `ValueError` if one has invalid numbers."""
     if int(tag(FRAMES, "1") or 1) > 1:
         raise GanError(f"{path}: multi-frame DICOM is not read; convert it to NIfTI, e.g. with dcm2niix")
     row, column = _numbers(tag(PIXEL_SPACING))

@@ -18,13 +18,13 @@ TRANSIENT = (requests.ConnectionError, requests.Timeout, requests.exceptions.Chu
 
 
 class _Interrupted(Exception):
-    """A download that broke off and is worth another try."""
+    """A broken download that can be retried."""
 
 
 def download(url: str, path: Path, *, pause: float = 1.0) -> None:
-    """Write what ``url`` (http or https) gives to ``path``, with a progress bar.
+    """Download ``url`` (http or https) to ``path``, with a progress bar.
 
-    Bytes go to ``<path>.part``, which stays after a failure, so that the next call goes on from there if the server
+    Bytes go to ``<path>.part``, which stays after a failure, so that the next call resumes from there if the server
     still has the same file by its ETag, or else modification time and length; otherwise it starts again. Broken
     connections and busy servers are tried again, up to 5 times without progress, after ``pause`` times 1, 2, 4, ...
     seconds.
@@ -65,7 +65,7 @@ def _state_of(part: Path) -> Path:
 
 
 def _identity(url: str, response: requests.Response, total: int | None) -> dict[str, str | int | None]:
-    """What tells one version of a remote file from another."""
+    """What distinguishes versions of a remote file."""
     headers = response.headers
     return {"url": url, "etag": headers.get("ETag"), "modified": headers.get("Last-Modified"), "total": total}
 

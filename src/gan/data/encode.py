@@ -14,13 +14,13 @@ from gan.errors import GanError
 from gan.labels import label_of
 from gan.scales import STEP
 
-NEAR_0, FEW = 0.01, 0.01  # of the upper limit; of the voxels: the ringing of a resampled image is no warning
-BLOCK = 8  # slices at a time: what is between source and store stays in the processor's cache
+NEAR_0, FEW = 0.01, 0.01  # of the upper limit; of the voxels: ringing of a resampled image gives no warning
+BLOCK = 8  # slices at a time: intermediate values stay in the processor's cache
 
 
 class Item(NamedTuple):
-    """What one worker encodes. files: one per channel; first: number of its first slice; tiles: how many to show;
-    notes: what was said of its files; scan: which of several of the subject."""
+    """The input of one worker. files: one per channel; first: number of its first slice; tiles: how many to show;
+    notes: those of its files; scan: which of several of the subject."""
 
     subject: str
     files: tuple[Path, ...]
@@ -103,7 +103,7 @@ def encode(item: Item, row: dict[str, Any]) -> Encoded:
 
 
 def _notes(opened: list[Channel], row: dict[str, Any]) -> str:
-    """Of volumes whose values below 0 the map percentile makes black: z-scores, phase."""
+    """Note on volumes whose values below 0 become black in the map percentile: z-scores, phase."""
     if row["layout"] == "images" or row["intensity"]["map"] != "percentile":
         return ""
     notes = []
@@ -116,7 +116,7 @@ def _notes(opened: list[Channel], row: dict[str, Any]) -> str:
 
 
 def part_names(kept: np.ndarray, parts: int) -> np.ndarray:
-    """In which of ``parts`` equal parts of the ``kept`` slices [S] each is, counted from the first: names [S]."""
+    """Which of ``parts`` equal parts of the ``kept`` slices [S] each slice is in, from the first: names [S]."""
     places = (np.cumsum(kept) - 1) * parts // max(1, np.count_nonzero(kept))
     digits = len(str(parts))
     names = [f"part{place + 1:0{digits}d}of{parts}" if here else "" for place, here in zip(places, kept, strict=True)]
@@ -138,7 +138,7 @@ def _apart(encoded: Encoded, contrasts: list[str]) -> Encoded:
 
 
 def _shown(kept: np.ndarray, most: int) -> np.ndarray:
-    """At most ``most`` candidates over the kept range and a sixth of it beyond, where the filter can be judged."""
+    """At most ``most`` candidates over the kept range and a sixth of it beyond, to show the filter's limits."""
     places = np.flatnonzero(kept) if kept.any() else np.arange(len(kept))
     beyond = 1 + (places[-1] - places[0]) // 6
     first, last = max(0, places[0] - beyond), min(len(kept) - 1, places[-1] + beyond)
@@ -164,7 +164,7 @@ def _channel(path: Path, row: dict[str, Any], *, mask: bool) -> Channel:
 
 
 def _check_window(path: Path, values: np.ndarray, spec: dict[str, Any]) -> None:
-    """`GanError` where a window for 8 bits meets a picture of more: nearly all of it would be white."""
+    """Raise `GanError` if a window for 8 bits meets a picture of more bits: nearly all of it would be white."""
     if spec["map"] == "window" and values.dtype != np.uint8 and spec["high"] <= 255 < values.max():
         high = next((2**bits - 1 for bits in (12, 16) if values.max() < 2**bits), values.max())
         raise GanError(
@@ -189,7 +189,7 @@ def _pixels(channel: Channel, slices: np.ndarray, to: Frame) -> np.ndarray:
         return place_labels(stack, to)
     scaled = place(intensity.to_scale(stack, channel.low[slices], channel.high[slices]), to)
     scaled *= STEP
-    scaled += 0.5  # the cast to integers cuts off
+    scaled += 0.5  # the cast to integers truncates
     return scaled
 
 

@@ -1,4 +1,4 @@
-"""Which files hold a volume or a picture, by the ending of their name in any case, and what is not read."""
+"""Which files hold a volume or a picture, by the ending of their name in any case, and unsupported formats."""
 
 NIFTI = (".nii", ".nii.gz")
 MGH = (".mgh", ".mgz")
@@ -30,7 +30,7 @@ def is_volume(name: str) -> bool:
 
 
 def unread(names: list[str]) -> str:
-    """What to do about what is among ``names`` and is not read; empty if there is nothing of the kind."""
+    """The remedy for unsupported formats among ``names``; empty if there are none."""
     for name in names:
         for ending, tool in UNREAD.items():
             if name.lower().endswith(ending):

@@ -1,4 +1,4 @@
-"""Volumes of every format that is read: NIfTI, MGH, MetaImage, NRRD, and pairs of Analyze."""
+"""Volumes of every supported format: NIfTI, MGH, MetaImage, NRRD, and pairs of Analyze."""
 
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 def read_volume(path: Path) -> Volume:
-    """The 3-D volume in the file ``path`` in its own orientation; `GanError` where there is none or it is damaged."""
+    """The 3-D volume in the file ``path`` in its own orientation; `GanError` if it is missing or damaged."""
     name = path.name.lower()
     if name.endswith(MGH):
         return _mgh(path)
@@ -44,7 +44,7 @@ def _mgh(path: Path) -> Volume:
 def _itk(path: Path) -> Volume:
     """MetaImage and NRRD, whose axes run to the left, posterior and superior."""
     try:
-        # Named, since SimpleITK finds a reader by the ending, in small letters.
+        # Named, since SimpleITK finds a reader by the lower-case ending.
         kind = "MetaImageIO" if path.suffix.lower() in (".mha", ".mhd") else "NrrdImageIO"
         image = sitk.ReadImage(str(path), imageIO=kind)
     except RuntimeError as error:
@@ -55,7 +55,7 @@ def _itk(path: Path) -> Volume:
         raise GanError(f"{path}: several numbers a voxel, one real number is needed; convert it")
     data, dimensions = sitk.GetArrayFromImage(image).T, image.GetDimension()
     if dimensions < 3:
-        return plain(path, data, np.eye(4))  # says that it is no volume
+        return plain(path, data, np.eye(4))  # reports that it is not a volume
     direction = np.array(image.GetDirection()).reshape(dimensions, dimensions)[:3, :3]
     affine = np.eye(4)
     affine[:3, :3] = direction * image.GetSpacing()[:3]
@@ -64,7 +64,7 @@ def _itk(path: Path) -> Volume:
 
 
 def _pair(path: Path) -> Volume:
-    """A pair .img and .hdr: NIfTI, SPM's Analyze, or Analyze 7.5, which does not say where left is."""
+    """A pair .img and .hdr: NIfTI, SPM's Analyze, or Analyze 7.5, which does not record which side is left."""
     header = next((path.with_suffix(end) for end in (".hdr", ".HDR") if path.with_suffix(end).is_file()), None)
     if header is None:
         raise GanError(f"{path}: its header {path.with_suffix('.hdr').name} is missing; put it next to it")

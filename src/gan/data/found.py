@@ -1,4 +1,4 @@
-"""One volume or picture of a data set, and that its file is one that can be read."""
+"""One volume or picture of a data set, and the check that its file is readable."""
 
 import stat
 from collections.abc import Sequence
@@ -33,12 +33,12 @@ class Found:
 
     @property
     def name(self) -> str:
-        """Of the scan, as messages and files have it: ``s1``, or ``s1_ses-2``."""
+        """Name of the scan in messages and file names: ``s1``, or ``s1_ses-2``."""
         return f"{self.subject}_{self.scan}" if self.scan else self.subject
 
     @property
     def place(self) -> str:
-        """The path, and which series of it is meant."""
+        """The path, and the series in it."""
         return f"{self.path} (series {self.series})" if self.series else str(self.path)
 
 
@@ -48,7 +48,7 @@ def channels(row: Row) -> list[str]:
 
 
 def check_files(found: Sequence[Found]) -> None:
-    """`GanError` that names a file whose name is not UTF-8, or that is a pipe or a link that leads nowhere."""
+    """Raise `GanError` for a file whose name is not UTF-8, a pipe, or a broken link."""
     for item in found:
         if shown(item.path) != str(item.path):
             raise GanError(f"{shown(item.path)}: its name is not UTF-8 (shown as \\udc..); rename it, e.g. with convmv")

@@ -1,4 +1,4 @@
-"""The explicit maps from a scanner's arbitrary units to the scale 0..255, on which the slice filter and the store rest.
+"""The explicit maps from a scanner's arbitrary units to the scale 0..255 that the slice filter and the store use.
 
 Every map is ``255 * (value - low) / (high - low)``, clipped to 0..255; the maps differ in where low and high come from:
 

@@ -19,7 +19,7 @@ from gan.errors import GanError
 
 
 def find(row: Row, root: Path) -> list[Found]:
-    """All volumes (or images) that a dataset row asks for, by subject, then in the order of its contrasts, mask last.
+    """All volumes (or images) that a dataset row needs, by subject, then in the order of its contrasts, mask last.
 
     row: ``layout``, ``pattern``, ``contrasts``, ``mask`` of config.yaml, and ``labels`` if they are of subjects; root:
     the data set's ``raw``. Where nothing matches there and it holds a single folder (as archives often do), that folder
@@ -70,8 +70,8 @@ def _nothing(row: Row, root: Path) -> str:
 
 
 def _report_unmatched(row: Row, root: Path, everything: list[Found]) -> None:
-    """Warn of files that look like volumes, or folders that look like series, and are not what the layout asks for."""
-    if any(item.files for item in everything):  # `find_export` has told it
+    """Warn of files that look like volumes, or folders that look like series, but do not match the layout."""
+    if any(item.files for item in everything):  # `find_export` has warned already
         return
     known = {item.path.relative_to(root).as_posix() for item in everything}
     if row["layout"] in ("dicom", "chaos"):
@@ -80,10 +80,10 @@ def _report_unmatched(row: Row, root: Path, everything: list[Found]) -> None:
     else:
         what, there = "files that look like volumes", [path for path in files_below(root) if is_volume(path)]
     unmatched = [path for path in there if path not in known]
-    if row["layout"] == "bids":  # whatever is called as BIDS asks is a contrast, run or derivative of another kind
+    if row["layout"] == "bids":  # files named as in BIDS are other contrasts, runs or derivatives
         unmatched = [path for path in unmatched if path.startswith("sub-") and not parse(path)]
     elif "{contrast}" in (row["pattern"] or {}):
-        free = compile_pattern(row["pattern"])  # contrasts that the row does not ask for are no loss
+        free = compile_pattern(row["pattern"])  # contrasts that the row does not use are not counted
         unmatched = [path for path in unmatched if not free.fullmatch(path)]
     if unmatched:
         warn(f"{root}: {len(unmatched)} of {len(there)} {what} match nothing and are not used: {some(unmatched)}")
@@ -124,12 +124,12 @@ def _complete(everything: list[Found], row: Row) -> list[Found]:
 def _lacks(fault: str, contrasts: dict[str, Found]) -> GanError:
     return GanError(
         f"{fault}; it has {', '.join(sorted(contrasts))} (in {next(iter(contrasts.values())).path.parent}); "
-        "add the file, remove the subject, or do not ask for it in the row"
+        "add the file, remove the subject, or leave it out of the row"
     )
 
 
 def _warn_of_sessions(found: list[Found]) -> None:
-    """Of subjects called as sessions of one are: train and test could hold the same person."""
+    """Warn of subjects named like sessions of one: train and test could hold the same person."""
     people: dict[str, set[str]] = defaultdict(set)
     for item in found:
         if match := re.fullmatch(r"(.+?)[_-]ses-?[A-Za-z0-9]+", item.subject):
@@ -175,7 +175,7 @@ CHAOS = {
 
 
 def _chaos(row: Row, root: Path) -> list[Found]:
-    """``MR/<id>/<series>`` at any depth; the masks of CHAOS are pictures, not volumes, and are passed over."""
+    """``MR/<id>/<series>`` at any depth; the masks of CHAOS are pictures, not volumes, and are skipped."""
     found = []
     for path in folders_with_files(root):
         for series, contrast in CHAOS.items():

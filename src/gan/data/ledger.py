@@ -1,4 +1,4 @@
-"""What becomes of every candidate slice: the index of a store, its splits, the summary per subject."""
+"""The outcome of every candidate slice: the index of a store, its splits, the summary per subject."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ NAMED = 20  # subjects without a slice in one line of the log; subjects.csv has 
 
 
 class Ledger:
-    """Collects what becomes of every candidate slice, in the order of the store."""
+    """Collects the outcome of every candidate slice, in the order of the store."""
 
     def __init__(self, row: dict[str, Any]):
         self.row = row
@@ -26,7 +26,7 @@ class Ledger:
         self._leaks: list[str] = []
 
     def add(self, item: Item, result: Encoded) -> np.ndarray:
-        """Book ``result``; returns which of its images are to be stored, bool [K]."""
+        """Record ``result``; returns which of its images are to be stored, bool [K]."""
         kept = result.kept.copy()
         reasons = np.where(kept, "", f"fraction <= {self.row['slices']['fraction']:g}").astype(object)
         store = np.ones(len(result.images), dtype=bool)
@@ -82,7 +82,7 @@ class Ledger:
         return index
 
     def _subject_labels(self) -> dict[str, str]:
-        """Of subjects alone: the splits must not depend on the filter, as the labels of slices do."""
+        """Labels of subjects only: the splits must not depend on the filter, as the labels of slices do."""
         found: dict[str, set[str]] = {}
         for item, _ in self._items:
             found.setdefault(item.subject, set()).add(item.label)
@@ -127,7 +127,7 @@ class Ledger:
         return table.merge(details, on="subject")
 
     def _notes(self) -> dict[str, str]:
-        """What is noted of each subject's scans."""
+        """The notes of each subject's scans."""
         notes: dict[str, list[str]] = {}
         for item, result in self._items:
             said = filter(None, (item.notes, result.notes))
@@ -167,7 +167,7 @@ class Ledger:
         return details
 
     def meta(self) -> dict[str, Any]:
-        """What ``store.json`` says of the data: class names; mm of a stored pixel, the median over subjects."""
+        """Facts of the data for ``store.json``: class names; mm of a stored pixel, the median over subjects."""
         labels = sorted({name for _, result in self._items for name in result.labels} - {""})
         spacing = np.median([result.frame.spacing for _, result in self._items], axis=0)
         return {"labels": labels, "spacing": None if self.pictures else [round(float(mm), 6) for mm in spacing]}

@@ -21,7 +21,7 @@ UNREADABLE: tuple[type[Exception], ...] = (
     zlib_ng.error,  # type: ignore[assignment]  # an exception class, whatever its stub says
 )
 UNITS = {1: 1e3, 2: 1.0, 3: 1e-3}  # mm in a metre, millimetre, micrometre: the lower 3 bits of xyzt_units
-USUAL_MM = (0.01, 100.0)  # edges of the voxels of a scan
+USUAL_MM = (0.01, 100.0)  # usual range of a voxel's edges
 SINGULAR = 1e-6  # volume that the axes of a voxel span, as unit vectors
 
 
@@ -44,7 +44,7 @@ class _Image2(nib.Nifti2Image):
 
 class Volume(NamedTuple):
     """data: [X, Y, Z] as stored, integers of at most 32 bits or float32; affine: [4, 4], voxel to RAS in mm;
-    the values are ``slope * data + inter`` with slope > 0; notes: what the user should know of its file, or empty."""
+    the values are ``slope * data + inter`` with slope > 0; notes: remarks on its file for the user, or empty."""
 
     data: np.ndarray
     affine: np.ndarray
@@ -80,7 +80,7 @@ def read_nifti(path: Path) -> Volume:
 
 
 def unreadable(path: Path, error: Exception, kind: str) -> GanError:
-    """What to do about a file that a reader of ``kind`` refuses."""
+    """The error for a file that a reader of ``kind`` refuses."""
     if isinstance(error, FileNotFoundError):
         return GanError(f"{path}: the file has gone; if that is right, run again with --forcerun fetch")
     if isinstance(error, PermissionError):
@@ -117,7 +117,7 @@ def plain(
 
 
 def _in_mm(path: Path, affine: np.ndarray, unit: float) -> tuple[np.ndarray, str]:
-    """The affine in mm, and what to say of voxels that no scan has."""
+    """The affine in mm, and a note on unusual voxel sizes."""
     sizes = np.linalg.norm(affine[:3, :3], axis=0)
     if not np.isfinite(affine).all() or not sizes.all() or abs(np.linalg.det(affine[:3, :3] / sizes)) < SINGULAR:
         raise GanError(f"{path}: the affine is singular or not finite; repair the header or remove the file")
@@ -155,7 +155,7 @@ def _mapped(path: Path) -> mmap.mmap:
 
 
 def _check_size(path: Path, header: Any) -> None:
-    """nibabel takes a size of 0 for 1 mm; without an sform it decides the affine."""
+    """Refuse a voxel size of 0 without an sform, where it decides the affine: nibabel would use 1 mm."""
     sizes = header["pixdim"][1:4]
     if header["qform_code"] and not header["sform_code"] and not (np.isfinite(sizes).all() and sizes.all()):
         found = " x ".join(f"{mm:g}" for mm in sizes)
@@ -163,7 +163,7 @@ def _check_size(path: Path, header: Any) -> None:
 
 
 def _with_offset(path: Path, content: bytes | mmap.mmap, header: Any) -> bytes:
-    """A single file says with offset 0 that it does not know where its voxels begin: after the header and 4 bytes."""
+    """In a single file the offset 0 means that the voxels begin after the header and 4 bytes."""
     length = len(header.binaryblock)
     if any(content[length : length + 1]):
         raise GanError(f"{path}: vox_offset is 0 although extensions follow the header; save it again as NIfTI")
@@ -201,7 +201,7 @@ def canonical(volume: Volume) -> Volume:
 
 
 def check_image(volume: Volume, source: Path) -> Volume:
-    """``volume`` itself; `GanError` when it has NaN or infinite voxels or is constant."""
+    """Return ``volume``; `GanError` if it has NaN or infinite voxels or is constant."""
     low, high = volume.data.min(), volume.data.max()
     if not (np.isfinite(low) and np.isfinite(high)):
         count = int((~np.isfinite(volume.data)).sum())
@@ -225,7 +225,7 @@ def check_mask(volume: Volume, source: Path) -> Volume:
 
 
 def write_nifti(volume: Volume, path: Path) -> None:
-    """Write ``volume`` as .nii with a header of its own: shape, type, slope, affine; nothing of the source's header."""
+    """Write ``volume`` as .nii with a new header: shape, type, slope, affine; the source's header is dropped."""
     data = np.asfortranarray(volume.data)
     header = nib.Nifti1Header()
     header.set_data_dtype(data.dtype)

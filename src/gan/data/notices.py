@@ -1,4 +1,4 @@
-"""What the log says of files and subjects that are no error: one line each, names shortened to the first few."""
+"""Warnings in the log about files and subjects: one line each, with only the first few names."""
 
 import sys
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ def some(names: Sequence[object], most: int = NAMED) -> str:
 
 
 def warn_of(notes: Sequence[tuple[str, str]], unit: str, where: str) -> None:
-    """Warn of what is noted of things, pairs of name and note (empty: nothing): each note with the first names."""
+    """Warn of notes, given as pairs of name and note (empty: none): each note with the first names."""
     names: dict[str, list[str]] = {}
     for name, note in notes:
         if note:

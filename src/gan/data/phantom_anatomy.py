@@ -34,7 +34,7 @@ class Tumour(NamedTuple):
 
 
 class Anatomy(NamedTuple):
-    """What varies from head to head. Ratios are about 1; lengths in mm."""
+    """The parameters that vary between heads. Ratios are about 1; lengths in mm."""
 
     scale: Triple
     tilt: Triple  # degrees about x, y, z
@@ -84,7 +84,7 @@ def place(grid: Grid, anatomy: Anatomy, tumour: Tumour | None, rng: np.random.Ge
 def tissue_fractions(
     grid: Grid, anatomy: Anatomy, tumour: Tumour | None, rng: np.random.Generator
 ) -> dict[str, Volume]:
-    """Fraction of each tissue in every voxel, 0..1; what is missing to 1 is air around the head."""
+    """Fraction of each tissue in every voxel, 0..1; the rest to 1 is air around the head."""
     points = place(grid, anatomy, tumour, rng)
     brain, cerebellum, stem = _brain(points)
     gap = np.float32(anatomy.gap) + smooth_field(rng, grid.axes, 35) * np.float32(0.6)
@@ -104,7 +104,7 @@ def tissue_fractions(
 
 
 def _flatten(layers: Layers) -> dict[str, Volume]:
-    """What remains visible of each layer when the later ones lie over it."""
+    """The visible fraction of each layer below the later ones."""
     fractions: dict[str, Volume] = {}
     remaining = np.ones_like(layers[0][1])
     for name, cover in reversed(layers):

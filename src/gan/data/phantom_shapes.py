@@ -17,7 +17,7 @@ class Grid(NamedTuple):
     spacing: float
 
     def fraction(self, distance: Volume) -> Volume:
-        """How much of each voxel lies inside a surface at this signed distance: the partial volume of a flat wall."""
+        """Fraction of each voxel inside a surface at this signed distance: the partial volume of a flat wall."""
         return np.clip(distance / np.float32(self.spacing) + np.float32(0.5), 0, 1)
 
 
@@ -27,7 +27,7 @@ def smooth_field(rng: np.random.Generator, axes: Sequence[np.ndarray], knots: fl
     field = rng.standard_normal([cell[-1] + 4 for cell, _ in splines], np.float32)
     for dimension, (cell, weights) in enumerate(splines):
         shape = [len(cell) if d == dimension else 1 for d in range(len(axes))]
-        # Sums in a fixed order rather than a matrix product: the same bytes whatever the number of threads.
+        # Sums in a fixed order rather than a matrix product: the same bytes for any number of threads.
         field = np.add.reduce([w.reshape(shape) * field.take(cell + k, dimension) for k, w in enumerate(weights)])
     return field * np.float32((151 / 315) ** -1.5)
 

@@ -97,7 +97,7 @@ def _compose(*maps: tuple[float, float]) -> tuple[float, float]:
 
 
 def _suppressed(name: str, t: Tissue) -> Tissue:
-    """The tissue under spectral fat saturation, which leaves a part of the fat's signal."""
+    """The tissue under spectral fat saturation, which leaves a fraction of the fat's signal."""
     return t._replace(pd=0.35 * t.pd) if name in ("fat", "marrow") else t
 
 

@@ -13,7 +13,7 @@ _GREY = ("L", "I;16", "I;16B", "I;16L", "I", "F", "1")
 UNREADABLE = (
     *(OSError, EOFError, ValueError, SyntaxError, TypeError, LookupError, ArithmeticError),
     *(struct.error, zlib.error, Image.DecompressionBombError),
-)  # what Pillow raises, as the damage may be
+)  # exceptions of Pillow for damaged files
 
 
 def read_picture(path: Path) -> np.ndarray:

@@ -16,7 +16,7 @@ def as_slices(data: np.ndarray, axis: str) -> np.ndarray:
 
 
 def upright(stack: np.ndarray) -> np.ndarray:
-    """A view of slices [S, H, W] of `as_slices` as they are looked at.
+    """A view of slices [S, H, W] of `as_slices` in viewing orientation.
 
     axial: anterior up, the patient's left on the right of the image; coronal: superior up, the patient's left on the
     right; sagittal: superior up, anterior on the left.
@@ -34,13 +34,13 @@ def as_volume(pixels: np.ndarray, axis: str, spacing: Sequence[float]) -> tuple[
 
 
 def pixel_spacing(spacing: tuple[float, ...], axis: str) -> tuple[float, float]:
-    """(between rows, between columns) in mm of the slices that `as_slices` gives."""
+    """Distances (between rows, between columns) in mm of the slices of `as_slices`."""
     x, y, z = spacing
     return {"axial": (y, x), "coronal": (z, x), "sagittal": (z, y)}[axis]
 
 
 class Frame(NamedTuple):
-    """How slices of ``source`` pixels come onto ``size``: centred on a ``canvas`` (padded with 0, or cropped) that is
+    """How slices of ``source`` pixels become ``size``: centred on a ``canvas`` (padded with 0, or cropped) that is
     then resampled to ``size``; all (rows, columns). spacing: mm of a stored pixel."""
 
     source: tuple[int, int]
@@ -51,7 +51,7 @@ class Frame(NamedTuple):
 
 def frame(source: tuple[int, int], spacing: tuple[float, float], size: tuple[int, int], fit: str) -> Frame:
     """``fit`` pad: the native pixels, padded or cropped to ``size``. ``fit`` resize: the whole slice, padded in mm to
-    the aspect of ``size``, so that stored pixels are square whatever the scanner's were, then resampled."""
+    the aspect of ``size``, so that stored pixels are square for any scanner, then resampled."""
     if fit == "pad":
         return Frame(source, size, size, spacing)
     pixel = max(n * mm / out for n, mm, out in zip(source, spacing, size, strict=True))

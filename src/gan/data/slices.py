@@ -1,4 +1,4 @@
-"""From canonical volumes to the packed store: filter, frame, index, splits, pictures for the eye."""
+"""From canonical volumes to the packed store: filter, frame, index, splits, preview pictures."""
 
 from functools import partial
 from pathlib import Path
@@ -99,7 +99,7 @@ def _picture_items(volumes: Path, table: pd.DataFrame) -> list[Item]:
 
 
 def _spread(count: int, most: int) -> np.ndarray:
-    """At most ``most`` places in 0..count-1, evenly spread."""
+    """At most ``most`` indices in 0..count-1, evenly spread."""
     return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))
 
 

@@ -59,11 +59,11 @@ def _from_path(source: dict[str, Any], folder: Path) -> None:
         _open_into(path, folder)
         return
     if any(source.get(algorithm) for algorithm in LENGTHS):
-        raise GanError(f"{path}: a checksum is of a file, and this is a folder; set sha256 and md5 to null")
+        raise GanError(f"{path}: a checksum needs a file, and this is a folder; set sha256 and md5 to null")
     if not any(path.iterdir()):
         raise GanError(f"{path}: the folder is empty; correct the data set's source.path")
     if folder.resolve().is_relative_to(path.resolve()):
-        raise GanError(f"{path}: the study's results lie inside it; keep raw data and results apart")
+        raise GanError(f"{path}: the study's results are inside it; keep raw data and results apart")
     if folder.exists():
         shutil.rmtree(folder)
     folder.symlink_to(path.resolve(), target_is_directory=True)
@@ -90,7 +90,7 @@ def _from_url(source: dict[str, Any], folder: Path) -> None:
 
 
 def _open_into(path: Path, folder: Path) -> None:
-    """Make ``folder`` from one file: what an archive holds, or a single volume."""
+    """Make ``folder`` from one file: the content of an archive, or a single volume."""
     with atomic_folder(folder) as part:
         if is_archive(path):
             unpack(path, part)

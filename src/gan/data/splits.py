@@ -1,4 +1,4 @@
-"""Train, validation and test by subject, and the checks that nothing of one is in another."""
+"""Train, validation and test by subject, and the checks that they are disjoint."""
 
 import itertools
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ def assign(labels: Mapping[str, str], parts: dict[str, Any], fixed: Mapping[str,
         remedy = f"at least {len(wanted)} are needed; add subjects, or set split.val and split.test to 0 (no scores)"
         raise GanError(f"split: {len(free)} subjects cannot fill {names}; {remedy}")
     if free and not wanted:
-        raise GanError("split: every part is 0; give train a part above 0")
+        raise GanError("split: every fraction is 0; give train a fraction above 0")
     rng = np.random.default_rng(parts["seed"])
     strata: dict[str, list[str]] = {}
     for subject in rng.permutation(np.array(free, dtype=object)):
@@ -37,7 +37,7 @@ def assign(labels: Mapping[str, str], parts: dict[str, Any], fixed: Mapping[str,
 
 
 def _balanced(count: int, parts: dict[str, float]) -> list[str]:
-    """A sequence of ``count`` split names in which every stretch has nearly the shares of the whole."""
+    """A sequence of ``count`` split names in which every section has nearly the shares of the whole."""
     totals = _whole(count, parts)
     given = dict.fromkeys(totals, 0)
     sequence = []
@@ -49,7 +49,7 @@ def _balanced(count: int, parts: dict[str, float]) -> list[str]:
 
 
 def _whole(count: int, parts: dict[str, float]) -> dict[str, int]:
-    """``count`` shared out by largest remainders, at least 1 each."""
+    """``count`` divided by largest remainders, at least 1 each."""
     exact = {name: count * part / sum(parts.values()) for name, part in parts.items()}
     totals = {name: max(1, int(share)) for name, share in exact.items()}
     while sum(totals.values()) < count:
@@ -60,7 +60,7 @@ def _whole(count: int, parts: dict[str, float]) -> dict[str, int]:
 
 
 def check(index: pd.DataFrame) -> None:
-    """`GanError` unless every subject of ``index`` is in one split and every split has a kept slice."""
+    """Raise `GanError` unless every subject of ``index`` is in one split and every split has a kept slice."""
     split_of: dict[str, str] = {}
     for subject, split in zip(index["subject"].tolist(), index["split"].tolist(), strict=True):
         if split_of.setdefault(subject, split) != split:
@@ -101,7 +101,7 @@ def check_copies(index: pd.DataFrame, digests: Mapping[int, bytes]) -> None:
 
     digests: row of the store -> hash of its pixels.
     """
-    leaks: dict[tuple[str, str], str] = {}  # a pair of subjects is named once, whatever the number of its slices
+    leaks: dict[tuple[str, str], str] = {}  # a pair of subjects is named once for all its slices
     first: dict[bytes, tuple[str, int, str]] = {}
     kept, columns = index[index["kept"]], ("row", "subject", "slice", "split")
     for row, subject, number, split in zip(*(kept[name].tolist() for name in columns), strict=True):

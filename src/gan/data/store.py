@@ -59,7 +59,7 @@ class Store:
         return self._kept().loc[lambda kept: kept["split"] == split, "row"].to_numpy(np.int64)
 
     def labels(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
-        """The class of each of ``rows`` as int64 place in ``meta["labels"]``; -1 for a store without labels."""
+        """The class of each of ``rows`` as int64 index in ``meta["labels"]``; -1 for a store without labels."""
         names = self._kept()["label"].to_numpy()[np.asarray(rows, dtype=np.int64)]
         places = {name: place for place, name in enumerate(self.meta["labels"])}
         return np.array([places.get(name, -1) for name in names], dtype=np.int64)
@@ -71,14 +71,14 @@ class Store:
         except GanError as error:
             raise GanError(f"data set {self.meta.get('dataset')}: {error}") from error
         except (LookupError, TypeError) as error:
-            raise GanError(f"{self.folder / META}: it does not say its split; build the store again") from error
+            raise GanError(f"{self.folder / META}: its split is missing; build the store again") from error
 
     def _kept(self) -> pd.DataFrame:
         return self.index.loc[self.index["kept"]]
 
 
 def _belong_together(images: np.ndarray, index: pd.DataFrame, meta: dict[str, Any]) -> bool:
-    """Whether each kept row of the index has its image, and ``meta`` the names of channels and classes."""
+    """Whether each kept row of the index has its image, and ``meta`` has the names of channels and classes."""
     kept = index.loc[index["kept"].astype(bool)]
     rows = np.array_equal(kept["row"].to_numpy(), np.arange(len(images)))
     names = [*kept["subject"], *kept["split"], *kept["label"], *meta["channels"], *meta["labels"]]
@@ -103,7 +103,7 @@ class StoreWriter:
         self.count += len(images)
 
     def images(self) -> np.ndarray:
-        """What has been written so far, memory-mapped; nothing can be added after."""
+        """The images written so far, memory-mapped; no more can be added afterwards."""
         if not self._file.closed:
             self._file.seek(0)
             self._header()

@@ -1,4 +1,4 @@
-"""From what a source holds to canonical volumes: a RAS NIfTI per subject and contrast, nothing of the patient in it."""
+"""From a source to canonical volumes: a RAS NIfTI per subject and contrast, without patient data."""
 
 import os
 from collections import Counter
@@ -34,7 +34,7 @@ class Scan(NamedTuple):
 
 
 def convert(row: dict[str, Any], raw: Path, folder: Path, *, workers: int = 1) -> None:
-    """Convert what the layout of ``row`` finds below ``raw`` into canonical volumes in ``folder``.
+    """Convert the files that the layout of ``row`` finds below ``raw`` into canonical volumes in ``folder``.
 
     Writes ``<subject>[_<scan>]_<contrast>.nii`` (RAS, integers kept with their slope, else float32, a header of its
     own) and ``volumes.csv``: subject, contrast, file (relative to ``folder``), label, split, shape (voxels), spacing
@@ -113,7 +113,7 @@ def _aligned(item: Found, moving: Volume, reference: Volume, row: dict[str, Any]
     if not row["align"]:
         grids = " and ".join(f"{_shape(volume)} of {_spacing(volume)} mm" for volume in (moving, reference))
         remedy = "set align: true to resample it, or leave the contrast out"
-        raise GanError(f"{item.path}: {item.contrast} lies on another grid than {name} ({grids}); {remedy}")
+        raise GanError(f"{item.path}: {item.contrast} is on another grid than {name} ({grids}); {remedy}")
     if item.contrast == row["mask"]:
         return resample(moving, reference, labels=True)
     moved = resample(moving, reference)
