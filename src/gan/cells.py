@@ -1,4 +1,4 @@
-"""The finished (or unfinished) cells of a study as they lie on disk: what the tables, the page and the tracking read.
+"""The finished (or unfinished) cells of a study on disk, as the tables, the page and the tracking read them.
 
 A cell is one dataset x variant x seed and the folder that training and evaluation wrote. Nothing here raises for a cell
 that is missing or half written: a study is looked at while it still runs, and what is absent is said as such.

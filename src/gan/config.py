@@ -289,7 +289,7 @@ def _check_baselines(variants: dict[str, Any]) -> None:
 
 
 def _check_start(name: str, config: dict[str, Any]) -> None:
-    """What the variant ``name`` starts from exists, is of its family, and does not start from itself."""
+    """Check that the source of the variant ``name`` exists, is of its family, and does not start from itself."""
     row, where = config["variants"][name], f"variants.{name}.init_from"
     start = row["init_from"]
     if start is None:

@@ -4,7 +4,7 @@ from typing import Any
 
 
 def label_of(rule: Any) -> str | None:
-    """What ``rule`` gives a class to: ``subject``, ``slice`` or ``contrast``; None without labels."""
+    """What ``rule`` labels: ``subject``, ``slice`` or ``contrast``; None without labels."""
     if rule is None or rule == "contrast":
         return rule
     return "slice" if isinstance(rule, dict) and "slice" in rule else "subject"

@@ -1,4 +1,4 @@
-"""What YAML can say and a config cannot: dates, infinite numbers, keys that are no text, parts of themselves."""
+"""What YAML allows and a config does not: dates, infinite numbers, keys that are not text, recursive values."""
 
 import math
 from collections.abc import Mapping

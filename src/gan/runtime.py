@@ -1,4 +1,4 @@
-"""What a training runs on and how: everything that a job asks of its machine, and nothing that decides a result.
+"""What a training runs on and how: all that a job requests from its machine, and none of it decides a result.
 
 A new resource is a field here, its row in the schema's ``train_resources``, and its use.
 """
@@ -94,7 +94,7 @@ def usage() -> str:
 
 
 def allowed(each: dataclasses.Field) -> str:
-    """What a field may be, in words."""
+    """The allowed values of a field, in words."""
     if choices := each.metadata.get("allowed"):
         return ", ".join(choices)
     kind = "whole numbers" if isinstance(each.default, int) else "numbers"

@@ -118,7 +118,7 @@ class Study:
         return {name: baseline for name, baseline in named.items() if baseline is not None}
 
     def _start(self, cell: Cell) -> dict[str, Any]:
-        """What the networks of ``cell`` start from, as its recipe has it; empty if they are new."""
+        """What the networks of ``cell`` start from, as in its recipe; empty if they are new."""
         start = self.config["variants"][cell.variant]["init_from"]
         if start is None:
             return {}
@@ -128,7 +128,7 @@ class Study:
         return {"init_from": {"cell": source.folder, "run_key": run_key(self.recipe(source))}}
 
     def resources(self, kind: str) -> dict[str, Any]:
-        """What the jobs of ``kind`` (data, train, evaluate) ask for."""
+        """The resources of jobs of ``kind`` (data, train, evaluate)."""
         return self.config["resources"][kind]
 
 
@@ -170,7 +170,7 @@ def differences(recipe: dict[str, Any], baseline: dict[str, Any]) -> dict[str, t
 
 
 def identity(source: dict[str, Any]) -> dict[str, Any]:
-    """What a source is, not where it lies: its checksum when one is given, else a hash of its path or address."""
+    """Identify a source without its path: by its checksum if one is given, else by a hash of its path or address."""
     for algorithm in ("sha256", "md5"):
         if source.get(algorithm):
             return {algorithm: source[algorithm]}

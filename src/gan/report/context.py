@@ -1,4 +1,4 @@
-"""What the page shows besides scores, gathered from the folders of a study: images, settings, data, cost, events."""
+"""What the page shows in addition to scores, from the folders of a study: images, settings, data, cost, events."""
 
 # pandas types a selection from a frame as a union of all that it could be.
 # pyright: reportAttributeAccessIssue=false, reportArgumentType=false
@@ -142,7 +142,7 @@ def data_summary(store: Path | None) -> dict[str, Any] | None:
 
 
 def events(cells: Sequence[CellFiles]) -> list[tuple[str, str]]:
-    """What training reported out of the ordinary: (cell, message), from lines of stats.jsonl with an ``event``."""
+    """The events of training: (cell, message), from lines of stats.jsonl with an ``event``."""
     found = []
     for cell in cells:
         for row in stats(cell.folder / "stats.jsonl"):
@@ -155,7 +155,7 @@ def events(cells: Sequence[CellFiles]) -> list[tuple[str, str]]:
 
 
 def protocol(table: pd.DataFrame, cells: Sequence[CellFiles]) -> dict[str, Any]:
-    """What the metrics and extractors in ``table`` are, in a sentence each, and how snapshots were chosen."""
+    """A sentence on each metric and extractor in ``table``, and on how snapshots were chosen."""
     metrics, extractors = {}, {}
     for metric in table.metric.dropna().unique():
         if known := facts.fact(str(metric)):
@@ -182,6 +182,6 @@ def versions() -> list[tuple[str, str]]:
 
 
 def finished_on(cells: Sequence[CellFiles]) -> str | None:
-    """The day of the last line of any ``stats.jsonl``; None when nothing was trained."""
+    """The day of the last line of any ``stats.jsonl``; None if no cell was trained."""
     times = [row["time"] for cell in cells if "time" in (row := last_stats(cell.folder / "stats.jsonl"))]
     return f"{datetime.fromtimestamp(max(times), UTC):%-d %B %Y}" if times else None

@@ -1,4 +1,4 @@
-"""What a study has cost: training runs from their ``cost.json``, other jobs from Snakemake's benchmark files."""
+"""The cost of a study: training runs from their ``cost.json``, other jobs from Snakemake's benchmark files."""
 
 # pandas types a selection from a frame as a union of all that it could be.
 # pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportReturnType=false, reportCallIssue=false
@@ -21,21 +21,21 @@ OF_A_CELL = re.compile(r".+_seed\d+_")
 
 
 def device_hours(cost: dict[str, Any]) -> tuple[str, float]:
-    """What a run used, from its ``cost.json``: ("GPU" or "CPU", device hours); hours are NaN when not recorded."""
+    """Device and device hours of a run, from its ``cost.json``: ("GPU" or "CPU", hours); NaN if not recorded."""
     found = record(cost)
     return ("GPU", found["gpu_hours"]) if found["gpu_hours"] > 0 else ("CPU", found["cpu_hours"])
 
 
 def record(cost: dict[str, Any]) -> dict[str, float]:
     """`COLUMNS` of one run: hours, peak memory in GiB of its processes and of the fullest GPU, number of GPUs, and how
-    often it went on from a checkpoint. NaN for what is not recorded."""
+    often it resumed from a checkpoint. NaN for what is not recorded."""
     found = {name: number(cost.get(key), math.nan) / 3600 for name, key in HOURS.items()}
     found |= {name: number(cost.get(key), math.nan) / 1024 for name, key in PEAKS.items()}
     return found | {name: number(cost.get(name), math.nan) for name in COUNTS}
 
 
 def runs(cells: Sequence[CellFiles]) -> list[dict[str, Any]]:
-    """The cost of each run that has one, with the part of the largest for a bar."""
+    """The cost of each run that has one, with its fraction of the largest for a bar."""
     rows = []
     for cell in cells:
         cost = cell.object("cost.json")
@@ -56,7 +56,7 @@ def total(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
 
 
 def jobs(cells: Sequence[CellFiles]) -> pd.DataFrame:
-    """What all jobs but training took, from ``benchmarks/`` of the study: a row for each rule of a data set.
+    """Time and memory of all jobs except training, from ``benchmarks/`` of the study: a row per rule of a data set.
 
     ``jobs``: how many; ``wall``, ``cpu``: their hours together; ``memory``: the largest resident memory in GiB. Files
     that cannot be read are left out.

@@ -103,13 +103,13 @@ def _panel(axes: Axes, rows: pd.DataFrame, looks: dict) -> None:
 
 
 def _without_start(rows: pd.DataFrame) -> pd.DataFrame:
-    """Distances without the untrained generator, beside which all that follows would look alike."""
+    """Distances without the untrained generator, next to which all later ones would look alike."""
     trained = rows[rows.kimg > 0]
     return trained if direction(str(rows.metric.iloc[0])) < 0 and len(trained) else rows
 
 
 def _scale(axes: Axes, values: np.ndarray) -> bool:
-    """Make a steep axis logarithmic, around 0 linear if there are values below; True if 0 itself has no place on it."""
+    """Make a steep axis logarithmic, around 0 linear if there are values below; True if it cannot show 0."""
     low, high, usual = values.min(), np.abs(values).max(), np.quantile(np.abs(values), 0.25)
     if high <= STEEP * (low if low > 0 else usual):
         return False

@@ -57,7 +57,7 @@ class Tables:
 
 
 def _sections(found: Tables, cells: Sequence[CellFiles], dataset: str) -> list[str]:
-    """What the Markdown says of a data set besides its scores."""
+    """The Markdown of a data set without its scores."""
     contrast = next(iter(view.contrasts(found.rows, dataset)), WHOLE)
     mine = [cell for cell in cells if cell.dataset == dataset]
     best = snapshots.best_snapshots(curves.curve_rows(mine), mine)

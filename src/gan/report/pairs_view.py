@@ -68,7 +68,7 @@ def _entry(rows: pd.DataFrame) -> Difference | None:
     row = rows.iloc[0]
     if pd.isna(row.low) or row.low == row.high:
         return Difference(signed(row.difference), "", row.verdict)
-    # digits beyond the second of the half width mean nothing
+    # digits beyond the second of the half width have no meaning
     decimals = max(0, 1 - math.floor(math.log10((row.high - row.low) / 2)))
     low, difference, high = (f"{value:.{decimals}f}".replace("-", "−") for value in (row.low, row.difference, row.high))
     return Difference(f"{'+' if row.difference > 0 else ''}{difference}", f"{low} to {high}", row.verdict)
@@ -81,7 +81,7 @@ def left_out(pairs: pd.DataFrame, dataset: str) -> list[tuple[str, str]]:
 
 
 def sentence(pairs: pd.DataFrame, dataset: str, lead: str | None) -> str:
-    """What the leading metric says of all pairs: ``Against its baseline: better: a; no evidence: b and c (KID).``"""
+    """Verdicts of the leading metric on all pairs: ``Against its baseline: better: a; no evidence: b and c (KID).``"""
     rows = pairs[(pairs.dataset == dataset) & (pairs.metric == lead) & (pairs.status == "compared")]
     if rows.empty:
         return ""
@@ -94,7 +94,7 @@ def sentence(pairs: pd.DataFrame, dataset: str, lead: str | None) -> str:
 
 
 def caption(pairs: pd.DataFrame, dataset: str) -> str:
-    """What the numbers of the tables are, and how many comparisons the words were adjusted for."""
+    """Explain the numbers of the tables, and for how many comparisons the verdicts were adjusted."""
     rows = pairs[(pairs.dataset == dataset) & (pairs.status == "compared")]
     family = rows[rows.p.notna()].value_counts(["contrast", *MEASURE], dropna=False).max()
     covers = " or ".join(sorted(set(rows.covers) - {"nothing"}, reverse=True)) or "nothing"

@@ -1,4 +1,4 @@
-"""Which snapshot of a run is the best by each metric, beside the chosen one: tidy, and as a person reads it."""
+"""The best snapshot of a run by each metric, next to the chosen one: as a tidy and as a readable table."""
 
 # pandas types a selection from a frame as a union of all that it could be.
 # pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false

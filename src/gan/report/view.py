@@ -116,7 +116,7 @@ def _ranked(rows: pd.DataFrame, first: pd.DataFrame) -> list[str]:
 
 
 def same(frame: pd.DataFrame, measure: tuple) -> pd.Series:
-    """Mask of the rows of ``frame`` that are this measurement; unknown numbers match unknown numbers."""
+    """Mask of the rows of ``frame`` with this measurement; unknown numbers match unknown numbers."""
     mask = pd.Series(True, index=frame.index)
     for name, wanted in zip(MEASURE, measure, strict=True):
         mask &= frame[name].isna() if pd.isna(wanted) else frame[name].eq(wanted).fillna(False)
@@ -139,7 +139,7 @@ def _entry(rows: pd.DataFrame, winner: int | None) -> Entry | None:
 
 
 def verdict(table: pd.DataFrame, dataset: str, lead: str) -> list[str]:
-    """What the leading metric supports, in plain sentences: first the answer, then its limits."""
+    """The conclusions of the leading metric, in plain sentences: first the answer, then its limits."""
     done = table[(table.dataset == dataset) & (table.status == "finished") & (table.metric == lead)]
     if done.empty:
         return ["No variant is scored yet."]
@@ -234,7 +234,7 @@ def markdown(
 
 
 def _markdown_cost(done: pd.DataFrame) -> str:
-    """What a run of each variant took; empty when nothing is finished."""
+    """The cost of a run of each variant; empty if no run is finished."""
     if done.empty:
         return ""
     header = ["variant", *(name.replace("_", " ") for name in cost.COLUMNS)]

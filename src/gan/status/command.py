@@ -1,4 +1,4 @@
-"""``gan status [--configfile demo.yaml] [--watch 30]``: where each cell of a study stands, while jobs run."""
+"""``gan status [--configfile demo.yaml] [--watch 30]``: the state of each cell of a study, while jobs run."""
 
 import argparse
 import contextlib

@@ -1,4 +1,4 @@
-"""What is on disk of one cell. Nothing here raises for a file that is missing, broken or half written."""
+"""The files of one cell on disk. A missing, broken or half-written file raises no error."""
 
 import contextlib
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Run:
     logs: Path
 
     def object(self, name: str) -> dict[str, Any]:
-        """A JSON object of the run, wherever it lies; empty when it is missing or broken."""
+        """A JSON object of the run, from either folder; empty if it is missing or broken."""
         return next((found for place in self.places if (found := read_object(place / name))), {})
 
     def rows(self) -> list[dict[str, Any]]:

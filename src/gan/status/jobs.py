@@ -1,4 +1,4 @@
-"""What Snakemake and its Slurm executor have written below ``.snakemake``: jobs begun, submitted and ended.
+"""The logs of Snakemake and its Slurm executor below ``.snakemake``: jobs begun, submitted and ended.
 
 Written for the logs of Snakemake 9 and its Slurm plugin 2.8. What is not understood is passed over.
 """
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-NEWEST = 8  # logs of Snakemake that are read; jobs that are still open stand in the last ones
+NEWEST = 8  # logs of Snakemake that are read; jobs that are still open are in the last ones
 TAIL = 2**15  # bytes at the end of a log that hold its last words
 BEGUN = re.compile(r"(?:local)?rule \w+:")
 FAILED = re.compile(r"Error in rule \w+:|Error in group ")
@@ -36,7 +36,7 @@ FATES = {  # by what Slurm prints, the telling ones first
 
 @dataclass
 class Job:
-    """The last attempt at one job, as far as Snakemake has told.
+    """The last attempt at one job, as far as Snakemake has reported.
 
     began: s since the epoch; slurm: id of its Slurm job, slurm_log: what that prints, there once it has started; ended:
     None while nothing is known, else finished, failed, or dropped (its Snakemake has ended and taken it along).
@@ -53,7 +53,7 @@ class Job:
         return self.slurm_log is None or self.slurm_log.exists()
 
     def fate(self) -> tuple[str, float]:
-        """What Slurm says of its end, empty if nothing; and when this attempt began (s since the epoch)."""
+        """Slurm's reason for its end, empty without one; and when this attempt began (s since the epoch)."""
         text = tail(self.slurm_log) if self.slurm_log else ""
         text = text[max(0, text.rfind(ANEW)) :]
         stamp = STAMP.search(text)

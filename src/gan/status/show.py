@@ -13,8 +13,8 @@ LEFT = ("cell", "state", "")
 
 
 def render(rows: Sequence[Row], width: int, *, utf8: bool = True, bar: bool = False, colour: bool = False) -> str:
-    """The states of ``rows``. Sentences are wrapped at ``width`` characters; a bar of progress stands where there is
-    room for it; columns that say nothing are left out. utf8: False for ASCII alone; colour: ANSI colours."""
+    """The states of ``rows``. Sentences are wrapped at ``width`` characters; a progress bar is shown if there is room;
+    empty columns are left out. utf8: False for ASCII only; colour: ANSI colours."""
     single = len({row.cell.dataset for row in rows}) == 1
     metrics = {row.score[0] for row in rows if row.score}
     lines = [_cells(row, single, len(metrics) == 1) for row in rows]
@@ -42,7 +42,7 @@ def render(rows: Sequence[Row], width: int, *, utf8: bool = True, bar: bool = Fa
 
 
 def _cells(row: Row, single: bool, alike: bool) -> dict[str, str]:
-    """The columns of a row. single, alike: what all rows share, data set and metric, stands at the head instead."""
+    """The columns of a row. single, alike: what all rows share, data set and metric, is in the header instead."""
     kimg = "" if row.kimg is None else f"{row.kimg:.4g}"
     running = row.state == "running"
     score = (row.score[0], f"{row.score[1]:.4g}", row.score[2]) if row.score else ()
@@ -80,8 +80,8 @@ def _bar(row: Row, size: int, utf8: bool) -> str:
 
 
 def _trouble(row: Row, width: int) -> str:
-    """What went wrong and where it is told; the path stands alone on its line, so that it can be copied."""
-    # what is shared by all cells of a data set is said once
+    """What went wrong, and the path of the log, alone on its line so that it can be copied."""
+    # a message shared by all cells of a data set is shown once
     said = f"{row.cell.dataset if row.state == 'waiting' else _name(row)}: {row.said}"
     wrapped = textwrap.fill(said, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
     log = row.log and (row.log.relative_to(Path.cwd()) if row.log.is_relative_to(Path.cwd()) else row.log)

@@ -1,4 +1,4 @@
-"""What state each cell of a study is in, told from its files, its lock, and the logs of Snakemake and Slurm alone."""
+"""The state of each cell of a study, from its files, its lock, and the logs of Snakemake and Slurm alone."""
 
 import contextlib
 import re
@@ -17,14 +17,14 @@ STATES = ("done", "trained", "running", "queued", "waiting", "stopped", "failed"
 RECENT = 10  # rows whose speed counts
 STARTUP = 180.0  # s from the start of a job until training holds its lock, at most
 SKEW = 60.0  # s that the clocks of two machines may differ
-SILENT = 600.0  # s without a row after which a running cell is said to be silent
+SILENT = 600.0  # s without a row after which a running cell is reported as silent
 UNSAID = "ended without a word (killed?)"
 BUG = re.compile(r"^Traceback \(most recent call last\):\n(?:[ \t].*\n)+\S.*\s*\Z", re.MULTILINE)
 
 
 @dataclass
 class Row:
-    """One cell. ``note``: what goes with its state; ``said``: a sentence on what went wrong, ``log`` tells more.
+    """One cell. ``note``: detail of its state; ``said``: a sentence on what went wrong, ``log`` has more.
 
     kimg: shown to the discriminator so far, of ``total``; rate: s/kimg; score: (metric, value, split); gpu_h, cpu_h:
     hours spent up to the last row of statistics; job: id in Slurm.
@@ -46,7 +46,7 @@ class Row:
 
     @property
     def eta(self) -> float | None:
-        """Seconds of training that are left, scoring not counted; None where it cannot be said."""
+        """Seconds of training that are left, without scoring; None if unknown."""
         if self.state != "running" or self.rate is None or self.kimg is None:
             return None
         return max(0.0, self.total - self.kimg) * self.rate
@@ -103,7 +103,7 @@ def _cost(row: Row, lines: list[dict[str, Any]], cost: dict[str, Any]) -> None:
 
 def _score(run: Run) -> tuple[str, float, str] | None:
     """The metric that leads: of the chosen snapshot on the test split, before that of the newest one on the validation
-    split. It stands first among the scores of a snapshot."""
+    split. It is the first of the scores of a snapshot."""
     scores = run.object("scores.json")
     chosen = scores.get("snapshot")
     lead = chosen.get("metric") if isinstance(chosen, dict) else None
@@ -204,7 +204,7 @@ def _missing(study: Study, cell: Cell, root: Path, jobs: dict[Path, Job]) -> tup
 
 
 def _chains(study: Study, cell: Cell, root: Path) -> tuple[list[tuple[str, Path, Path]], ...]:
-    """What makes data, judge, kernels and weights that training needs, in order: rule, file that it makes, log."""
+    """The steps that make data, judge, kernels and weights for training, in order: rule, file that it makes, log."""
     data, features, logs = (root / part / cell.dataset for part in ("data", "features", "logs"))
     store = [
         ("fetch", data / "raw", logs / "fetch.log"),

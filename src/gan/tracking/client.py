@@ -72,7 +72,7 @@ def single_writer(folder: Path) -> Iterator[None]:
 
 
 def _create(path: Path) -> None:
-    """Make an empty store aside and link it into place: a kill in between leaves nothing half made."""
+    """Make an empty store under a temporary name and link it into place, so that a kill leaves no half-made store."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".part-mlflow-") as aside:
         temporary = Path(aside) / DATABASE

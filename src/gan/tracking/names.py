@@ -1,4 +1,4 @@
-"""What things are called in MLflow: the part before ``/`` is the section of the charts.
+"""Names in MLflow: the part before ``/`` is the section of the charts.
 
 A score's name holds its number of generated images (as ``fid50k_full`` does), and the metric's own name holds its
 extractor, so that unlike scores never share a chart or a column.

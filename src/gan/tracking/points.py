@@ -36,8 +36,8 @@ class Progress:
 
 
 def progress(cell: CellFiles, start: Progress, durable_kimg: float) -> Progress:
-    """What ``stats.jsonl`` says after ``start``: the mean of each scalar over each whole kimg, at ``step`` = kimg; of a
-    cost the last value.
+    """Points of ``stats.jsonl`` after ``start``: the mean of each scalar over each whole kimg, at ``step`` = kimg; of
+    a cost the last value.
 
     Lines beyond ``durable_kimg`` are left for later, since a resumed run goes back to its checkpoint and MLflow cannot
     take a point back. A file shorter than ``start`` was begun again: it is read from the front, without kimg that are
@@ -128,7 +128,7 @@ def paired(cell: CellFiles, differences: pd.DataFrame, compared: pd.DataFrame, t
 
 
 def _cost(cell: CellFiles) -> list[Metric]:
-    """What the run cost in the end, at its last kimg: MLflow shows the value of the last step."""
+    """The final cost of the run, at its last kimg: MLflow shows the value of the last step."""
     used, time = record(cell.object("cost.json")), stamp(cell.folder / "cost.json")
     kimg = int(last_stats(cell.folder / "stats.jsonl").get("kimg") or 0)
     return [Metric(COST[key], round(used[key], 4), time, kimg) for key in COST if math.isfinite(used[key])]

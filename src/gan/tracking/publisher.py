@@ -32,7 +32,7 @@ PARAMS_BATCH, PARAM_LENGTH = 100, 500
 
 @dataclass(frozen=True)
 class Result:
-    """What came of publishing. ``message`` is one line for the log; ``links`` open the saved views, a data set each."""
+    """The result of publishing. ``message``: one line for the log; ``links`` open the saved views, one per data set."""
 
     ok: bool
     message: str
@@ -60,7 +60,7 @@ def publish(
                 mine = [cell for cell in cells if cell.dataset == dataset]
                 experiment = publisher.dataset(f"{study}/{dataset}", mine)
                 links.append(views.link(uri or base, experiment.experiment_id))
-    except Exception as error:  # MLflow raises of many kinds; whatever it is, the study goes on
+    except Exception as error:  # MLflow raises errors of many kinds; the study continues after any of them
         reason = str(error) if isinstance(error, Unavailable) else f"{type(error).__name__}: {error}"
         reason = _without_password(" ".join(reason.split())[:300])
         return Result(False, f"tracking: not published, {reason}; the results of the study are not affected")
@@ -139,7 +139,7 @@ class _Publisher:
             self.client.log_batch(run.info.run_id, params=new[start : start + PARAMS_BATCH])
 
     def _metrics(self, run_id: str, cell: CellFiles, pairs: "_Pairs") -> None:
-        """What is new since the mark of the last pass. Without it all is sent again, and MLflow drops what it has."""
+        """The points since the mark of the last pass. Without it all is sent again, and MLflow drops duplicates."""
         path = self.folder / stores.STATE / f"{run_id}.json"
         mark = _read_mark(path)
         stamps = points.stamps(cell) | {"pairs": pairs.stamp(cell)}

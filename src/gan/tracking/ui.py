@@ -49,7 +49,7 @@ def serve(folder: Path, port: int) -> int:
 
 
 def command(path: Path, port: int) -> list[str]:
-    """The server's command line: one worker, bound to this machine, files served from beside the store."""
+    """The server's command line: one worker, bound to this machine, files served from next to the store."""
     store = ["--backend-store-uri", f"sqlite:///{path}", "--artifacts-destination", str(path.parent / stores.ARTIFACTS)]
     quiet = ["--workers", "1", "--uvicorn-opts", "--log-level warning"]
     return [sys.executable, "-m", "mlflow", "server", *store, "--host", HOST, "--port", str(port), *quiet]
@@ -61,7 +61,7 @@ def environment() -> dict[str, str]:
 
 
 def free_port(first: int, tries: int = 50) -> int:
-    """The first port from ``first`` on that nothing listens on."""
+    """The first free port from ``first`` on."""
     for port in range(first, min(first + tries, 65536)):
         with contextlib.closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -76,7 +76,7 @@ def wait(url: str, server: subprocess.Popen) -> None:
     end = time.monotonic() + START_S
     while time.monotonic() < end:
         if server.poll() is not None:
-            raise GanError(f"mlflow server ended with exit code {server.returncode}; its own message stands above")
+            raise GanError(f"mlflow server ended with exit code {server.returncode}; its own message is above")
         with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/health", timeout=2):
             return
         time.sleep(0.3)
