@@ -12,7 +12,7 @@ COMMANDS = {
     "run": ("gan.run:program", "train one cell of a study"),
     "generate": ("gan.generate:main", "images from a trained generator"),
     "evaluate": ("gan.evaluate:main", "the steps of scoring by hand"),
-    "status": ("gan.status.command:program", "where each cell of a study stands, while jobs run"),
+    "status": ("gan.status.command:program", "the state of each cell of a study, while jobs run"),
     "report": ("gan.report.command:main", "compare the cells that have scores so far"),
     "ui": ("gan.tracking.command:ui", "look at a study in MLflow"),
     "publish": ("gan.tracking.command:publish", "bring a study to MLflow, unfinished cells as well"),

@@ -1,6 +1,6 @@
-"""A config, as its file has it, made whole and checked: the schema, and the rules between its parts.
+"""Complete and check a config from its file: the schema, and the rules between its parts.
 
-Whatever is wrong is told in one line with the key, its value, and what is allowed. The workflow's driver imports this
+Each error is one line with the key, its value, and the allowed values. The workflow's driver imports this
 module: no numpy, no torch.
 """
 

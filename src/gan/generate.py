@@ -1,6 +1,6 @@
 """Images from a trained generator: ``gan generate --generator generator.pt --n 16 --seed 0 --out DIR``.
 
-Equal arguments give equal images; image i of a seed is the same however many are asked for. ``samples.json`` beside the
+Equal arguments give equal images; image i of a seed is the same for any number of images. ``samples.json`` next to the
 images says what made them. Formats: docs/training.md.
 """
 
@@ -64,8 +64,8 @@ def mixing_grid(
 ) -> Tensor:
     """Style mixing (Karras et al. 2019, figure 3): [(rows + 1) * (columns + 1), C, H, W], row by row, the corner black.
 
-    The first n // 2 samples stand in the first column and give their coarse styles (layers below ``crossover``, half of
-    them by default) to their row; the others stand in the first row and give the rest to their column.
+    The first n // 2 samples are in the first column and give their coarse styles (layers below ``crossover``, half of
+    them by default) to their row; the others are in the first row and give the rest to their column.
     """
     network = snapshot.network
     if not isinstance(network, Generator):

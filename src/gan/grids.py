@@ -1,8 +1,8 @@
 """Images as PNG: grids of samples and single images, 8 bit, lossless, without windowing.
 
 Every image is mapped linearly from [-1, 1] to 0..255 and clipped; nothing is stretched to its own minimum and maximum,
-so brightness can be compared across a grid and between grids. The PNG says so in its ``Description``. A mask stands
-beside its contrasts in colours, one for each label, as the nearest label that a value in [-1, 1] stands for.
+so brightness can be compared across a grid and between grids. The PNG says so in its ``Description``. A mask is next
+to its contrasts in colours, one for each label; each value in [-1, 1] is shown as its nearest label.
 """
 
 import os
@@ -18,7 +18,7 @@ NORMALISATION = "linear from [-1, 1] to 0..255, clipped"
 GRID_WIDTH, GRID_HEIGHT = 1024, 768  # px, at most, of a sample grid
 MOST_COLUMNS, MOST_ROWS = 12, 8  # samples; more tell the eye no more
 GAP, GAP_GREY = 2, 128  # px between samples of several channels, and their grey
-# Of labels 0, 1, 2, ...; after the last the second follows again (Okabe and Ito 2008: told apart by the colour-blind).
+# Of labels 0, 1, 2, ...; after the last the second follows again (Okabe and Ito 2008: safe for the colour-blind).
 COLOURS = np.array(
     [(0, 0, 0), (213, 94, 0), (86, 180, 233), (240, 228, 66), (0, 158, 115), (204, 121, 167), (0, 114, 178)], np.uint8
 )
@@ -35,7 +35,7 @@ def layout(channels: int, size: tuple[int, ...]) -> tuple[int, int]:
 def tile(images: np.ndarray, columns: int, labels: int = 0) -> np.ndarray:
     """One picture uint8 [H', W'] of ``images`` [N, C, H, W] in [-1, 1], row by row, ``columns`` samples in a row.
 
-    The contrasts of a sample stand side by side, with a gap to the next sample; the last row is filled up with black.
+    The contrasts of a sample are side by side, with a gap to the next sample; the last row is filled up with black.
     Of a volume [N, C, D, H, W] the middle slice is shown. labels: the largest label of the mask that the last channel
     is, 0 without a mask; with one the picture has colours, [H', W', 3].
     """

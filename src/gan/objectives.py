@@ -26,7 +26,7 @@ def hinge_discriminator(real: Tensor, fake: Tensor) -> Tensor:
 
 
 def relativistic_discriminator(real: Tensor, fake: Tensor) -> Tensor:
-    """mean softplus(D(G(z)) - D(x)), each generated image beside one real one (Jolicoeur-Martineau 2019)."""
+    """mean softplus(D(G(z)) - D(x)), each generated image paired with a real one (Jolicoeur-Martineau 2019)."""
     return functional.softplus(fake - real).mean()
 
 

@@ -158,7 +158,7 @@ def differences(recipe: dict[str, Any], baseline: dict[str, Any]) -> dict[str, t
     """The settings in which a variant differs from its baseline: ``{"augment": ("none", "mri")}``, baseline first.
 
     Options go by their own names, other settings by their path in the recipe; name and seed are no settings. A setting
-    that one recipe lacks is None there. Of two families only the family is told, as their options mean unlike things.
+    that one recipe lacks is None there. Of two families only the family is reported: their options are not comparable.
     """
     old, new = flatten(baseline), flatten(recipe)
     passed_over = ["variant.name", "seed"]

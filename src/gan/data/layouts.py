@@ -27,7 +27,7 @@ def find(row: Row, root: Path) -> list[Found]:
     number of images.
 
     Raises GanError when the folder is missing or empty, nothing matches, a subject lacks a contrast or its mask or has
-    one twice, a label is unknown, or an image stands in train and test.
+    one twice, a label is unknown, or an image is in train and test.
     """
     layout = row["layout"]
     if layout not in LAYOUTS:

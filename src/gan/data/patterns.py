@@ -16,7 +16,7 @@ JUNK = re.compile(r"\..*|__MACOSX|Thumbs\.db|desktop\.ini")
 def compile_pattern(pattern: str, contrasts: Sequence[str] = ()) -> re.Pattern[str]:
     """The regular expression of a pattern, to be matched against a whole relative path with ``/`` between its parts.
 
-    ``{subject}``, ``{session}``, ``{contrast}``, ``{label}`` and ``{slice}`` stand for one or more characters of one
+    ``{subject}``, ``{session}``, ``{contrast}``, ``{label}`` and ``{slice}`` match one or more characters of one
     part of the path, and for the same ones when repeated; ``*`` for any characters of one part. Everything else is
     literal and case-sensitive, except the ending of a format (``.nii.gz``). If given, ``contrasts`` are the only values
     of ``{contrast}``.
@@ -39,7 +39,7 @@ def compile_pattern(pattern: str, contrasts: Sequence[str] = ()) -> re.Pattern[s
             expression += f"(?P<{field}>{choices})"
             seen.add(field)
     if "subject" not in seen:
-        raise GanError(f"pattern '{pattern}': {{subject}} is missing, so that files cannot be told apart by subject")
+        raise GanError(f"pattern '{pattern}': {{subject}} is missing, so that files cannot be assigned to subjects")
     return re.compile(f"{expression}(?i:{re.escape(ending)})")
 
 

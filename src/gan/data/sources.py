@@ -25,7 +25,7 @@ def fetch(source: dict[str, Any], folder: Path, *, workers: int = 1) -> Path:
 
     source: ``{"path": folder or archive}``, where ``~`` and ``$NAME`` are expanded, or ``{"url": address}``, both with
     optional ``sha256`` and ``md5``, or ``{"phantom": arguments of write_phantom}``. A user's folder is linked, never
-    copied. A download is kept beside ``folder`` until it has been verified and unpacked. workers: processes that make
+    copied. A download is kept next to ``folder`` until it has been verified and unpacked. workers: processes that make
     the phantom.
 
     Raises GanError when the source is missing, empty, broken or not the one that the checksum pins.

@@ -22,7 +22,7 @@ class ImageShape:
     """What the data requires of a variant.
 
     channels: contrasts (and a mask, if it is generated too); size: (H, W) or (D, H, W) in pixels; labels: number of
-    classes, 0 without labels; masks: how many of the channels, the last ones, hold labels in the place of intensities.
+    classes, 0 without labels; masks: how many of the channels, the last ones, hold labels instead of intensities.
     """
 
     channels: int

@@ -34,7 +34,7 @@ def radii(x: NDArray, k: int) -> NDArray[np.float32]:
 
 @dataclass(frozen=True)
 class Balls:
-    """Which image lies in whose ball. in_real [n, m]: sample j in the ball of real i; in_fake [m, n]: the reverse."""
+    """Which image is in whose ball. in_real [n, m]: sample j in the ball of real i; in_fake [m, n]: the reverse."""
 
     in_real: NDArray[np.float32]
     in_fake: NDArray[np.float32]

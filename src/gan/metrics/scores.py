@@ -91,7 +91,7 @@ def score(sets: Sets, *, bootstrap: int, seed: int) -> list[dict[str, Any]]:
     """Every metric for every contrast and for their mean: ``metric, contrast, value, low, high, floor, relative``.
 
     ``low`` and ``high`` are a 95 % bootstrap interval over subjects, None if ``bootstrap`` is 0. ``floor`` is the value
-    that real training images get in the place of the fake ones, under the same numbers; ``relative`` is value / floor,
+    of real training images instead of the fake ones, in the same numbers; ``relative`` is value / floor,
     None where the floor is not above 0. ``replicates``: the values of the resamples, which all generators scored under
     the same seed share, so that their differences have intervals too. ``metric`` is a key of `METRICS`.
     `JOINT` is no part of the mean, and has no Fréchet distance beyond `JOINT_FRECHET` features: from as few images as

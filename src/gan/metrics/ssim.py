@@ -1,4 +1,4 @@
-"""MS-SSIM, how alike two images are (Wang et al. 2003), and what it says of a set: are its images all the same?
+"""MS-SSIM, how alike two images are (Wang et al. 2003), and its use on a set: are its images all the same?
 
 The mean over pairs of generated images is high when a generator makes few different ones (Odena et al. 2017; Karras et
 al. 2018). It says nothing without that of real images, which are alike themselves: heads more so than rooms.
@@ -91,7 +91,7 @@ def _similarity(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _blur(planes: Tensor) -> Tensor:
-    """Gaussian means of planes [N, C, H, W] where the window lies within them, one axis after the other."""
+    """Gaussian means of planes [N, C, H, W] where the window fits within them, one axis after the other."""
     count, (rows, columns) = planes.shape[1], (_gaussian(side) for side in planes.shape[2:])
     planes = functional.conv2d(planes, rows[:, None].expand(count, 1, -1, -1), groups=count)
     return functional.conv2d(planes, columns[None].expand(count, 1, -1, -1), groups=count)

@@ -1,4 +1,4 @@
-"""Attention between the positions of a feature map: a branch beside the identity, scaled by a gamma that starts at 0.
+"""Attention between the positions of a feature map: a branch next to the identity, scaled by a gamma that starts at 0.
 
 A network with it starts as the one without (Zhang et al. 2019; Bachlechner et al. 2020) and takes from it what helps.
 """

@@ -124,7 +124,7 @@ def _bias_act_gradient_backward(ctx: Any, ddx: Tensor | None, ddb: Tensor | None
         return None, None, None, *rest
     ddx = torch.zeros(ctx.shape, **ctx.like) if ddx is None else ddx
     ddb = None if ddb is None else ddb.contiguous()
-    # The gradient of the gradient is itself such a gradient, with ddb in the place of the bias.
+    # The gradient of the gradient is itself such a gradient, with ddb instead of the bias.
     args = (ctx.act, ctx.gain, ctx.clamp, ctx.dim, ctx.needs_input_grad[1])
     dgrad, dbias = _C.bias_act_gradient(ddx, ddb, y, *args)
     dy = None

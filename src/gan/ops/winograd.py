@@ -80,7 +80,7 @@ class _Conv(torch.autograd.Function):
     @staticmethod
     def forward(x: Tensor, weight: Tensor, adjoint: bool) -> Tensor:
         matrix = _KERNEL.flip(1) if adjoint else _KERNEL
-        rows = weight.permute(0, 2, 3, 1).flatten(1, 2)  # [O, 9, I], as it lies in memory in channels_last
+        rows = weight.permute(0, 2, 3, 1).flatten(1, 2)  # [O, 9, I], the memory order of channels_last
         kernels = torch.bmm(matrix.expand(len(rows), -1, -1), rows).transpose(0, 1)
         kernels = (kernels if adjoint else kernels.mT).unbind()
         inputs, outputs = kernels[0].shape
@@ -161,7 +161,7 @@ def _tile_values(pixels: Tensor, chunk: list[tuple[int, int]], lines: Tensor, ou
     tiles = width // _SIDE
     size = 6 * len(chunk) * width * channels
     down = lines[channels : channels + size].view(6, len(chunk), width, channels)
-    # A tile at the border of its row reads a pixel of another one: the value in which it counts is made anew below.
+    # A tile at the border of its row reads a pixel of another one: the affected value is computed again below.
     lines[:channels] = 0
     lines[channels + size : 2 * channels + size] = 0
     for place, (image, row) in enumerate(chunk):

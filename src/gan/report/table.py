@@ -138,7 +138,7 @@ def interval(group: pd.DataFrame) -> tuple[float, float]:
 def best(rows: pd.DataFrame) -> int | None:
     """Index label of the row that is better than every other of one measurement, or None.
 
-    Better is claimed only when its interval lies clear of all others, only between two rows or more, and only of
+    Better is claimed only if its interval overlaps no other one, only between two rows or more, and only of
     variants that were trained with two seeds or more: an interval over patients does not hold the chance of training.
     """
     sign = facts.direction(str(rows.metric.iloc[0])) if len(rows) else 0

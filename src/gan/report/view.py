@@ -149,9 +149,7 @@ def verdict(table: pd.DataFrame, dataset: str, lead: str) -> list[str]:
     rows = done[same(done, sizes.idxmax())]
     sentences = [_answer(rows, lead)]
     if len(sizes) > 1:
-        sentences.append(
-            "Scores with another number of images stand in columns of their own and are not compared here."
-        )
+        sentences.append("Scores with another number of images are in separate columns and are not compared here.")
     if (rows.seeds == 1).any():
         sentences.append(
             "A variant with a single seed has an interval that covers the patients, not the chance of training. "
@@ -208,7 +206,7 @@ def markdown(
 ) -> str:
     """The comparison as Markdown: per dataset the verdict, a table per contrast, what is missing, what it cost.
 
-    sections: further parts of each dataset, which stand under its first table.
+    sections: further parts of each dataset, shown under its first table.
     """
     parts = [f"# {escape(title)}\n"]
     for dataset in table.dataset.unique():
@@ -227,8 +225,8 @@ def markdown(
             parts.append(f"### Not finished\n\n{listed}\n")
         parts.append(_markdown_cost(table[(table.dataset == dataset) & (table.status == "finished")]))
     parts.append(
-        "Mean over seeds (95 % interval over patients and seeds). Bold: its interval lies clear of all others. "
-        "Floor: real training images in the place of the generated ones.\n"
+        "Mean over seeds (95 % interval over patients and seeds). Bold: its interval overlaps no other one. "
+        "Floor: real training images instead of the generated ones.\n"
     )
     return "\n".join(part for part in parts if part)
 

@@ -24,7 +24,7 @@ PAGE = 100  # characters, where there is no terminal to ask
 @command
 def main(argv: list[str] | None = None) -> int:
     """Entry point."""
-    parser = argparse.ArgumentParser(prog="gan status", description="Where each cell of a study stands.")
+    parser = argparse.ArgumentParser(prog="gan status", description="The state of each cell of a study.")
     parser.add_argument(
         "--configfile", type=Path, nargs="+", default=[], help="overlays of config.yaml, the same as for snakemake"
     )

@@ -247,7 +247,7 @@ class _Pairs:
         return points.paired(cell, self.differences, self.compared, self.stamp(cell))
 
     def tags(self, cell: CellFiles, known: dict[str, str]) -> dict[str, str]:
-        """The baseline and what the leading metric says of the pair; empty text where a tag no longer holds."""
+        """The baseline and the verdict of the leading metric on the pair; empty text where a tag no longer holds."""
         tags = {"baseline": self.baselines.get(cell.variant, "")}
         rows = self.compared[(self.compared.variant == cell.variant) & (self.compared.metric == self.lead)]
         words = rows.verdict[rows.contrast == names.WHOLE].unique()

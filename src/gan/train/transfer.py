@@ -1,10 +1,10 @@
 """Transfer: the networks that a training leaves behind, and how another one starts from them.
 
-As in the program of Karras et al. (2020b): generator, discriminator and the moving average of the generator come along,
-parameters and buffers alike (``w_avg`` of the mapping network, the constant noise, statistics of batch norm). All that
-is the variant's and not its networks' begins anew: optimizers, augmentation probability, mean path length, the
+As in the program of Karras et al. (2020b): generator, discriminator and the moving average of the generator are
+copied, parameters and buffers (``w_avg`` of the mapping network, the constant noise, statistics of batch norm). The
+state of the variant outside its networks starts fresh: optimizers, augmentation probability, mean path length, the
 counters; so do step and seed. `gan.families.options.Options.TRANSFER` has the options that such a training sets
-otherwise. What is missing in the source or has another shape there stays as it was drawn from the seed.
+otherwise. A tensor that is missing in the source or has another shape there keeps its initialisation from the seed.
 """
 
 from dataclasses import asdict, dataclass

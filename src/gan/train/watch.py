@@ -65,7 +65,7 @@ SIGNS = (
         "codes_collapsed",
         ("fq/evenness",),
         lambda evenness: evenness < UNEVEN,
-        "few codes of a feature quantizer stand for nearly all features (perplexity {fq/evenness:.1%} of the codes); "
+        "few codes of a feature quantizer represent nearly all features (perplexity {fq/evenness:.1%} of the codes); "
         "lower quantize_decay or the learning rate",
     ),
     Sign(

@@ -66,7 +66,7 @@ def level_after(images: float, phase: float, doublings: int) -> float:
 class ProGAN(Variant):
     """Phases G and D: WGAN-GP with a drift term (appendix A.1); the batch is the same at every level.
 
-    Adam starts anew when a fade begins and when it ends, as in the published program: its moments are those of other
+    Adam restarts when a fade begins and when it ends, as in the published program: its moments are those of other
     networks. The schedule needs ``budget``.
     """
 
@@ -176,7 +176,7 @@ class ProGAN(Variant):
 class Generator(nn.Module):
     """z [N, z_dim] and labels [N, labels] -> images [N, channels, *size], about [-1, 1].
 
-    The latent is a point on a sphere: z beside the labels, by `pixel_norm`. truncation draws that point towards the
+    The latent is a point on a sphere: z and the labels, by `pixel_norm`. truncation draws that point towards the
     centre, labels apart. ``level`` is the level of the last step; where it is not the highest, images are enlarged.
     """
 
