@@ -16,8 +16,9 @@ class Fact:
     """A metric.
 
     name, label: in files, for people; sentence: what it says; better: -1 if lower values are, 1 if higher ones are, 0
-    if neither can be said; low, high: the range of its values; floor: None if real training images instead of the generated ones give it, else the number itself; curve: whether every snapshot gets it; published: its name with the
-    extractor that it was published with.
+    if neither can be said; low, high: the range of its values; floor: None if it comes from real training images
+    instead of the generated ones, else the number itself; curve: whether every snapshot gets it; published: its name
+    with the extractor that it was published with.
     """
 
     name: str
