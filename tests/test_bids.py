@@ -108,7 +108,7 @@ def test_found(name, tmp_path, capsys):
         (
             bids("t1", pattern="sub-1/acq_T1w"),
             ["sub-1/anat/sub-1_T1w.nii"],
-            "takes entities and a suffix, such as acq-",
+            "needs entities and a suffix, such as acq-",
         ),
         (
             row("nifti", ["t1"], pattern="{subject}/*_{contrast}.nii"),
