@@ -34,7 +34,7 @@ from gpu_place import Place  # noqa: E402
 from gan.errors import command  # noqa: E402
 from gan.files import read_json, write_json  # noqa: E402
 
-ATTEMPTS = 3  # processes that a part may take: one that dies in a case goes on after it
+ATTEMPTS = 3  # processes of a part: after one that dies, the next begins with the case that follows
 
 
 def run(folder: Path, out: Path, names: Sequence[str], device: str, minutes: float) -> dict[str, Any]:

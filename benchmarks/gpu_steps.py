@@ -36,7 +36,7 @@ def steps(place: Place) -> None:
         if place.left < 5:
             place.found["left_out"].append(f"{name}: no time left")
             continue
-        # If the process dies in it, this is what remains, and the next process goes on after it.
+        # If the process dies here, this line remains and the next process begins with the case that follows.
         place.found["left_out"].append(f"{name}: the process ended in it")
         place.save()
         row, why = _row(case, place)
@@ -185,7 +185,7 @@ def profiled(phases: dict[str, Callable[[], None]], most: int = 30) -> dict[str,
 
 
 def bandwidth(place: Place) -> None:
-    """Each kernel beside a copy of the same bytes (`ops_cuda.py`), in the dtype that trainings use."""
+    """Each kernel next to a copy of the same bytes (`ops_cuda.py`), in the dtype that trainings use."""
     command = [sys.executable, str(HERE / "ops_cuda.py"), "--dtype", "bfloat16", "--rounds", "3"]
     if place.device.type != "cuda":
         place.found["left_out"] = ["bandwidth: for a GPU"]

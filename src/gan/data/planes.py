@@ -27,7 +27,7 @@ def upright(stack: np.ndarray) -> np.ndarray:
 def as_volume(pixels: np.ndarray, axis: str, spacing: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
     """An upright slice [H, W] as a RAS volume of one slice and its affine: the inverse of `as_slices` and `upright`.
 
-    spacing: mm between rows and between columns; the thickness is not known and stands as 1 mm.
+    spacing: mm between rows and between columns; the thickness is not known and is written as 1 mm.
     """
     back = np.argsort(ORDER[axis])
     return upright(pixels[None]).transpose(back), np.diag([*np.array([1.0, *spacing])[back], 1.0])

@@ -42,7 +42,7 @@ class Options:
     """Base of the dataclasses: a value out of bounds raises `GanError` with the option and what is allowed.
 
     TASK: of `TASKS`. REVISION: part of every recipe; raise it when a change makes the family's results differ.
-    PRECISIONS: what ``training.precision`` may be; a family adds those that its networks heed (`gan.ops.precision`).
+    PRECISIONS: what ``training.precision`` may be; a family adds those that its networks support (`gan.ops.precision`).
     TRANSFER: the defaults that differ for a training that starts from the networks of another one (``init_from``).
     Every family has the options ``z_dim`` (width of the latents, unless it translates) and ``conditional`` (on labels).
     """
