@@ -17,13 +17,14 @@ from gan.files import read_json
 from gan.metrics.scores import score_curve
 from gan.metrics.ssim import ms_ssim
 from gan.run import live_scores
+from gan.sampling.snapshot import Snapshot, load_generator, save_generator
+from gan.sampling.tasks import sample
 from gan.scales import generated_to_uint8, stored_to_uint8
 from gan.scoring.cell import score_cell, score_snapshots
 from gan.scoring.extractors import files as extractor_files
 from gan.scoring.judge import Judge, Protocol
 from gan.scoring.probes import FeatureProbe, LikenessProbe
 from gan.scoring.reference import ImageFacts, RealFeatures, image_facts, prepare_extractor, real_features
-from gan.train.snapshot import Snapshot, load_generator, save_generator
 
 SIDE = 16
 CONTRASTS = ("t1c", "t2w")
@@ -111,7 +112,7 @@ def test_classes_that_are_contrasts_are_scored_each_by_itself(judge, tmp_path):
     fake = probe.features()
     assert list(fake) == list(CONTRASTS)
     for label, contrast in enumerate(CONTRASTS):
-        grey = generated_to_uint8(snapshot.sample(20, 0, label).numpy()[:, 0])
+        grey = generated_to_uint8(sample(snapshot, 20, 0, label).numpy()[:, 0])
         assert np.array_equal(fake[contrast], own.panel[0](grey))
     assert not np.array_equal(*fake.values())
 
@@ -226,7 +227,7 @@ def test_how_alike_generated_images_are_stands_beside_real_ones(judge, cell):
         for row in read_json(cell / "scores.json")["scores"]
         if (row["metric"], row["contrast"]) == ("ms_ssim", "t2w")
     )
-    drawn = generated_to_uint8(load_generator(cell / "generator.pt").sample(60, 0)[:, 1].numpy())
+    drawn = generated_to_uint8(sample(load_generator(cell / "generator.pt"), 60, 0)[:, 1].numpy())
     values = np.array([ms_ssim(drawn[[i]], drawn[[i + 1]]).item() for i in range(0, 60, 2)])
     assert row["value"] == pytest.approx(values.mean(), rel=1e-6)
     assert row["high"] - row["low"] == pytest.approx(2 * 1.96 * values.std() / 30**0.5, rel=0.3)

@@ -15,10 +15,12 @@ from gan.data.planes import as_slices, as_volume, upright
 from gan.errors import GanError
 from gan.families.contract import ImageShape
 from gan.families.registry import build
-from gan.generate import main, slerp
+from gan.generate import main
+from gan.sampling.between import slerp
+from gan.sampling.snapshot import Snapshot, load_generator, load_header, save_generator
+from gan.sampling.tasks import CHUNK, latents, sample
 from gan.study import run_key
 from gan.train.loop import train
-from gan.train.snapshot import CHUNK, Snapshot, load_generator, load_header, save_generator
 
 AXES = ("sagittal", "coronal", "axial")
 STYLEGAN2 = {"z_dim": 8, "w_dim": 8, "channel_base": 64, "channel_max": 8}
@@ -71,7 +73,7 @@ def test_grid_of_a_snapshot_comes_from_its_file(tmp_path):
     train(recipe(seed=5), TinyData(), paths(tmp_path))
     stem = tmp_path / "cell/snapshots/kimg00.16"
     rows, columns = grids.layout(1, (8, 8))
-    images = load_generator(stem.with_name("kimg00.16.pt")).sample(rows * columns, seed=5)
+    images = sample(load_generator(stem.with_name("kimg00.16.pt")), rows * columns, seed=5)
     grids.write_grid(tmp_path / "again.png", images.numpy(), columns)
     assert (tmp_path / "again.png").read_bytes() == stem.with_name("kimg00.16.png").read_bytes()
 
@@ -135,33 +137,33 @@ def test_weights_of_another_version(tmp_path):
 @pytest.mark.parametrize(("family", "options", "size"), [("tiny", {}, 8), ("stylegan2", STYLEGAN2, 16)])
 def test_image_i_depends_on_the_seed_and_i_alone(tmp_path, family, options, size):
     snapshot = load_generator(made(tmp_path / "g.pt", family, options, size=size))
-    many = snapshot.sample(2 * CHUNK + 3, seed=1)
+    many = sample(snapshot, 2 * CHUNK + 3, seed=1)
     torch.manual_seed(99)
     for n in (1, 5, CHUNK, CHUNK + 1):
-        assert torch.equal(snapshot.sample(n, seed=1), many[:n])
+        assert torch.equal(sample(snapshot, n, seed=1), many[:n])
     assert many.shape == (2 * CHUNK + 3, 1, size, size) and many.dtype == torch.float32
-    assert not torch.equal(snapshot.sample(5, seed=2), many[:5])
+    assert not torch.equal(sample(snapshot, 5, seed=2), many[:5])
     assert len(torch.unique(many, dim=0)) == len(many)
 
 
 def test_sampling_leaves_the_random_generators_alone(tmp_path):
     snapshot = load_generator(made(tmp_path / "g.pt"))
     before = torch.get_rng_state()
-    snapshot.sample(3, seed=0)
+    sample(snapshot, 3, seed=0)
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_labels(tmp_path):
     snapshot = load_generator(made(tmp_path / "g.pt", labels=("a", "b"), label_counts=[9, 1]))
-    _, drawn = snapshot.latents(400, seed=0)
+    _, drawn = latents(snapshot, 400, seed=0)
     assert 0.04 < drawn.double().mean() < 0.18, "classes as often as in training"
-    by_class = snapshot.sample(4, seed=0, labels=1)
-    assert torch.equal(by_class, snapshot.sample(4, seed=0, labels=[1, 1, 1, 1]))
-    assert not torch.equal(by_class, snapshot.sample(4, seed=0, labels=0))
+    by_class = sample(snapshot, 4, seed=0, labels=1)
+    assert torch.equal(by_class, sample(snapshot, 4, seed=0, labels=[1, 1, 1, 1]))
+    assert not torch.equal(by_class, sample(snapshot, 4, seed=0, labels=0))
     with pytest.raises(GanError, match="allowed: 0 to 1"):
-        snapshot.sample(4, seed=0, labels=2)
+        sample(snapshot, 4, seed=0, labels=2)
     with pytest.raises(GanError, match="trained without labels"):
-        load_generator(made(tmp_path / "plain.pt")).sample(4, seed=0, labels=0)
+        sample(load_generator(made(tmp_path / "plain.pt")), 4, seed=0, labels=0)
 
 
 # ---------------------------------------------------------------- the command
@@ -172,7 +174,7 @@ def test_png(tmp_path):
     assert generate(path, tmp_path / "out", "--n", "3") == 0
     names = [f"{place:05d}_{contrast}.png" for place in range(3) for contrast in ("t1", "t2")]
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == sorted([*names, "samples.json"])
-    images = load_generator(path).sample(3, seed=0).numpy()
+    images = sample(load_generator(path), 3, seed=0).numpy()
     with Image.open(tmp_path / "out/00002_t2.png") as image:
         assert image.mode == "L" and (np.asarray(image) == scales.generated_to_uint8(images[2, 1])).all()
     about = json.loads((tmp_path / "out/samples.json").read_text())
@@ -186,7 +188,7 @@ def test_nifti_has_the_spacing_of_the_data(tmp_path):
     assert volume.shape == (8, 8, 1) and volume.get_data_dtype() == np.float32
     assert volume.header.get_zooms() == (1.5, 2.0, 1.0) and volume.header.get_xyzt_units()[0] == "mm"
     assert nib.aff2axcodes(volume.affine) == ("R", "A", "S")
-    image = load_generator(path).sample(1, seed=0).numpy()[0, 0]
+    image = sample(load_generator(path), 1, seed=0).numpy()[0, 0]
     np.testing.assert_allclose(upright(as_slices(volume.get_fdata(), "axial"))[0], (image + 1) * 127.5, atol=1e-4)
 
 
@@ -211,7 +213,7 @@ def test_mask_is_written_as_label_numbers(tmp_path):
     with Image.open(tmp_path / "png/00001_seg.png") as image:
         png = np.asarray(image)
     nifti = np.asarray(nib.load(tmp_path / "nifti/00001_seg.nii.gz").dataobj)
-    expected = np.rint((load_generator(path).sample(2, seed=0).numpy()[1, 2] + 1) * 2)
+    expected = np.rint((sample(load_generator(path), 2, seed=0).numpy()[1, 2] + 1) * 2)
     assert set(np.unique(expected)) <= {0, 1, 2, 3, 4} and nifti.dtype == np.uint8
     assert (png == expected).all() and (upright(as_slices(nifti, "axial"))[0] == expected).all()
 
@@ -219,7 +221,7 @@ def test_mask_is_written_as_label_numbers(tmp_path):
 def test_npy_and_grid(tmp_path):
     path = made(tmp_path / "g.pt", channels=2)
     assert generate(path, tmp_path / "out", "--n", "20", "--format", "npy") == 0
-    images = load_generator(path).sample(20, seed=0).numpy()
+    images = sample(load_generator(path), 20, seed=0).numpy()
     assert (np.load(tmp_path / "out/images.npy") == images).all()
     assert generate(path, tmp_path / "out", "--n", "20", "--format", "grid") == 0
     with Image.open(tmp_path / "out/grid.png") as image:
@@ -246,7 +248,7 @@ def test_images_of_another_call_are_not_mixed_with(tmp_path, capfd):
 
 def test_truncation_brings_images_together(tmp_path):
     snapshot = load_generator(made(tmp_path / "g.pt", "stylegan2", STYLEGAN2, size=16))
-    wide, narrow, none = (snapshot.sample(CHUNK, 0, truncation=psi).std(dim=0).mean() for psi in (1.0, 0.5, 0.0))
+    wide, narrow, none = (sample(snapshot, CHUNK, 0, truncation=psi).std(dim=0).mean() for psi in (1.0, 0.5, 0.0))
     assert wide > narrow > none
 
 

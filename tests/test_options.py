@@ -12,7 +12,8 @@ from tiny import TinyData, assert_equal
 
 from gan.families.registry import defaults, families, options_of
 from gan.families.stylegan2.options import StyleGAN2Options
-from gan.train.snapshot import Snapshot, load_generator, save_generator
+from gan.sampling.snapshot import Snapshot, load_generator, save_generator
+from gan.sampling.tasks import sample
 from gan.train.trainer import Trainer
 
 CPU = torch.device("cpu")
@@ -125,10 +126,10 @@ def test_combined_options_train_resume_and_sample(row, tmp_path):
     assert {f"phase/{phase.name}" for phase in whole.phases} <= means.keys()
     options = whole.variant.options.__dict__
     snapshot = Snapshot(whole.ema, "stylegan2", options, whole.dataset.shape, 4, data=whole.dataset.meta)
-    images = snapshot.sample(3, seed=0)
+    images = sample(snapshot, 3, seed=0)
     assert images.shape == (3, row["channels"], _size(row), _size(row)) and images.std() > 0
     save_generator(tmp_path / "generator.pt", snapshot)
-    assert torch.equal(load_generator(tmp_path / "generator.pt").sample(3, seed=0), images)
+    assert torch.equal(sample(load_generator(tmp_path / "generator.pt"), 3, seed=0), images)
 
 
 TOGETHER = {

@@ -18,10 +18,10 @@ from gan.cells import stats as read_stats
 from gan.files import read_json
 from gan.run import main
 from gan.runtime import Runtime
+from gan.sampling.snapshot import load_generator
 from gan.study import run_key
 from gan.train.checkpoint import load_checkpoint
 from gan.train.signals import StopSignals
-from gan.train.snapshot import load_generator
 
 CLOSE = {"rtol": 1e-9, "atol": 1e-12}  # all in float64
 

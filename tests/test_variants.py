@@ -14,7 +14,8 @@ from gan.errors import GanError
 from gan.families.contract import Batch, ImageShape, Latents, half_life_beta, mirrored
 from gan.families.options import TASKS
 from gan.families.registry import build, defaults, families, options_of
-from gan.train.snapshot import Snapshot, load_generator, save_generator
+from gan.sampling.snapshot import Snapshot, load_generator, save_generator
+from gan.sampling.tasks import sample
 from gan.train.trainer import Trainer
 
 DOCS = Path(__file__).parent.parent / "docs" / "variants.md"
@@ -142,11 +143,11 @@ def test_a_training_goes_on_bit_for_bit_and_its_generator_is_a_file(family, chan
     assert_equal(resumed.state_dict(), whole.state_dict())
     options, data = dataclasses.asdict(whole.variant.options), whole.dataset
     snapshot = Snapshot(whole.ema, family, options, data.shape, BATCH, data=data.meta)
-    images = snapshot.sample(3, seed=0)
+    images = sample(snapshot, 3, seed=0)
     assert images.shape == (3, channels, 16, 16) and images.std() > 0
     save_generator(tmp_path / "generator.pt", snapshot)
-    monkeypatch.setattr(families()[family].variant, "__init__", None)  # a discriminator is not made
-    assert torch.equal(load_generator(tmp_path / "generator.pt").sample(3, seed=0), images)
+    monkeypatch.setattr(families()[family].model, "__init__", None)  # a discriminator is not made
+    assert torch.equal(sample(load_generator(tmp_path / "generator.pt"), 3, seed=0), images)
 
 
 @pytest.mark.parametrize("case", CASES)

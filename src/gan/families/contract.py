@@ -1,15 +1,17 @@
-"""The contract between a variant and everything around it: the loop, the samples, the checkpoint.
+"""The contract between a model and everything around it: the loop, the samples, the checkpoint.
 
-A variant owns its networks and says, as data, in which phases they are trained; the loop alone calls backward and
-step. Everything that decides the next step (networks, running statistics, augmentation strength) is a parameter or a
-buffer of the variant, so ``state_dict()`` is the whole of it.
+A `Variant` is trained, a `Made` model is not. A variant owns its networks and says, as data, in which phases they are
+trained; the loop alone calls backward and step. Everything that decides the next step (networks, running statistics,
+augmentation strength) is a parameter or a buffer of the variant, so ``state_dict()`` is the whole of it.
 """
 
 import abc
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -77,6 +79,21 @@ class Images(NamedTuple):
 Request = Latents | Source | Images
 
 
+class Dataset(Protocol):
+    """Images to train on. ``batch`` takes int64 indices [n] below ``len`` and returns tensors on the device.
+
+    meta: what the generator's file shall say of its images (channels, mask, labels, label_counts, intensity, spacing);
+    plain numbers, text, lists and dicts.
+    """
+
+    shape: ImageShape
+    meta: dict[str, Any]
+
+    def __len__(self) -> int: ...
+
+    def batch(self, indices: np.ndarray) -> Batch: ...
+
+
 class Phase(NamedTuple):
     """One backward pass and optimizer step: the network it trains (a key of ``networks``), every how many steps.
 
@@ -119,7 +136,38 @@ def mirrored(images: Tensor) -> Tensor:
     return torch.where(chosen, images.flip(-1), images)
 
 
-class Variant(nn.Module, abc.ABC):
+class Model(abc.ABC):
+    """What draws images: a module that is kept, and how it answers requests. request: the kind that it answers."""
+
+    request: ClassVar[type] = Latents
+
+    @staticmethod
+    @abc.abstractmethod
+    def build_kept(options: Any, shape: ImageShape) -> nn.Module:
+        """A new module with all that draws images, without the rest. Two generators are children of one module."""
+
+    @staticmethod
+    @abc.abstractmethod
+    def draw(kept: nn.Module, request: Any) -> Tensor:
+        """Images [N, C, *size] in about [-1, 1] for a `Request` of the kind ``request``.
+
+        ``kept`` is in eval mode. Noise comes from torch's default generator: equal seeds give equal images.
+        """
+
+
+class Made(Model):
+    """A model that is made from the training images, or of a folder, and not trained: the same judge scores it.
+
+    It has buffers and no parameters.
+    """
+
+    @staticmethod
+    @abc.abstractmethod
+    def make(options: Any, dataset: Dataset, folder: Path | None) -> nn.Module:
+        """The kept module, as `build_kept` makes it, filled. folder: where the option ``path`` leads, if it has one."""
+
+
+class Variant(nn.Module, Model):
     """A generative model and its training, free of input and output.
 
     A subclass builds its networks as submodules, one of them by `build_kept`, and implements the methods below. Random
@@ -149,14 +197,9 @@ class Variant(nn.Module, abc.ABC):
         """See `conditions`."""
         return conditions(self.options, self.shape)
 
-    @staticmethod
-    @abc.abstractmethod
-    def build_kept(options: Any, shape: ImageShape) -> nn.Module:
-        """A new network like `kept`: all that draws images. Two generators are children of one module."""
-
     @abc.abstractmethod
     def kept(self) -> nn.Module:
-        """The module that is averaged and exported, among the networks or made of them."""
+        """The module that is averaged and exported, among the networks or made of them: as `build_kept` makes it."""
 
     @abc.abstractmethod
     def phases(self) -> tuple[Phase, ...]:
@@ -188,11 +231,3 @@ class Variant(nn.Module, abc.ABC):
     def end_step(self, step: int) -> dict[str, Tensor]:
         """Called once after all phases of a step: controllers adapt here. Returns scalars to log."""
         return {}
-
-    @staticmethod
-    @abc.abstractmethod
-    def draw(kept: nn.Module, request: Any) -> Tensor:
-        """Images [N, C, *size] in about [-1, 1] for a `Request` of the family's task.
-
-        ``kept`` is in eval mode. Noise comes from torch's default generator: equal seeds give equal images.
-        """

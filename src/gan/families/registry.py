@@ -1,13 +1,15 @@
 """The available families: a folder here, or a package that the entry-point group ``gan.families`` names.
 
-Each has ``options.py`` (one dataclass of `gan.families.options.Options`), ``model.py`` (one `Variant`) and
-``golden.json`` (recorded losses, for tests). Options alone are imported before a model is asked for: no torch.
+Each has ``options.py`` (one dataclass of `gan.families.options.Options`), ``model.py`` (one
+`gan.families.contract.Model`) and, if it is trained, ``golden.json`` (recorded losses, for tests). Options alone are
+imported before a model is asked for: no torch.
 """
 
 import dataclasses
 import functools
 import importlib
 import importlib.metadata
+import typing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,7 +17,7 @@ from gan.errors import GanError
 from gan.families.options import TASKS, Options
 
 if TYPE_CHECKING:
-    from gan.families.contract import ImageShape, Variant
+    from gan.families.contract import ImageShape, Model, Variant
 
 GROUP = "gan.families"
 
@@ -27,11 +29,11 @@ class Family(NamedTuple):
     options: type[Options]
 
     @property
-    def variant(self) -> type["Variant"]:
+    def model(self) -> type["Model"]:
         """The model, imported on demand."""
-        from gan.families.contract import Variant
+        from gan.families.contract import Model
 
-        return _only(f"{self.package}.model", Variant)
+        return _only(f"{self.package}.model", Model)
 
     @property
     def golden(self) -> Path:
@@ -79,7 +81,7 @@ def make_options(family: str, given: dict[str, Any]) -> Options:
 def build(family: str, options: dict[str, Any], shape: "ImageShape", batch: int) -> "Variant":
     """The variant that a recipe describes. `GanError` as `make_options`, and if the images do not fit."""
     made = make_options(family, options)
-    return families()[family].variant(made, shape, batch)
+    return typing.cast("type[Variant]", families()[family].model)(made, shape, batch)
 
 
 def _family(name: str, package: str) -> Family:

@@ -9,9 +9,10 @@ from gan.cells import WHOLE
 from gan.errors import GanError
 from gan.files import read_json, write_json
 from gan.grids import layout, write_grid
+from gan.sampling.snapshot import Snapshot, load_generator, load_header
+from gan.sampling.tasks import sample
 from gan.scoring.judge import Judge, Protocol
 from gan.train.outputs import release
-from gan.train.snapshot import Snapshot, load_generator, load_header
 
 
 def score_snapshots(cell: str | os.PathLike, judge: Judge, protocol: Protocol) -> None:
@@ -71,7 +72,7 @@ def _chosen(cell: Path, headline: str) -> Path:
 
 def _write_grid(path: Path, generator: Snapshot, protocol: Protocol) -> None:
     rows, columns = layout(generator.shape.channels, generator.shape.size)
-    images = generator.sample(rows * columns, protocol.seed, truncation=protocol.truncation)
+    images = sample(generator, rows * columns, protocol.seed, truncation=protocol.truncation)
     write_grid(path, images.numpy(), columns, generator.mask_labels)
 
 

@@ -17,13 +17,14 @@ from tqdm import tqdm
 from gan.errors import GanError
 from gan.files import read_json, write_json
 from gan.metrics.scores import CURVE, score, score_curve
+from gan.sampling.snapshot import Snapshot, load_generator, load_header
+from gan.sampling.tasks import chunks
 from gan.scales import generated_to_labels, generated_to_uint8
 from gan.scoring.extractors import files, registry
 from gan.scoring.probes import FeatureProbe, LikenessProbe, MaskProbe, Probe, Samples
 from gan.scoring.reference import ImageFacts, RealFeatures, Reference, Scored, to_score
 from gan.study import METRICS_REVISION, canonical
 from gan.train.device import pick_device
-from gan.train.snapshot import Snapshot, load_generator, load_header
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ class Judge:
         total, title = number * len(together), f"generate and extract, {generator.kimg:g} kimg"
         with tqdm(total=total, desc=title, unit="image", leave=False) as bar:
             for label, members in together.items():
-                for images in generator.chunks(number, seed, label, truncation):
+                for images in chunks(generator, number, seed, label, truncation):
                     if not torch.isfinite(images).all():
                         raise GanError(
                             f"{path}: generates NaN or infinite values; its training diverged, see stats.jsonl"

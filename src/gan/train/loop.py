@@ -9,14 +9,17 @@ from typing import Any
 
 from gan import parallel
 from gan.errors import GanError
+from gan.families.contract import Dataset
 from gan.families.registry import defaults
 from gan.files import write_json
 from gan.grids import write_grid
+from gan.sampling.grid import Grid
+from gan.sampling.snapshot import Snapshot, save_generator
+from gan.sampling.tasks import sample
 from gan.study import run_key
 from gan.train import outputs
 from gan.train.checkpoint import clean, load_checkpoint, save_checkpoint
 from gan.train.cost import Cost, CostMeter
-from gan.train.grid import Grid
 from gan.train.lock import locked
 from gan.train.machine import Machine
 from gan.train.outputs import Paths
@@ -24,9 +27,8 @@ from gan.train.progress import Progress
 from gan.train.resume import changes, circumstances
 from gan.train.schedule import Schedule, stem
 from gan.train.signals import Stopped, StopSignals
-from gan.train.snapshot import Snapshot, save_generator
 from gan.train.stats import StatsFile
-from gan.train.trainer import Dataset, Trainer
+from gan.train.trainer import Trainer
 from gan.train.transfer import load_weights, save_weights, transfer
 
 Emit = Callable[[dict[str, Any]], None]
@@ -198,7 +200,7 @@ class _Run:
     def _draw(self, step: int) -> None:
         snapshot = self._snapshot()
         name = f"snapshots/{stem(self.schedule.snapshots[step])}"
-        fake = snapshot.sample(len(self.grid.real), self.recipe["seed"], self.grid.labels)
+        fake = sample(snapshot, len(self.grid.real), self.recipe["seed"], self.grid.labels)
         write_grid(self.checkpoints / f"{name}.png", fake.numpy(), self.grid.columns, snapshot.mask_labels)
         save_generator(self.checkpoints / f"{name}.pt", snapshot)
         outputs.show(self.checkpoints, self.folder)

@@ -3,16 +3,15 @@
 import contextlib
 import copy
 from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from gan import parallel
 from gan.errors import GanError
-from gan.families.contract import Batch, ImageShape, Phase
+from gan.families.contract import Batch, Dataset, Phase
 from gan.families.registry import build
 from gan.ops.precision import computing, full_precision
 from gan.train.device import check_precision
@@ -21,21 +20,6 @@ from gan.train.graphs import Graphs
 from gan.train.sampler import Sampler
 from gan.train.stats import Meter
 from gan.train.watch import Watch, norm, require_finite
-
-
-class Dataset(Protocol):
-    """What training needs from data. ``batch`` takes int64 indices [n] below ``len`` and returns tensors on the device.
-
-    meta: what the generator's file shall say of its images (channels, mask, labels, label_counts, intensity, spacing);
-    plain numbers, text, lists and dicts.
-    """
-
-    shape: ImageShape
-    meta: dict[str, Any]
-
-    def __len__(self) -> int: ...
-
-    def batch(self, indices: np.ndarray) -> Batch: ...
 
 
 class Trainer:

@@ -5,10 +5,10 @@ import functools
 import numpy as np
 from torch import Tensor
 
+from gan.families.contract import Dataset
 from gan.grids import layout
 from gan.metrics.ssim import similarity_of_set
 from gan.scales import generated_to_uint8
-from gan.train.trainer import Dataset
 
 PAIRS = 100  # of samples whose likeness is looked at: their mean to 0.01
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from gan.errors import GanError
-from gan.families.contract import ImageShape, Latents
+from gan.families.contract import ImageShape, Request
 from gan.families.registry import families, make_options
 from gan.files import DAMAGED, atomic_path, require_whole
 
 FORMAT = "gan-generator-1"
-CHUNK = 16  # images drawn at a time: fixed, so that image i depends on (seed, i) and not on their number
 
 
 @dataclass(frozen=True)
@@ -53,50 +52,10 @@ class Snapshot:
         """The device of the network."""
         return next(self.network.parameters()).device
 
-    def sample(
-        self, n: int, seed: int, labels: int | Sequence[int] | np.ndarray | None = None, truncation: float = 1.0
-    ) -> Tensor:
-        """``n`` images float32 [n, C, *size] in about [-1, 1], on the CPU. See `chunks`."""
-        return torch.cat(list(self.chunks(n, seed, labels, truncation)))
-
-    def chunks(
-        self, n: int, seed: int, labels: int | Sequence[int] | np.ndarray | None = None, truncation: float = 1.0
-    ) -> Iterator[Tensor]:
-        """The images of `sample`, at most 16 at a time.
-
-        Image i depends on ``seed`` and i alone (latent, label, noise), not on ``n``. labels: one class for all, or one
-        each; None draws them as often as they occur in the training images. truncation: 1 draws from the whole
-        distribution, 0 gives the mean. `GanError` if classes are given and the generator has none.
-        """
-        if n < 1:
-            raise GanError(f"{n} images requested; request at least 1")
-        whole = -(-n // CHUNK) * CHUNK  # the last chunk is drawn in full: a smaller batch gets other noise
-        z, classes = self.latents(whole, seed)
-        if labels is not None:
-            classes[:n] = self._classes(n, labels)
-        for first in range(0, n, CHUNK):
-            part = slice(first, first + CHUNK)
-            yield self.render(z[part], classes[part], seed, first // CHUNK, truncation)[: n - first]
-
-    def latents(self, n: int, seed: int) -> tuple[Tensor, Tensor]:
-        """Latents float32 [n, z_dim] and classes int64 [n] of the first ``n`` images of ``seed``, on the CPU."""
-        z, classes = zip(*(self._latents(seed, chunk) for chunk in range(-(-n // CHUNK))), strict=True)
-        return torch.cat(z)[:n], torch.cat(classes)[:n]
-
-    def _latents(self, seed: int, chunk: int) -> tuple[Tensor, Tensor]:
-        random = torch.Generator().manual_seed(_mix(seed, chunk, 0))
-        z = torch.randn(CHUNK, self.options["z_dim"], generator=random)
-        counts = self.data.get("label_counts") or [1] * self.shape.labels
-        if not self.shape.labels:
-            return z, torch.zeros(CHUNK, dtype=torch.int64)
-        frequency = torch.tensor(counts, dtype=torch.float64)
-        return z, torch.multinomial(frequency, CHUNK, replacement=True, generator=random)
-
-    def render(self, z: Tensor, classes: Tensor, seed: int, chunk: int, truncation: float = 1.0) -> Tensor:
-        """Images [N, C, *size] of latents [N, z_dim] and classes [N]; ``seed`` and ``chunk`` decide the noise."""
-        request = Latents(z.to(self.device), self.one_hot(classes), truncation)
+    def render(self, request: Request, seed: int, chunk: int) -> Tensor:
+        """Images float32 [N, C, *size] of ``request``, on the CPU; ``seed`` and ``chunk`` decide the noise."""
         with torch.no_grad(), self.noise(seed, chunk):
-            return families()[self.family].variant.draw(self.network, request).float().cpu()
+            return families()[self.family].model.draw(self.network, request).float().cpu()
 
     def one_hot(self, classes: Tensor) -> Tensor:
         """Classes int64 [N] as float32 [N, labels] on the device of the network; width 0 without labels."""
@@ -108,16 +67,8 @@ class Snapshot:
     def noise(self, seed: int, chunk: int) -> Iterator[None]:
         """Context in which the default random generators are seeded; afterwards they are restored."""
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
-            torch.manual_seed(_mix(seed, chunk, 1))
+            torch.manual_seed(mix(seed, chunk, 1))
             yield
-
-    def _classes(self, n: int, labels: int | Sequence[int] | np.ndarray) -> Tensor:
-        if not self.shape.labels:
-            raise GanError("this generator was trained without labels; leave the label out")
-        classes = np.broadcast_to(np.asarray(labels, dtype=np.int64), (n,))
-        if classes.min() < 0 or classes.max() >= self.shape.labels:
-            raise GanError(f"label {int(classes.max())} is not known; allowed: 0 to {self.shape.labels - 1}")
-        return torch.tensor(classes)
 
 
 def save_generator(path: str | os.PathLike, snapshot: Snapshot) -> None:
@@ -144,7 +95,7 @@ def load_generator(path: str | os.PathLike, device: str | torch.device = "cpu") 
     shape = ImageShape(**content["shape"] | {"size": tuple(content["shape"]["size"])})
     options = make_options(content["family"], content["options"])
     with torch.random.fork_rng(devices=[]):
-        network = families()[content["family"]].variant.build_kept(options, shape)
+        network = families()[content["family"]].model.build_kept(options, shape)
     try:
         network.load_state_dict(content["state"])
     except RuntimeError as error:
@@ -182,6 +133,6 @@ def _read(path: Path, lazy: bool = False) -> dict[str, Any]:
     return content
 
 
-def _mix(*numbers: int) -> int:
+def mix(*numbers: int) -> int:
     """One seed out of several, as numpy's SeedSequence mixes them."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))

@@ -1,0 +1,107 @@
+"""Images as files: PNG, NIfTI, numpy arrays or a grid."""
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from gan import grids, scales
+from gan.data.planes import as_volume
+from gan.errors import GanError
+from gan.files import atomic_path
+from gan.sampling.snapshot import Snapshot
+
+FORMATS = ("png", "nifti", "npy", "grid")
+
+
+def write_images(snapshot: Snapshot, images: Iterator[Tensor], n: int, out: Path, form: str) -> None:
+    """Write ``n`` images [*, C, H, W] that come in chunks, as ``form``.
+
+    png: ``<i>_<contrast>.png``, 8 bit, grey 0..255, a mask as its label numbers. nifti: ``<i>_<contrast>.nii.gz``, RAS,
+    one slice, spacing in mm, float32 on the scale 0..255 of the intensity map, a mask as its label numbers. npy:
+    ``images.npy``, float32 [n, C, H, W] in about [-1, 1]. grid: ``grid.png``.
+    """
+    if len(snapshot.shape.size) != 2 and form != "npy":
+        raise GanError(f"--format {form} is for slices; this generator makes volumes, use --format npy")
+    out.mkdir(parents=True, exist_ok=True)
+    shown = tqdm(total=n, desc="generate", unit="img", disable=not sys.stderr.isatty())
+    if form == "npy":
+        _write_npy(snapshot, images, n, out / "images.npy", shown)
+    elif form == "grid":
+        chunks = torch.cat(list(_counted(images, shown))).numpy()
+        columns = min(n, grids.layout(snapshot.shape.channels, snapshot.shape.size)[1])
+        grids.write_grid(out / "grid.png", chunks, columns, snapshot.mask_labels)
+    else:
+        write = _write_png if form == "png" else _write_nifti
+        place = 0
+        for chunk in _counted(images, shown):
+            for image in chunk.numpy():
+                for channel, name in enumerate(_channels(snapshot)):
+                    write(out / f"{place:05d}_{name}", image[channel], snapshot, channel)
+                place += 1
+    shown.close()
+
+
+def _write_png(path: Path, pixels: np.ndarray, snapshot: Snapshot, channel: int) -> None:
+    path = path.with_name(f"{path.name}.png")
+    if _is_mask(snapshot, channel):
+        grids.write_png(path, scales.generated_to_labels(pixels, snapshot.mask_labels), "label numbers")
+    else:
+        grids.write_png(path, scales.generated_to_uint8(pixels))
+
+
+def _write_nifti(path: Path, pixels: np.ndarray, snapshot: Snapshot, channel: int) -> None:
+    data = snapshot.data
+    mask = _is_mask(snapshot, channel)
+    values = scales.generated_to_labels(pixels, snapshot.mask_labels) if mask else scales.generated_to_grey(pixels)
+    volume, affine = as_volume(values, data.get("axis") or "axial", data.get("spacing") or (1.0, 1.0))
+    image = nib.Nifti1Image(np.ascontiguousarray(volume), affine)  # type: ignore[attr-defined]
+    image.header.set_xyzt_units("mm")
+    with atomic_path(path.with_name(f"{path.name}.nii.gz")) as temporary:
+        nib.save(image, temporary)  # type: ignore[attr-defined]
+
+
+def _write_npy(snapshot: Snapshot, images: Iterator[Tensor], n: int, path: Path, shown: tqdm) -> None:
+    shape = (n, snapshot.shape.channels, *snapshot.shape.size)
+    with atomic_path(path) as temporary:
+        array = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape)
+        place = 0
+        for chunk in _counted(images, shown):
+            array[place : place + len(chunk)] = chunk.numpy()
+            place += len(chunk)
+        array.flush()
+
+
+def _counted(images: Iterator[Tensor], shown: tqdm) -> Iterator[Tensor]:
+    for chunk in images:
+        yield finite(chunk)
+        shown.update(len(chunk))
+
+
+def finite(images: Tensor) -> Tensor:
+    """``images``; `GanError` if a value is NaN or infinite."""
+    if not torch.isfinite(images).all():
+        raise GanError("the generator makes NaN or infinite values: its file was changed, or its training diverged")
+    return images
+
+
+def _is_mask(snapshot: Snapshot, channel: int) -> bool:
+    return bool(snapshot.data.get("mask")) and _channels(snapshot)[channel] == snapshot.data["mask"]
+
+
+def _channels(snapshot: Snapshot) -> list[str]:
+    """Names that become parts of file names."""
+    names = list(snapshot.data.get("channels") or [f"channel{place}" for place in range(snapshot.shape.channels)])
+    for name in names:
+        if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_]{1,64}", name):
+            raise GanError(
+                f"the generator's file calls a channel {name!r}, which is no name of a contrast: it is not a file of "
+                f"this program, or it was changed; take the one of the cell"
+            )
+    return names
