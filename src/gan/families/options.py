@@ -41,13 +41,15 @@ def unfit(value: Any, limits: Mapping[str, Any]) -> str | None:
 class Options:
     """Base of the dataclasses: a value out of bounds raises `GanError` with the option and what is allowed.
 
-    TASK: of `TASKS`. REVISION: part of every recipe; raise it when a change makes the family's results differ.
+    TASK: of `TASKS`. TRAINED: false for a model that is made (`gan.families.contract.Made`). REVISION: part of every recipe; raise it when a change makes the family's results differ.
     PRECISIONS: what ``training.precision`` may be; a family adds those that its networks support (`gan.ops.precision`).
     TRANSFER: the defaults that differ for a training that starts from the networks of another one (``init_from``).
-    Every family has the options ``z_dim`` (width of the latents, unless it translates) and ``conditional`` (on labels).
+    A family that is trained has the option ``conditional`` (on labels) and, unless it translates, ``z_dim`` (width of
+    the latents).
     """
 
     TASK: ClassVar[str]
+    TRAINED: ClassVar[bool] = True
     REVISION: ClassVar[int]
     PRECISIONS: ClassVar[tuple[str, ...]] = ("fp32", "tf32")
     TRANSFER: ClassVar[dict[str, Any]] = {}
@@ -57,6 +59,18 @@ class Options:
             value = getattr(self, item.name)
             if problem := unfit(value, item.metadata):
                 raise GanError(f"option {item.name} is {value!r}; {problem}")
+
+    def varies(self) -> bool:
+        """Whether another seed gives another result: else there is one cell, of the first seed."""
+        return True
+
+    def place(self, seed: int) -> str | None:
+        """A folder on this machine that the cell of ``seed`` is made of; None without."""
+        return None
+
+    def stated(self, seed: int) -> dict[str, Any]:
+        """All options as the recipe of the cell of ``seed`` states them: a place by its content."""
+        return {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
 
     def without_effect(self) -> dict[str, str]:
         """Options without effect given the others: for each, the one that causes it, and its value."""
