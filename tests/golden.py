@@ -17,7 +17,7 @@ import sys
 from typing import Any
 
 import torch
-from tiny import TinyData, recipe
+from tiny import TinyData, recipe, sources
 
 from gan.families.registry import families, options_of
 from gan.study import TRAIN_REVISION
@@ -42,10 +42,14 @@ CASES = {name: (family, options) for family in families() for name, options in c
 
 
 def losses(family: str, options: dict[str, Any], steps: int) -> dict[str, list[float]]:
-    """The loss of each phase in the steps that have it, in float32 on two classes of images [2, 32, 32]."""
+    """The loss of each phase in the steps that have it, in float32 on two classes of images [2, 32, 32].
+
+    Those to translate, where that is the task, have two channels too; neither depends on the other.
+    """
     given, rows = recipe(batch=BATCH, kimg=BUDGET / 1000), {}
     given["variant"] = {"name": family, "family": family, "options": options}
-    trainer = Trainer(given, TinyData(2 * BATCH, channels=2, size=32, labels=2), torch.device("cpu"))
+    data = TinyData(2 * BATCH, channels=2, size=32, labels=2, sources=sources(family))
+    trainer = Trainer(given, data, torch.device("cpu"))
     for _ in range(steps):
         trainer.advance(measure=False)
         for name, value in trainer.meter.read().items():

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from golden import SMALL
-from tiny import TinyData, paths
+from tiny import TinyData, paths, sources
 from torch import Tensor
 from torch.multiprocessing import start_processes
 
@@ -51,10 +51,10 @@ CASES = _OWN | {family: (family, SMALL[family]) for family in sorted(_OTHERS)}
 
 
 class Data(TinyData):
-    """``signalled``: a rank and the call of ``batch`` at which it gets SIGTERM."""
+    """sources: see `tiny.sources`; signalled: a rank and the call of ``batch`` at which it gets SIGTERM."""
 
-    def __init__(self, signalled: tuple[int, int] | None = None):
-        super().__init__(length=20, size=16, labels=2, channels=2)
+    def __init__(self, sources: int = 0, signalled: tuple[int, int] | None = None):
+        super().__init__(length=20, size=16, labels=2, channels=2, sources=sources)
         self.signalled, self.calls = signalled, 0
 
     def batch(self, indices: np.ndarray) -> Batch:
@@ -62,6 +62,11 @@ class Data(TinyData):
         if self.signalled == (parallel.rank(), self.calls):
             os.kill(os.getpid(), signal.SIGTERM)
         return super().batch(indices)
+
+
+def data(case: str) -> Data:
+    """Images as the family of ``case`` takes them."""
+    return Data(sources(CASES[case][0]))
 
 
 def recipe(case: str, **training: Any) -> dict[str, Any]:
@@ -94,7 +99,7 @@ def steps(trainer: Trainer, count: int) -> list[dict[str, Tensor]]:
 
 def course(case: str, folder: Path, other: Path | None) -> dict[str, Any]:
     """Steps of a whole run, and of runs that go on from its own state and from that in ``other``."""
-    trainer = Trainer(recipe(case), Data(), CPU)
+    trainer = Trainer(recipe(case), data(case), CPU)
     found = {"whole": steps(trainer, SAVED)}
     state = trainer.state_dict()
     if parallel.rank() == 0:
@@ -103,7 +108,7 @@ def course(case: str, folder: Path, other: Path | None) -> dict[str, Any]:
     for name, place in (("own", folder), ("other", other)):
         if place:
             parallel.wait()
-            resumed = Trainer(recipe(case), Data(), CPU)
+            resumed = Trainer(recipe(case), data(case), CPU)
             resumed.load_state_dict(torch.load(place / f"{case}.pt", weights_only=True))
             found[name] = steps(resumed, STEPS - SAVED)
     return found
@@ -130,12 +135,12 @@ def doubled() -> Iterator[None]:
 def in_pieces(case: str) -> list[dict[str, Tensor]]:
     """Steps in which each rank takes its part in two pieces; in float64."""
     with doubled():
-        return steps(Trainer(recipe(case), Data(), CPU, microbatches=2), SAVED)
+        return steps(Trainer(recipe(case), data(case), CPU, microbatches=2), SAVED)
 
 
 def reduced(case: str) -> dict[str, float]:
     """Means of the first steps in bfloat16, whose rounding depends on nothing but the sample."""
-    trainer = Trainer(recipe(case, precision="bf16"), Data(), CPU)
+    trainer = Trainer(recipe(case, precision="bf16"), data(case), CPU)
     for _ in range(3):
         trainer.advance(measure=False)
     trainer.require_equal()
@@ -161,13 +166,13 @@ def pieces() -> dict[str, Tensor]:
 
 def stopped(folder: Path) -> tuple[int, int | None, str]:
     """A training of which the last rank alone gets SIGTERM: the calls for data, the signal, what was said."""
-    data = Data(signalled=(parallel.world() - 1, STOPPED + 1))  # one more: the reference images
+    images = Data(signalled=(parallel.world() - 1, STOPPED + 1))  # one more: the reference images
     given = recipe("dcgan", kimg=1000, snapshot_kimg=1000)
     try:
-        train(given, data, paths(folder))
+        train(given, images, paths(folder))
     except Stopped as error:
-        return data.calls, error.signum, str(error)
-    return data.calls, None, ""
+        return images.calls, error.signum, str(error)
+    return images.calls, None, ""
 
 
 def apart() -> str:

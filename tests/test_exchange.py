@@ -6,7 +6,7 @@ from unittest import mock
 
 import pytest
 import torch
-from parallel_worker import CASES, CPU, Data, recipe, start
+from parallel_worker import CASES, CPU, data, recipe, start
 from torch import nn
 from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
 
@@ -132,7 +132,7 @@ def kinds() -> dict:
 def training(case: str, microbatches: int = 1) -> dict[str, list[list[str]]]:
     """Events of all passes of each phase."""
     exchange.SIZE = 1024
-    trainer = Trainer(recipe(case), Data(), CPU, microbatches)
+    trainer = Trainer(recipe(case), data(case), CPU, microbatches)
     found = {phase.name: [] for phase in trainer.phases}
     descend = trainer._descend
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from golden import CASES
 from test_precision import _recipe
-from tiny import TinyData
+from tiny import TinyData, sources
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -80,7 +80,8 @@ def _trainer(case, tapes=None, precision="fp32", **options):
     recipe = copy.deepcopy(_recipe(case, precision))
     family = recipe["variant"]["family"]
     recipe["variant"]["options"] |= (OFTEN if family == "stylegan2" else {}) | options
-    return Trainer(recipe, TinyData(size=16, channels=2, labels=2), CPU, graphs=tapes)
+    data = TinyData(size=16, channels=2, labels=2, sources=sources(family))
+    return Trainer(recipe, data, CPU, graphs=tapes)
 
 
 def _same(one, other):
@@ -211,7 +212,8 @@ def _losses(case, steps, graph=False, kernels=False, precision="fp32"):
     ops.use("cuda" if kernels else "reference")
     device, rows = torch.device("cuda"), {}
     recipe = copy.deepcopy(_recipe(case, precision))
-    trainer = Trainer(recipe, OnGpu(size=16, channels=2, labels=2), device, graphs=Graphs(device) if graph else None)
+    data = OnGpu(size=16, channels=2, labels=2, sources=sources(CASES[case][0]))
+    trainer = Trainer(recipe, data, device, graphs=Graphs(device) if graph else None)
     for _ in range(steps):
         trainer.advance(measure=False)
         for name, value in trainer.meter.read().items():
@@ -266,7 +268,7 @@ def test_on_a_gpu_no_step_waits(gpu, case, graph):
     device = torch.device("cuda")
     recipe = copy.deepcopy(_recipe(case, "fp32"))
     recipe["variant"]["options"] |= OFTEN if recipe["variant"]["family"] == "stylegan2" else {}
-    data = OnGpu(size=16, channels=2, labels=2)
+    data = OnGpu(size=16, channels=2, labels=2, sources=sources(CASES[case][0]))
     trainer = Trainer(recipe, data, device, graphs=Graphs(device) if graph else None)
     for _ in range(20):
         trainer.advance(measure=False)

@@ -6,15 +6,17 @@ import pytest
 import torch
 from golden import BATCH, CASES
 from parallel_worker import doubled, steps
-from tiny import TinyData, machine, paths, recipe
+from test_variants import _make
+from tiny import TinyData, machine, paths, recipe, sources
 
 from gan import parallel
 from gan.errors import GanError
+from gan.nn import BatchNorm
 from gan.train.loop import train
 from gan.train.trainer import Trainer
 
 CPU = torch.device("cpu")
-NORMALISED = [case for case in CASES if case.startswith("dcgan")]
+NORMALISED = [case for case in CASES if any(isinstance(module, BatchNorm) for module in _make(case).modules())]
 
 
 @pytest.fixture
@@ -31,9 +33,8 @@ def made(case, batch, **options):
 
 
 def of(case, microbatches=1, batch=BATCH, **options):
-    trainer = Trainer(
-        made(case, batch, **options), TinyData(length=20, size=16, channels=2, labels=2), CPU, microbatches
-    )
+    data = TinyData(length=20, size=16, channels=2, labels=2, sources=sources(CASES[case][0]))
+    trainer = Trainer(made(case, batch, **options), data, CPU, microbatches)
     for optimizer in trainer.optimizers.values():
         optimizer.param_groups[0]["eps"] = 1.0  # with 1e-8 Adam makes steps of what is rounding in a gradient of 0
     return trainer

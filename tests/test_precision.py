@@ -6,11 +6,12 @@ import pytest
 import torch
 from conftest import SCHEMA
 from golden import CASES
-from test_variants import BATCH, SHAPES, _batch, _make
-from tiny import TinyData, paths, recipe
+from test_variants import BATCH, _batch, _make
+from tiny import TinyData, paths, recipe, sources
 
 from gan.cells import stats as read_stats
 from gan.errors import GanError
+from gan.families.registry import defaults
 from gan.nn import Discriminator, Generator
 from gan.nn.synthesis import StyledConv
 from gan.ops.precision import computing, reduced
@@ -31,7 +32,8 @@ def _recipe(case, precision="bf16"):
 
 
 def _trainer(case, precision):
-    return Trainer(_recipe(case, precision), TinyData(size=32, channels=2, labels=2), CPU)
+    data = TinyData(size=32, channels=2, labels=2, sources=sources(CASES[case][0]))
+    return Trainer(_recipe(case, precision), data, CPU)
 
 
 def _dtypes(network, call):
@@ -69,7 +71,8 @@ def test_gradients_point_where_those_of_float32_do(case, phase):
 
     In networks of a few channels a single kink can turn the gradient of a penalty; here are 32.
     """
-    width = {"channel_base": 1024, "channel_max": 32} if CASES[case][0] != "dcgan" else {}
+    known = defaults(CASES[case][0])
+    width = {name: value for name, value in {"channel_base": 1024, "channel_max": 32}.items() if name in known}
     variant, gradients = _make(case, **width), {}
     trains = next(p.trains for p in variant.phases() if p.name == phase)
     for precision in ("fp32", "bf16"):
@@ -80,7 +83,7 @@ def test_gradients_point_where_those_of_float32_do(case, phase):
             other.requires_grad_(name == trains)
         torch.manual_seed(5)
         with computing(precision):
-            loss, scalars = own.loss(phase, _batch(SHAPES[1]))
+            loss, scalars = own.loss(phase, _batch(own.shape))
         loss.backward()
         assert all(value.dtype in (torch.float32, torch.float64) for value in (loss, *scalars.values()))
         found = [p.grad for p in network.parameters() if p.grad is not None]

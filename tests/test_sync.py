@@ -8,7 +8,7 @@ import pytest
 import torch
 from golden import BATCH, CASES
 from test_precision import _recipe
-from tiny import TinyData
+from tiny import TinyData, sources
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -53,8 +53,11 @@ class OnDevice(TinyData):
     """Batches that lie on the device already."""
 
     def batch(self, indices):
-        real = torch.zeros(len(indices), self.shape.channels, *self.shape.size, device=META)
-        return Batch(real, torch.zeros(len(indices), self.shape.labels, device=META))
+        real, source = (
+            torch.zeros(len(indices), channels, *self.shape.size, device=META)
+            for channels in (self.shape.channels, self.shape.sources)
+        )
+        return Batch(real, torch.zeros(len(indices), self.shape.labels, device=META), source)
 
 
 @pytest.fixture(autouse=True)
@@ -69,7 +72,8 @@ def fused_on_meta(monkeypatch):
 @pytest.mark.parametrize(("case", "microbatches"), [*((case, 1) for case in CASES), ("stylegan2_topk", 2)])
 def test_no_step_waits_for_the_device(case, microbatches):
     """All phases, the optimizers, the moving average, the controllers, and the sums of the statistics."""
-    trainer = Trainer(_recipe(case, "fp32"), OnDevice(size=32, channels=2, labels=2), META, microbatches)
+    data = OnDevice(size=32, channels=2, labels=2, sources=sources(CASES[case][0]))
+    trainer = Trainer(_recipe(case, "fp32"), data, META, microbatches)
     trainer.advance(measure=False)  # optimizers make their state in the first step
     assert {f"phase/{phase.name}" for phase in trainer.phases} <= set(trainer.meter._sums), "step 0 has all phases"
     with Watch() as watch, Literals() as literals:

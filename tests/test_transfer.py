@@ -12,7 +12,7 @@ from conftest import SCHEMA
 from golden import CASES
 from test_train import cli, dcgan, make_store
 from test_workflow import copy_workflow, edit, snakemake
-from tiny import TinyData, outcome, paths, recipe
+from tiny import TinyData, outcome, paths, recipe, sources
 
 from gan import study
 from gan.cells import stats as read_stats
@@ -77,7 +77,7 @@ def weights(tmp_path_factory):
 
 @pytest.mark.parametrize("family", families())
 def test_networks_and_average_come_along_and_nothing_else(family, tmp_path):
-    data = TinyData(12, 1, 16, 2)
+    data = TinyData(12, 1, 16, 2, sources(family))
     source, given = left_by(tmp_path / "weights.pt", family, EVERY[family], data)
     target, _ = trainer(family, EVERY[family], data, seed=1)
     plain, _ = trainer(family, EVERY[family], data, seed=1)

@@ -5,17 +5,17 @@ import dataclasses
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from golden import BATCH, BUDGET, CASES
-from tiny import TinyData, assert_equal, recipe
+from tiny import TinyData, assert_equal, recipe, request, sources
 
 from gan.errors import GanError
 from gan.families.contract import Batch, ImageShape, Latents, half_life_beta, mirrored
 from gan.families.options import TASKS
 from gan.families.registry import build, defaults, families, options_of
 from gan.sampling.snapshot import Snapshot, load_generator, save_generator
-from gan.sampling.tasks import sample
 from gan.train.trainer import Trainer
 
 DOCS = Path(__file__).parent.parent / "docs" / "variants.md"
@@ -33,6 +33,7 @@ PAIRS = [pytest.param(c, s, id=f"{c}-{s.channels}x{s.size[0]}") for c in CASES f
 def _make(case, shape=SHAPES[1], seed=0, **options):
     torch.manual_seed(seed)
     family, base = CASES[case]
+    shape = dataclasses.replace(shape, sources=sources(family))
     variant = build(family, base | options, shape, BATCH)
     variant.epoch, variant.budget = 2 * BATCH, BUDGET
     return variant
@@ -40,10 +41,12 @@ def _make(case, shape=SHAPES[1], seed=0, **options):
 
 def _batch(shape, seed=1):
     random = torch.Generator().manual_seed(seed)
-    real = torch.rand(BATCH, shape.channels, *shape.size, generator=random) * 2 - 1
-    return Batch(
-        real, torch.eye(shape.labels)[torch.arange(BATCH) % shape.labels] if shape.labels else real.new_zeros(BATCH, 0)
+    real, source = (
+        torch.rand(BATCH, channels, *shape.size, generator=random) * 2 - 1
+        for channels in (shape.channels, shape.sources)
     )
+    classes = torch.arange(BATCH) % max(1, shape.labels)
+    return Batch(real, torch.eye(shape.labels)[classes] if shape.labels else real.new_zeros(BATCH, 0), source)
 
 
 def _step(variant, optimizers, phase, batch):
@@ -62,13 +65,13 @@ def test_a_volume_has_a_finite_loss_in_every_phase(case):
     shape = ImageShape(1, (16, 16, 16))
     variant = _make(case, shape)
     for phase in variant.phases():
-        assert torch.isfinite(variant.loss(phase.name, _batch(shape))[0])
+        assert torch.isfinite(variant.loss(phase.name, _batch(variant.shape))[0])
 
 
 @pytest.mark.parametrize(("case", "shape"), PAIRS)
 def test_each_phase_trains_its_network_and_no_other(case, shape):
     variant = _make(case, shape)
-    optimizers, batch = variant.optimizers(), _batch(shape)
+    optimizers, batch = variant.optimizers(), _batch(variant.shape)
     assert set(optimizers) == set(variant.networks())
     variant.begin_step(BATCH * 3, optimizers)
     assert {phase.trains for phase in variant.phases()} == set(variant.networks())
@@ -86,26 +89,29 @@ def test_each_phase_trains_its_network_and_no_other(case, shape):
 @pytest.mark.parametrize(("case", "shape"), PAIRS)
 def test_samples_have_the_shape_of_the_data_and_depend_on_the_seed_alone(case, shape):
     variant = _make(case, shape).eval()
-    z, labels = torch.randn(3, variant.options.z_dim), _batch(shape).labels[:3]
+    labels = _batch(shape).labels[:3]
+    given = request(variant, labels)
 
-    def sample(seed, truncation=1.0):
-        torch.manual_seed(seed)
+    def sample(of):
+        torch.manual_seed(0)
         with torch.no_grad():
-            return variant.draw(variant.kept(), Latents(z, labels, truncation))
+            return variant.draw(variant.kept(), of)
 
-    assert sample(0).shape == (3, shape.channels, *shape.size)
-    assert sample(0).dtype == torch.float32
-    assert torch.equal(sample(0), sample(0))
-    assert not torch.equal(sample(0), sample(0, truncation=0.5))
-    one = sample(0, truncation=0.0)
-    if not variant.labels:
-        torch.testing.assert_close(one[0], one[1], msg="truncation 0 is one image")
+    assert sample(given).shape == (3, shape.channels, *shape.size)
+    assert sample(given).dtype == torch.float32
+    assert torch.equal(sample(given), sample(given))
+    assert not torch.equal(sample(given), sample(request(variant, labels, seed=1)))
+    if isinstance(given, Latents):
+        assert not torch.equal(sample(given), sample(given._replace(truncation=0.5)))
+        one = sample(given._replace(truncation=0.0))
+        assert variant.labels or torch.allclose(one[0], one[1]), "truncation 0 is one image"
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_state_dict_is_the_whole_state(case):
     """A variant that loads the state of another goes on exactly as the other does, controllers and averages too."""
-    one, other, batch = _make(case), _make(case, seed=9), _batch(SHAPES[1])
+    one, other = _make(case), _make(case, seed=9)
+    batch = _batch(one.shape)
     mine = one.optimizers()
     for step in range(8):
         one.begin_step(step * BATCH, mine)
@@ -125,6 +131,11 @@ def test_state_dict_is_the_whole_state(case):
         other.load_state_dict(one.state_dict())
 
 
+def _drawn(snapshot, asked):
+    with torch.no_grad(), snapshot.noise(0, 0):
+        return families()[snapshot.family].variant.draw(snapshot.network, asked)
+
+
 @pytest.mark.parametrize(("channels", "labels"), [(1, 0), (3, 2), (4, 3)])
 @pytest.mark.parametrize("family", FIRST)
 def test_a_training_goes_on_bit_for_bit_and_its_generator_is_a_file(family, channels, labels, tmp_path, monkeypatch):
@@ -132,7 +143,8 @@ def test_a_training_goes_on_bit_for_bit_and_its_generator_is_a_file(family, chan
     options = CASES[FIRST[family]][1] | {"conditional": labels > 0}
     given = recipe(batch=BATCH, kimg=BUDGET / 1000)
     given["variant"] = {"name": family, "family": family, "options": defaults(family) | options}
-    whole, resumed = (Trainer(given, TinyData(12, channels, 16, labels), torch.device("cpu")) for _ in range(2))
+    images = TinyData(12, channels, 16, labels, sources(family))
+    whole, resumed = (Trainer(given, images, torch.device("cpu")) for _ in range(2))
     for step in range(4):
         if step == 2:
             torch.save(whole.state_dict(), tmp_path / "state.pt")
@@ -143,11 +155,12 @@ def test_a_training_goes_on_bit_for_bit_and_its_generator_is_a_file(family, chan
     assert_equal(resumed.state_dict(), whole.state_dict())
     options, data = dataclasses.asdict(whole.variant.options), whole.dataset
     snapshot = Snapshot(whole.ema, family, options, data.shape, BATCH, data=data.meta)
-    images = sample(snapshot, 3, seed=0)
+    asked = request(whole.variant, data.batch(np.arange(3)).labels)
+    images = _drawn(snapshot, asked)
     assert images.shape == (3, channels, 16, 16) and images.std() > 0
     save_generator(tmp_path / "generator.pt", snapshot)
     monkeypatch.setattr(families()[family].model, "__init__", None)  # a discriminator is not made
-    assert torch.equal(sample(load_generator(tmp_path / "generator.pt"), 3, seed=0), images)
+    assert torch.equal(_drawn(load_generator(tmp_path / "generator.pt"), asked), images)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -159,27 +172,25 @@ def test_equal_seeds_give_equal_variants(case):
 @pytest.mark.parametrize("case", FIRST.values())
 def test_the_label_changes_the_image(case):
     variant = _make(case, conditional=True).eval()
-    z = torch.randn(1, 8).expand(2, -1)
     torch.manual_seed(0)
-    images = variant.draw(variant.kept(), Latents(z, torch.eye(2)))
+    images = variant.draw(variant.kept(), request(variant, torch.eye(2), alike=True))
     assert not torch.allclose(images[0], images[1])
 
 
 @pytest.mark.parametrize("case", FIRST.values())
 def test_labels_of_the_data_are_ignored_unless_asked_for(case):
     variant = _make(case, SHAPES[1]).eval()
-    z = torch.randn(1, 8).expand(2, -1)
-    images = variant.draw(variant.kept(), Latents(z, torch.eye(2)))
+    images = variant.draw(variant.kept(), request(variant, torch.eye(2), alike=True))
     torch.testing.assert_close(images[0], images[1])
 
 
 @pytest.mark.parametrize("family", FIRST)
 def test_conditioning_needs_labels(family):
     with pytest.raises(GanError, match="the data set has no labels"):
-        build(family, {"conditional": True}, ImageShape(1, (16, 16)), BATCH)
+        build(family, {"conditional": True}, ImageShape(1, (16, 16), sources=sources(family)), BATCH)
 
 
-@pytest.mark.parametrize("family", FIRST)
+@pytest.mark.parametrize("family", [family for family in FIRST if not sources(family)])
 def test_sizes_that_no_doubling_reaches_are_refused(family):
     with pytest.raises(GanError, match=r"image size \[100, 100\]"):
         build(family, {}, ImageShape(1, (100, 100)), BATCH)

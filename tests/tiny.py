@@ -13,8 +13,8 @@ from tinyfamily.options import TinyOptions
 from torch import nn
 
 from gan.cells import stats as read_stats
-from gan.families.contract import Batch, ImageShape
-from gan.families.registry import Family, families
+from gan.families.contract import Batch, ImageShape, Latents, Source, Variant
+from gan.families.registry import Family, families, options_of
 from gan.runtime import Runtime
 from gan.train.loop import train
 from gan.train.machine import Machine
@@ -25,12 +25,13 @@ TINY = Family("tinyfamily", TinyOptions)
 
 
 class TinyData:
-    """``length`` random images; with ``labels`` classes if wanted."""
+    """``length`` random images; with ``labels`` classes and ``sources`` channels of images to translate if wanted."""
 
-    def __init__(self, length: int = 50, channels: int = 1, size: int = 8, labels: int = 0):
+    def __init__(self, length: int = 50, channels: int = 1, size: int = 8, labels: int = 0, sources: int = 0):
         random = torch.Generator().manual_seed(1)
-        self.shape = ImageShape(channels, (size, size), labels)
+        self.shape = ImageShape(channels, (size, size), labels, sources=sources)
         self.real = torch.rand(length, channels, size, size, generator=random) * 2 - 1
+        self.source = torch.rand(length, sources, size, size, generator=random) * 2 - 1
         self.classes = torch.arange(length) % max(1, labels)
         self.meta = {
             "channels": [f"c{index}" for index in range(channels)],
@@ -47,8 +48,25 @@ class TinyData:
     def batch(self, indices: np.ndarray) -> Batch:
         index = torch.from_numpy(indices)
         if not self.shape.labels:
-            return Batch(self.real[index], torch.zeros(len(index), 0))
-        return Batch(self.real[index], nn.functional.one_hot(self.classes[index], self.shape.labels).float())
+            return Batch(self.real[index], torch.zeros(len(index), 0), self.source[index])
+        labels = nn.functional.one_hot(self.classes[index], self.shape.labels).float()
+        return Batch(self.real[index], labels, self.source[index])
+
+
+def sources(family: str) -> int:
+    """How many channels of images to translate the tests give ``family``."""
+    return 2 if options_of(family).TASK == "translate" else 0
+
+
+def request(variant: Variant, labels: torch.Tensor, seed: int = 0, alike: bool = False) -> Latents | Source:
+    """Random latents for images of ``labels`` [N, labels], or images to translate; alike: N times the same."""
+    random = torch.Generator().manual_seed(seed)
+    count, shape = 1 if alike else len(labels), variant.shape
+    if shape.sources:
+        images = torch.rand(count, shape.sources, *shape.size, generator=random) * 2 - 1
+        return Source(images.repeat_interleave(len(labels) // count, dim=0), labels)
+    z = torch.randn(count, variant.options.z_dim, generator=random)
+    return Latents(z.repeat_interleave(len(labels) // count, dim=0), labels)
 
 
 def recipe(**changes: Any) -> dict[str, Any]:

@@ -23,21 +23,25 @@ from gan.errors import GanError
 class ImageShape:
     """What the data requires of a variant.
 
-    channels: contrasts (and a mask, if it is generated too); size: (H, W) or (D, H, W) in pixels; labels: number of
-    classes, 0 without labels; masks: how many of the channels, the last ones, hold labels instead of intensities.
+    channels: contrasts (and a mask, if it is generated too), of the target if images are translated; size: (H, W) or
+    (D, H, W) in pixels; labels: number of classes, 0 without labels; masks: how many of the channels, the last ones,
+    hold labels instead of intensities; sources: channels of the images to translate, 0 unless that is the task: of each
+    contrast the slice itself amid ``neighbours`` on each side.
     """
 
     channels: int
     size: tuple[int, ...]
     labels: int = 0
     masks: int = 0
+    sources: int = 0
+    neighbours: int = 0
 
 
 class Batch(NamedTuple):
     """A batch, or this rank's share of it (`gan.parallel`).
 
     real: [N, C, *size], float32 in [-1, 1], the target of a translation; labels: [N, labels], one-hot, width 0 without;
-    source: the images to translate, of width 0 unless that is the task.
+    source: [N, sources, *size], the images to translate, of width 0 unless that is the task.
     """
 
     real: Tensor

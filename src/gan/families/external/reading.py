@@ -37,7 +37,9 @@ def read_images(
     reader = _Reader(folder, meta, shape, window)
     found, places = [], []
     groups = _grouped(folder, reader.channels)
-    for key, files in tqdm(groups.items(), desc="read images", unit="image", file=sys.stderr, disable=len(groups) < 500):
+    for key, files in tqdm(
+        groups.items(), desc="read images", unit="image", file=sys.stderr, disable=len(groups) < 500
+    ):
         images = reader.array(files[0]) if files[0].suffix == ".npy" else reader.image(key, files)[None]
         found.append(images)
         places += [_class_of(folder, files[0], classes)] * len(images)
