@@ -44,7 +44,7 @@ from torch import Tensor
 from gan import ops
 from gan.errors import GanError
 from gan.families.contract import Batch, ImageShape, Variant
-from gan.families.registry import build, families, make_options
+from gan.families.registry import build, make_options, trained
 from gan.ops import extension, winograd
 from gan.ops.precision import PRECISIONS, computing, full_precision
 from gan.train.device import check_precision, device_name
@@ -291,7 +291,7 @@ def write(out: Path, about: dict[str, Any], rows: list[dict[str, Any]], skipped:
 
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--family", default="stylegan2", choices=list(families()))
+    parser.add_argument("--family", default="stylegan2", choices=list(trained()))
     parser.add_argument("--size", type=int, nargs="+", default=[64])
     parser.add_argument("--batch", type=int, nargs="+", default=[8])
     parser.add_argument("--settings", nargs="+", default=["auto"], choices=list(SETTINGS), help="of StyleGAN2")

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from tiny import TinyData, recipe, sources
 
-from gan.families.registry import families, options_of
+from gan.families.registry import families, options_of, trained
 from gan.study import TRAIN_REVISION
 from gan.train.trainer import Trainer
 
@@ -37,8 +37,8 @@ def cases(family: str) -> dict[str, dict[str, Any]]:
     return {name: golden["options"] | case["options"] for name, case in golden["cases"].items()}
 
 
-SMALL = {family: read(family)["options"] for family in families()}
-CASES = {name: (family, options) for family in families() for name, options in cases(family).items()}
+SMALL = {family: read(family)["options"] for family in trained()}
+CASES = {name: (family, options) for family in trained() for name, options in cases(family).items()}
 
 
 def losses(family: str, options: dict[str, Any], steps: int) -> dict[str, list[float]]:
@@ -104,10 +104,10 @@ def text(content: dict[str, Any]) -> str:
 def main() -> None:
     torch.set_num_threads(1)
     parser = argparse.ArgumentParser(description="Record the golden losses of families.")
-    parser.add_argument("families", nargs="*", metavar="family", help=f"default: all ({', '.join(families())})")
+    parser.add_argument("families", nargs="*", metavar="family", help=f"default: all ({', '.join(trained())})")
     parser.add_argument("--same-revision", action="store_true", help="the record changes, results do not")
     given = parser.parse_args()
-    refused = [why for family in given.families or families() if (why := record(family, given.same_revision))]
+    refused = [why for family in given.families or trained() if (why := record(family, given.same_revision))]
     sys.exit("\n".join(refused) or None)
 
 

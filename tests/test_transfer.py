@@ -17,7 +17,7 @@ from tiny import TinyData, outcome, paths, recipe, sources
 from gan import study
 from gan.cells import stats as read_stats
 from gan.errors import GanError
-from gan.families.registry import defaults, families
+from gan.families.registry import defaults, trained
 from gan.files import checksum
 from gan.status.states import survey
 from gan.study import Cell, run_key
@@ -75,7 +75,7 @@ def weights(tmp_path_factory):
 # ---------------------------------------------------------------- what comes along
 
 
-@pytest.mark.parametrize("family", families())
+@pytest.mark.parametrize("family", trained())
 def test_networks_and_average_come_along_and_nothing_else(family, tmp_path):
     data = TinyData(12, 1, 16, 2, sources(family))
     source, given = left_by(tmp_path / "weights.pt", family, EVERY[family], data)

@@ -133,7 +133,7 @@ def test_state_dict_is_the_whole_state(case):
 
 def _drawn(snapshot, asked):
     with torch.no_grad(), snapshot.noise(0, 0):
-        return families()[snapshot.family].variant.draw(snapshot.network, asked)
+        return families()[snapshot.family].model.draw(snapshot.network, asked)
 
 
 @pytest.mark.parametrize(("channels", "labels"), [(1, 0), (3, 2), (4, 3)])

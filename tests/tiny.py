@@ -45,6 +45,10 @@ class TinyData:
     def __len__(self) -> int:
         return len(self.real)
 
+    @property
+    def marked(self) -> np.ndarray:
+        return np.empty(0, np.int64)
+
     def batch(self, indices: np.ndarray) -> Batch:
         index = torch.from_numpy(indices)
         if not self.shape.labels:

@@ -68,7 +68,17 @@ def complete(config: dict[str, Any], schema: str | Path) -> dict[str, Any]:
 def check_pair(config: dict[str, Any], dataset: str, variant: str) -> None:
     """`GanError` if ``variant`` cannot be trained on ``dataset``; config: of `complete`."""
     row, chosen = config["datasets"][dataset], config["variants"][variant]
-    options = defaults(chosen["family"]) | chosen["options"]
+    options, known = defaults(chosen["family"]) | chosen["options"], options_of(chosen["family"])
+    if (known.TASK == "translate") != bool(row["translate"]):
+        does, wants = (
+            ("translates images", "has no translate: name its source and target contrasts")
+            if known.TASK == "translate"
+            else ("generates images", "has translate, so that its variants have to translate: choose another family")
+        )
+        raise GanError(
+            f"config: variants.{variant} {does} (family {chosen['family']}), but datasets.{dataset} {wants}, or leave "
+            f"the pair out of the study"
+        )
     if options.get("conditional") and row["labels"] is None:
         raise GanError(
             f"config: variants.{variant}.options.conditional is true, but datasets.{dataset}.labels is null; "
@@ -87,6 +97,15 @@ def check_pair(config: dict[str, Any], dataset: str, variant: str) -> None:
     except GanError as error:
         raise GanError(f"config: variants.{variant} on datasets.{dataset}: {error}") from error
     _check_phases(variant, options, training)
+
+
+def check_place(config: dict[str, Any], variant: str, seed: int) -> None:
+    """`GanError` if what the cell of ``seed`` is made of is not there; config: of `complete`."""
+    row = config["variants"][variant]
+    try:
+        make_options(row["family"], row["options"]).place(seed)
+    except GanError as error:
+        raise GanError(f"config: variants.{variant}.options: {error}") from error
 
 
 def check_syntax(path: str | Path) -> None:
@@ -181,6 +200,8 @@ def _check_dataset(name: str, row: dict[str, Any]) -> None:
         raise GanError(f"config: datasets.{name} has a contrast called {min(taken)!r}, as some scores are; rename it")
     if label_of(row["labels"]) in ("slice", "contrast"):
         _check_slice_labels(name, row)
+    if row["translate"]:
+        _check_translate(name, row)
     parts = sum(row["split"][part] for part in SPLITS)
     if abs(parts - 1) > 1e-6:
         raise GanError(f"config: datasets.{name}.split adds up to {parts:g}; train + val + test must be 1")
@@ -212,6 +233,21 @@ def _check_slice_labels(name: str, row: dict[str, Any]) -> None:
         raise GanError(f"{where}, but there is one contrast; name more contrasts, or other labels")
     if row["labels"] == "contrast" and row["mask"]:
         raise GanError(f"{where}, so that each image is of one contrast, without the mask; set mask to null")
+
+
+def _check_translate(name: str, row: dict[str, Any]) -> None:
+    """Sources and targets that the store has, none of them both."""
+    where, task = f"config: datasets.{name}.translate", row["translate"]
+    allowed = {"source": [*row["contrasts"], *filter(None, [row["mask"]])], "target": row["contrasts"]}
+    for side, names in allowed.items():
+        if unknown := [one for one in task[side] if one not in names]:
+            raise GanError(f"{where}.{side} names {unknown[0]!r}; allowed: {', '.join(names)}")
+    if both := [one for one in task["target"] if one in task["source"]]:
+        raise GanError(f"{where}: {both[0]!r} is source and target; a contrast is translated into another one")
+    if row["labels"] == "contrast":
+        raise GanError(f"{where}: with labels contrast each image is of one contrast; set labels to null")
+    if row["layout"] == "images":
+        raise GanError(f"{where}: layout images has one contrast; give volumes of both contrasts")
 
 
 def _in_use(config: dict[str, Any]) -> dict[str, None]:
@@ -260,6 +296,11 @@ def _check_effect(name: str, row: dict[str, Any]) -> None:
 def _check_budget(name: str, row: dict[str, Any], training: dict[str, Any]) -> None:
     """Whether a row can be trained as ``training`` says."""
     family, known = row["family"], options_of(row["family"])
+    if not known.TRAINED:
+        for key in ("training", "init_from"):
+            if row[key]:
+                raise GanError(f"config: variants.{name}.{key} is set, but {family} is not trained; remove it")
+        return
     options = defaults(family) | row["options"]
     given = training | row["training"]
     if given["precision"] not in known.PRECISIONS:

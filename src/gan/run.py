@@ -1,4 +1,4 @@
-"""Train one cell of a study: ``gan run --recipe R --store S --folder F --checkpoints C --runtime device=cuda,gpus=2``.
+"""Train or make one cell: ``gan run --recipe R --store S --folder F --checkpoints C --runtime device=cuda,gpus=2``.
 
 Exit codes: 0 trained; 1 an error that its line explains; 143 (SIGTERM) or 130 (SIGINT) stopped with the state saved,
 run the same command again to resume. On Slurm, SIGTERM before the time limit also requeues the job.
@@ -21,7 +21,7 @@ from gan import check, launch, parallel, slurm
 from gan.cells import WHOLE
 from gan.data.store import Store, stored_channels
 from gan.errors import GanError, command, logged
-from gan.families.registry import defaults, families
+from gan.families.registry import defaults, families, options_of
 from gan.files import read_json
 from gan.runtime import Runtime, usage
 from gan.scoring.judge import Judge
@@ -32,6 +32,7 @@ from gan.train.heap import keep_freed_memory
 from gan.train.images import StoreDataset
 from gan.train.loop import OnSnapshot, train
 from gan.train.machine import Machine
+from gan.train.made import make
 from gan.train.outputs import Paths
 from gan.train.signals import Stopped, StopSignals
 
@@ -120,7 +121,7 @@ def _parse(text: str) -> dict[str, Any]:
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="gan run", description="Train one cell of a study.")
+    parser = argparse.ArgumentParser(prog="gan run", description="Train or make one cell of a study.")
     parser.add_argument("--recipe", required=True, help="the recipe, as JSON or as a file")
     parser.add_argument("--store", required=True, type=Path, help="folder of the packed store")
     parser.add_argument("--folder", required=True, type=Path, help="folder of the cell: gets all results")
@@ -130,6 +131,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--runtime", default="", help=f"what it runs on, as device=cuda,gpus=2: {usage()}")
     parser.add_argument("--endpoint", help=argparse.SUPPRESS)
     parser.add_argument("--judge", type=Path, help="JSON file of the judge that scores each snapshot while training")
+    parser.add_argument("--images", type=Path, help="folder of images that the row is made of, if it is made of one")
     # an empty value equals no option: the rule has one command line for all cells
     parser.add_argument("--init-from", type=Path, nargs="?", help="weights.pt that the recipe starts from")
     parser.add_argument("--log", type=Path, help="file that also gets the messages")
@@ -158,12 +160,15 @@ def _train(
         torch.set_num_threads(max(1, runtime.threads // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
     recipe, store, leads = read_recipe(given.recipe), Store.open(given.store), parallel.rank() == 0
     check_store(recipe, store)
+    dataset, shown = _images(recipe, store, device)
+    if not options_of(recipe["variant"]["family"]).TRAINED:
+        make(recipe, dataset, given.folder, given.images, shown)
+        return 0
     paths = Paths(given.folder, given.checkpoints / run_key(recipe), given.init_from)
     try:
         scores = live_scores(given.judge, runtime.device) if given.judge and leads else None
         machine = prepare(runtime, device, refusal)
-        dataset = StoreDataset(store, device, bool(recipe["variant"]["options"].get("conditional")))
-        train(recipe, dataset, paths, machine, on_snapshot=scores, stop=stop)
+        train(recipe, dataset, paths, machine, shown=shown, on_snapshot=scores, stop=stop)
     except Stopped as stopped:
         if leads:
             print(stopped, file=sys.stderr)
@@ -176,6 +181,15 @@ def _train(
             f"resources.train.microbatches above {runtime.microbatches}, or on more GPUs"
         ) from error
     return 0
+
+
+def _images(recipe: dict[str, Any], store: Store, device: torch.device) -> tuple[StoreDataset, StoreDataset]:
+    """The images to train on, and those to show: of a translation the validation split's, if there are any."""
+    conditional, task = bool(recipe["variant"]["options"].get("conditional")), recipe["data"].get("translate")
+    dataset = StoreDataset(store, device, conditional, task)
+    if not task or not len(store.rows("val")):
+        return dataset, dataset
+    return dataset, StoreDataset(store, device, conditional, task, split="val")
 
 
 def program(argv: list[str] | None = None) -> int:

@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from gan.cells import flatten
-from gan.config import check_pair, complete
-from gan.families.registry import defaults, options_of
+from gan.config import check_pair, check_place, complete
+from gan.families.options import Options
+from gan.families.registry import defaults, make_options, options_of
 from gan.labels import label_of
 
 DATA_REVISION = 1  # raise when the store made from the same volumes changes
 TRAIN_REVISION = 1  # raise when the loop gives other results for the same variant
+UNTRAINED = {"kimg": 0, "batch": 1, "snapshot_kimg": 1, "precision": "fp32"}  # the training of what is made
 METRICS_REVISION = 1  # raise when the same images get other features or scores
 
 
@@ -48,8 +50,9 @@ class Study:
         self.metrics: dict[str, Any] = config["metrics"]
 
     def cells(self) -> list[Cell]:
-        """The grid, datasets first."""
-        return [Cell(*key) for key in itertools.product(self.datasets, self.variants, self.seeds)]
+        """The grid, datasets first; a variant that no seed changes has the first seed alone."""
+        cells = [Cell(*key) for key in itertools.product(self.datasets, self.variants, self.seeds)]
+        return [cell for cell in cells if cell.seed == self.seeds[0] or self.options(cell.variant).varies()]
 
     def dataset(self, name: str) -> dict[str, Any]:
         """The row of a data set, with defaults."""
@@ -62,6 +65,19 @@ class Study:
         labels = row["labels"] if label_of(row["labels"]) == "subject" else None
         decides = {key: row[key] for key in keys} | {"labels": labels}
         return {"source": identity(row["source"]), **decides, "revision": DATA_REVISION}
+
+    def options(self, variant: str) -> Options:
+        """The options of ``variant``, complete."""
+        row = self.config["variants"][variant]
+        return make_options(row["family"], defaults(row["family"], transfer=bool(row["init_from"])) | row["options"])
+
+    def trained(self, variant: str) -> bool:
+        """Whether ``variant`` is trained; other ones are made."""
+        return options_of(self.config["variants"][variant]["family"]).TRAINED
+
+    def place(self, cell: Cell) -> str | None:
+        """The folder that ``cell`` is made of, if any."""
+        return self.options(cell.variant).place(cell.seed)
 
     def store_spec(self, name: str) -> dict[str, Any]:
         """The part of a data set's row that decides its store."""
@@ -96,6 +112,8 @@ class Study:
         variant = self.config["variants"][cell.variant]
         family = variant["family"]
         data = self.store_spec(cell.dataset)
+        if task := self.dataset(cell.dataset)["translate"]:
+            data["translate"] = task
         if isinstance(data["labels"], dict) and "table" in data["labels"]:
             data["labels"] = data["labels"] | {"table": _hashed(data["labels"]["table"])}
         return {
@@ -104,10 +122,10 @@ class Study:
                 "name": cell.variant,
                 "family": family,
                 "revision": options_of(family).REVISION,
-                "options": defaults(family, transfer=bool(variant["init_from"])) | variant["options"],
+                "options": self.options(cell.variant).stated(cell.seed),
                 **self._start(cell),
             },
-            "training": self.config["training"] | variant["training"],
+            "training": self.config["training"] | variant["training"] if self.trained(cell.variant) else UNTRAINED,
             "seed": cell.seed,
             "revisions": {"data": DATA_REVISION, "train": TRAIN_REVISION},
         }
@@ -141,6 +159,8 @@ def load(config: dict[str, Any], schema: str | Path) -> Study:
     trained = [*study.cells(), *study.sources()]
     for dataset, variant in dict.fromkeys((cell.dataset, cell.variant) for cell in trained):
         check_pair(study.config, dataset, variant)
+    for cell in study.cells():
+        check_place(study.config, cell.variant, cell.seed)
     return study
 
 

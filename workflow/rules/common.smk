@@ -71,6 +71,11 @@ def recipe(wildcards):
     return canonical(STUDY.recipe(cell(wildcards)))
 
 
+def names(variants):
+    """A regular expression of these variants and no other."""
+    return "|".join(dict.fromkeys(variants)) or "(?!)"
+
+
 def start_weights(wildcards):
     """The file that the cell starts from; that of another cell is made first, any other is identified by its checksum."""
     if source := STUDY.source(cell(wildcards)):

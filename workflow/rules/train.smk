@@ -1,4 +1,4 @@
-# One rule for every variant. The checkpoint is not an output: outputs of a failed job are deleted, and it must survive a kill.
+# One rule for every variant that is trained, and one for those that are made. The checkpoint is not an output: outputs of a failed job are deleted, and it must survive a kill.
 # On several nodes training itself starts its processes, one a node, by srun: the Slurm plugin calls such jobs mpi.
 from gan.runtime import Runtime
 
@@ -21,6 +21,8 @@ WORD = ",".join(
 
 
 rule train:
+    wildcard_constraints:
+        variant=names(c.variant for c in TRAINED if STUDY.trained(c.variant)),
     input:
         store=rules.slices.output.store,
         # ancient: it scores snapshots during training; another judge is no reason to train again
@@ -62,3 +64,43 @@ rule train:
         "exec python -m gan run --recipe {params.recipe:q} --store {input.store} --folder {params.folder}"
         " --checkpoints {params.checkpoints} --judge {input.judge} --init-from {input.init_from:q} --log {log}"
         f" --runtime {WORD}"
+
+
+rule make:
+    wildcard_constraints:
+        variant=names(c.variant for c in TRAINED if not STUDY.trained(c.variant)),
+    input:
+        store=rules.slices.output.store,
+    output:
+        generator=f"{CELL}/generator.pt",
+        snapshots=directory(f"{CELL}/snapshots"),
+        stats=f"{CELL}/stats.jsonl",
+        cost=f"{CELL}/cost.json",
+        recipe=f"{CELL}/recipe.json",
+        real=report(
+            f"{CELL}/real.png",
+            caption="../report/real.rst",
+            category="Images",
+            subcategory="{dataset}",
+            labels={"variant": "{variant}", "seed": "{seed}", "images": "real"},
+        ),
+    log:
+        f"{LOGS}/{{dataset}}/{{variant}}_seed{{seed}}_make.log",
+    benchmark:
+        f"{BENCHMARKS}/{{dataset}}/{{variant}}_seed{{seed}}_make.tsv"
+    conda:
+        "../envs/gpu.yaml"
+    threads: ask("data", "threads")
+    resources:
+        mem_mb=ask("data", "mem_mb"),
+        runtime=ask("data", "runtime"),
+    params:
+        recipe=recipe,
+        folder=CELL,
+        checkpoints=f"{RESULTS}/checkpoints",
+        images=lambda w: (
+            ["--images", STUDY.place(cell(w))] if STUDY.place(cell(w)) else []
+        ),
+    shell:
+        "exec python -m gan run --recipe {params.recipe:q} --store {input.store} --folder {params.folder}"
+        " --checkpoints {params.checkpoints} {params.images:q} --runtime device=cpu,threads={threads} --log {log}"

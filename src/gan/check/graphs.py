@@ -35,6 +35,10 @@ class Noise:
     def __init__(self, device: torch.device):
         self.images = torch.rand(len(self), 3, 16, 16, generator=torch.Generator().manual_seed(0)).to(device) * 2 - 1
 
+    @property
+    def marked(self) -> np.ndarray:
+        return np.empty(0, np.int64)
+
     def __len__(self) -> int:
         return 16
 

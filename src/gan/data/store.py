@@ -64,6 +64,29 @@ class Store:
         places = {name: place for place, name in enumerate(self.meta["labels"])}
         return np.array([places.get(name, -1) for name in names], dtype=np.int64)
 
+    def present(self, rows: np.ndarray, contrasts: Sequence[str]) -> np.ndarray:
+        """Which of ``rows`` have all of ``contrasts``, bool [n]: those of a subject that lacks one are zeros."""
+        kept = self._kept().iloc[rows]
+        columns = [kept[f"has_{name}"].to_numpy(bool) for name in contrasts if f"has_{name}" in kept]
+        return np.logical_and.reduce([np.ones(len(rows), dtype=bool), *columns])
+
+    def neighbours(self, rows: np.ndarray, reach: int) -> np.ndarray:
+        """For each of ``rows`` of a split the slices around it, int64 [n, 2 reach + 1], as indices in ``rows``.
+
+        They are of the same scan, ``slices.every`` apart, in order; where one is missing the slice itself stands.
+        """
+        kept = self._kept().iloc[rows]
+        scans = kept["scan"] if "scan" in kept else [""] * len(kept)
+        keys = list(zip(kept["subject"], scans, kept["slice"].astype(int), strict=True))
+        places = {key: place for place, key in enumerate(keys)}
+        every = self.meta["filter"]["every"]
+        steps = [every * offset for offset in range(-reach, reach + 1)]
+        found = [
+            [places.get((subject, scan, number + step), own) for step in steps]
+            for own, (subject, scan, number) in enumerate(keys)
+        ]
+        return np.array(found, dtype=np.int64)
+
     def check_scores(self) -> None:
         """`GanError` that names the store when its test split has too few subjects for intervals of scores."""
         try:

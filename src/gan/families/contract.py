@@ -93,6 +93,11 @@ class Dataset(Protocol):
     shape: ImageShape
     meta: dict[str, Any]
 
+    @property
+    def marked(self) -> np.ndarray:
+        """Indices of the images that pictures of translations show first: those with a label in their mask."""
+        ...
+
     def __len__(self) -> int: ...
 
     def batch(self, indices: np.ndarray) -> Batch: ...

@@ -41,8 +41,9 @@ def unfit(value: Any, limits: Mapping[str, Any]) -> str | None:
 class Options:
     """Base of the dataclasses: a value out of bounds raises `GanError` with the option and what is allowed.
 
-    TASK: of `TASKS`. TRAINED: false for a model that is made (`gan.families.contract.Made`). REVISION: part of every recipe; raise it when a change makes the family's results differ.
-    PRECISIONS: what ``training.precision`` may be; a family adds those that its networks support (`gan.ops.precision`).
+    TASK: of `TASKS`. TRAINED: false for a model that is made (`gan.families.contract.Made`). REVISION: part of every
+    recipe; raise it when a change makes the family's results differ. PRECISIONS: what ``training.precision`` may be; a
+    family adds those that its networks support (`gan.ops.precision`).
     TRANSFER: the defaults that differ for a training that starts from the networks of another one (``init_from``).
     A family that is trained has the option ``conditional`` (on labels) and, unless it translates, ``z_dim`` (width of
     the latents).

@@ -56,6 +56,11 @@ def families() -> dict[str, Family]:
     return {name: _family(name, package) for name, package in sorted(places.items())}
 
 
+def trained() -> dict[str, Family]:
+    """The families that are trained, by name; the others are made (`gan.families.contract.Made`)."""
+    return {name: family for name, family in families().items() if family.options.TRAINED}
+
+
 def options_of(family: str) -> type[Options]:
     """The options of ``family``; `GanError` if there is no such family."""
     if family not in families():

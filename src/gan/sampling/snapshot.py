@@ -1,6 +1,7 @@
 """The generator as a self-contained file: how it is built, its weights, and what its images mean."""
 
 import contextlib
+import itertools
 import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -12,9 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from gan.errors import GanError
-from gan.families.contract import ImageShape, Request
-from gan.families.registry import families, make_options
+from gan.families.contract import Dataset, ImageShape, Request
+from gan.families.registry import defaults, families, make_options
 from gan.files import DAMAGED, atomic_path, require_whole
+from gan.study import run_key
 
 FORMAT = "gan-generator-1"
 
@@ -37,6 +39,14 @@ class Snapshot:
     run_key: str = ""
     data: dict[str, Any] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, recipe: dict[str, Any], network: nn.Module, dataset: Dataset, kimg: float) -> "Snapshot":
+        """The snapshot of ``network``, which ``recipe`` describes, after ``kimg`` of ``dataset``."""
+        family = recipe["variant"]["family"]
+        options = defaults(family) | recipe["variant"]["options"]
+        batch, key = recipe["training"]["batch"], run_key(recipe)
+        return cls(network, family, options, dataset.shape, batch, kimg, key, dataset.meta)
+
     @property
     def labels(self) -> list[str]:
         """Names of the classes; empty for an unconditional generator."""
@@ -50,7 +60,7 @@ class Snapshot:
     @property
     def device(self) -> torch.device:
         """The device of the network."""
-        return next(self.network.parameters()).device
+        return next(itertools.chain(self.network.parameters(), self.network.buffers())).device
 
     def render(self, request: Request, seed: int, chunk: int) -> Tensor:
         """Images float32 [N, C, *size] of ``request``, on the CPU; ``seed`` and ``chunk`` decide the noise."""

@@ -1,13 +1,13 @@
 """From a seed, or from source images, to requests and the images that answer them, chunk by chunk."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from gan.errors import GanError
-from gan.families.contract import Images, Latents
+from gan.families.contract import Images, Latents, Source
 from gan.families.registry import families
 from gan.sampling.snapshot import Snapshot, mix
 
@@ -43,6 +43,22 @@ def available(snapshot: Snapshot, labels: Classes = None) -> int | None:
     if families()[snapshot.family].model.request is not Images:
         return None
     return len(_places(snapshot, labels))
+
+
+def translated(snapshot: Snapshot, asked: Iterable[Source], seed: int) -> Iterator[Tensor]:
+    """The translations float32 [n, C, *size] of each batch of source images, on the CPU.
+
+    They are drawn 16 at a time, the last ones with repeats, so that an image depends on itself alone.
+    """
+    for source in asked:
+        found = []
+        for first in range(0, len(source.images), CHUNK):
+            part = slice(first, first + CHUNK)
+            images, labels = source.images[part], source.labels[part]
+            whole = torch.arange(CHUNK, device=images.device) % len(images)
+            request = Source(images[whole], labels[whole], source.backward)
+            found.append(snapshot.render(request, seed, 0)[: len(images)])
+        yield torch.cat(found)
 
 
 def latents(snapshot: Snapshot, n: int, seed: int) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,6 @@
-"""The training images of a store, as the loop uses them."""
+"""The images of a store, as training and the scores of translations use them."""
+
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,49 +15,97 @@ RESIDENT = 0.25  # fraction of a GPU's free memory that the training images may 
 
 
 class StoreDataset:
-    """The training split of a store as float32 in [-1, 1] on ``device``.
+    """A split of a store as float32 in [-1, 1] on ``device``.
 
     Intensities: 0..65535 to [-1, 1]. Mask: 0 to the largest label of the split to [-1, 1]. Images stay on the GPU when
     they take at most a quarter of its free memory, else they are read from the memory-mapped file batch by batch.
+    task: ``translate`` of the data set's row; its targets are then the images, without those that lack one, and its
+    sources the images to translate. rows: the store's row of each image.
     """
 
-    def __init__(self, store: Store, device: torch.device, conditional: bool):
-        self._rows = store.rows("train")
-        if not len(self._rows):
-            raise GanError(f"{store.folder}: no images in the split train; loosen slices or split.train of its row")
-        self._images, self._device = store.images, device
-        names = list(store.meta["labels"]) if conditional else []
-        classes = store.labels(self._rows) if names else np.zeros(len(self._rows), dtype=np.int64)
-        if (classes < 0).any():
+    def __init__(
+        self,
+        store: Store,
+        device: torch.device,
+        conditional: bool,
+        task: dict[str, Any] | None = None,
+        split: str = "train",
+    ):
+        self._split = store.rows(split)
+        if not len(self._split):
+            raise GanError(f"{store.folder}: no images in the split {split}; loosen slices or split.{split} of its row")
+        self._images, self._device, self._mask = store.images, device, store.meta["mask"]
+        self._names = list(store.meta["channels"])
+        targets = task["target"] if task else self._names
+        self._used = np.flatnonzero(store.present(self._split, targets))
+        self.rows = self._split[self._used]
+        if not len(self.rows):
             raise GanError(
-                f"{store.folder}: {(classes < 0).sum()} training images have no label, conditional needs all"
+                f"{store.folder}: no image of the split {split} has {', '.join(targets)}; check the data set"
             )
-        _, channels, *size = store.images.shape
-        self.shape = ImageShape(channels, tuple(size), len(names), masks=int(store.meta["mask"] is not None))
+        names = list(store.meta["labels"]) if conditional else []
+        classes = store.labels(self.rows) if names else np.zeros(len(self.rows), dtype=np.int64)
+        if (classes < 0).any():
+            raise GanError(f"{store.folder}: {(classes < 0).sum()} {split} images have no label, conditional needs all")
         self._classes = torch.from_numpy(classes).to(device)
-        full = [
-            self._full_scale(place, name == store.meta["mask"]) for place, name in enumerate(store.meta["channels"])
-        ]
-        self._scale = (2 / torch.tensor(full, dtype=torch.float32)).reshape(-1, *[1] * len(size)).to(device)
+        # Channels: of the targets, and of the sources with their neighbours.
+        self._targets = [self._names.index(name) for name in targets]
+        self._sources = [self._names.index(name) for name in task["source"]] if task else []
+        neighbours = task["neighbours"] if task else 0
+        self._around = store.neighbours(self._split, neighbours) if task else None
+        full = {place: self._full_scale(place) for place in [*self._targets, *self._sources]}
+        self._scale, self._source_scale = self._per_channel(full, self._targets), self._per_channel(full, self._sources)
+        masks = sum(self._names[place] == self._mask for place in self._targets)
+        size = tuple(store.images.shape[2:])
+        width = len(self._sources) * (2 * neighbours + 1)
+        self.shape = ImageShape(len(targets), size, len(names), masks, width, neighbours)
         counts = np.bincount(classes, minlength=len(names)).tolist() if names else []
-        self.meta = store.meta | {"labels": names, "label_counts": counts, "full_scale": full}
+        self.meta = store.meta | {
+            "labels": names,
+            "label_counts": counts,
+            "full_scale": [full[p] for p in self._targets],
+        }
+        if task:
+            about = {"channels": targets, "mask": None, "translate": task, "has_mask": self._mask is not None}
+            self.meta |= about | {"source_full_scale": [full[place] for place in self._sources]}
         self._resident = self._load() if self._fits() else None
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self.rows)
+
+    @property
+    def marked(self) -> np.ndarray:
+        """See `gan.families.contract.Dataset`."""
+        if self._mask is None:
+            return np.empty(0, np.int64)
+        place = self._names.index(self._mask)
+        return np.flatnonzero([self._images[row, place].any() for row in self.rows])
 
     def batch(self, indices: np.ndarray) -> Batch:
-        """See `gan.train.trainer.Dataset`."""
-        places = self._move(torch.from_numpy(indices))
+        """See `gan.families.contract.Dataset`."""
+        stored = self._stored(self._used[indices], self._targets)
+        real = stored.add_(32768).mul_(self._scale).sub_(1)
+        labels = torch.zeros(len(indices), 0, device=self._device)
+        if self.shape.labels:
+            places = self._move(torch.from_numpy(indices))
+            labels = nn.functional.one_hot(self._classes[places], self.shape.labels).float()
+        return Batch(real, labels, self._source(indices) if self._around is not None else real[:, :0])
+
+    def _source(self, indices: np.ndarray) -> torch.Tensor:
+        """Images to translate [n, sources, *size]; of each contrast its neighbours in order, the slice amid them."""
+        around = self._around[self._used[indices]]  # type: ignore[index]
+        stored = self._stored(around.reshape(-1), self._sources)
+        scaled = stored.add_(32768).mul_(self._source_scale).sub_(1)
+        by_contrast = scaled.unflatten(0, around.shape).transpose(1, 2)
+        return by_contrast.flatten(1, 2).contiguous()
+
+    def _stored(self, places: np.ndarray, channels: list[int]) -> torch.Tensor:
+        """Images of the split, float32, as stored less 32768."""
         if self._resident is not None:
-            real = self._resident[places]
-        else:
-            real = self._move(_signed(self._images[self._rows[indices]]))
-        real = real.float().add_(32768).mul_(self._scale).sub_(1)
-        if not self.shape.labels:
-            return Batch(real, torch.zeros(len(indices), 0, device=self._device), real[:, :0])
-        labels = nn.functional.one_hot(self._classes[places], self.shape.labels).float()
-        return Batch(real, labels, real[:, :0])
+            found = self._resident[self._move(torch.from_numpy(places))]
+            return (found if len(channels) == found.shape[1] else found[:, channels]).float()
+        found = self._images[self._split[places]]
+        return self._move(_signed(found if len(channels) == found.shape[1] else found[:, channels])).float()
 
     def _move(self, tensor: torch.Tensor) -> torch.Tensor:
         """Copy to the device; from pinned memory, without waiting on the host."""
@@ -63,18 +113,25 @@ class StoreDataset:
             return tensor
         return tensor.pin_memory().to(self._device, non_blocking=True)
 
-    def _full_scale(self, channel: int, mask: bool) -> int:
+    def _full_scale(self, channel: int) -> int:
         """The stored value that becomes 1."""
-        return max([1, *(int(self._images[row, channel].max()) for row in self._rows)]) if mask else FULL_SCALE
+        if self._names[channel] != self._mask:
+            return FULL_SCALE
+        return max([1, *(int(self._images[row, channel].max()) for row in self._split)])
+
+    def _per_channel(self, full: dict[int, int], places: list[int]) -> torch.Tensor:
+        """2 / full scale of some channels, to be multiplied with images."""
+        values = torch.tensor([full[place] for place in places], dtype=torch.float32)
+        return (2 / values).reshape(-1, *[1] * (self._images.ndim - 2)).to(self._device)
 
     def _fits(self) -> bool:
         if self._device.type != "cuda":
             return False
-        size = len(self._rows) * int(np.prod(self._images.shape[1:])) * 2
+        size = len(self._split) * int(np.prod(self._images.shape[1:])) * 2
         return size <= RESIDENT * torch.cuda.mem_get_info(self._device)[0]
 
     def _load(self) -> torch.Tensor:
-        blocks = np.array_split(self._rows, max(1, len(self._rows) // 256))
+        blocks = np.array_split(self._split, max(1, len(self._split) // 256))
         return torch.cat([_signed(self._images[rows]).to(self._device) for rows in blocks])
 
 

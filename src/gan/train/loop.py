@@ -10,12 +10,10 @@ from typing import Any
 from gan import parallel
 from gan.errors import GanError
 from gan.families.contract import Dataset
-from gan.families.registry import defaults
 from gan.files import write_json
 from gan.grids import write_grid
 from gan.sampling.grid import Grid
 from gan.sampling.snapshot import Snapshot, save_generator
-from gan.sampling.tasks import sample
 from gan.study import run_key
 from gan.train import outputs
 from gan.train.checkpoint import clean, load_checkpoint, save_checkpoint
@@ -41,6 +39,7 @@ def train(
     paths: Paths,
     machine: Machine | None = None,
     *,
+    shown: Dataset | None = None,
     emit: Emit | None = None,
     on_snapshot: OnSnapshot | None = None,
     stop: StopSignals | None = None,
@@ -48,11 +47,11 @@ def train(
     """Train ``recipe`` on ``dataset``, resuming from the checkpoint if there is one, and return the cost.
 
     A finished run is not repeated: its outputs are linked again. While another process trains the same run, this one
-    waits. emit: gets every row of the statistics; on_snapshot(kimg, path): gets every snapshot, as soon as it is on
-    disk; a file that it writes next to ``path`` is an output too, and the scores that it returns become a row. stop:
-    of a caller that watches for signals longer than the training lasts. With more than one rank (`gan.parallel`) all
-    call it; only rank 0 writes, emits and calls ``on_snapshot``, and the others only read the checkpoints and the
-    weights that the recipe starts from.
+    waits. shown: the images of the pictures, by default those of ``dataset``; emit: gets every row of the statistics;
+    on_snapshot(kimg, path): gets every snapshot, as soon as it is on disk; a file that it writes next to ``path`` is an
+    output too, and the scores that it returns become a row. stop: of a caller that watches for signals longer than the
+    training lasts. With more than one rank (`gan.parallel`) all call it; only rank 0 writes, emits and calls
+    ``on_snapshot``, and the others only read the checkpoints and the weights that the recipe starts from.
 
     Raises `Stopped` after SIGTERM or SIGINT to any rank, on all of them, with the state saved; `GanError` if the
     checkpoint is of another recipe or broken, the disk is full, or the training diverges.
@@ -60,7 +59,7 @@ def train(
     with contextlib.nullcontext(stop) if stop else StopSignals() as stop, _owned(paths.checkpoints, stop):
         if cost := parallel.from_first(_reopened(recipe, paths)):
             return cost
-        run = _Run(recipe, dataset, paths, machine or Machine(), emit, on_snapshot)
+        run = _Run(recipe, dataset, paths, machine or Machine(), shown or dataset, emit, on_snapshot)
         try:
             run.start()
             while run.trainer.step < run.schedule.steps:
@@ -108,6 +107,7 @@ class _Run:
         dataset: Dataset,
         paths: Paths,
         machine: Machine,
+        shown: Dataset,
         emit: Emit | None,
         on_snapshot: OnSnapshot | None,
     ):
@@ -123,7 +123,7 @@ class _Run:
         self.circumstances = circumstances(device, runtime.microbatches)
         self.trainer = Trainer(recipe, dataset, device, runtime.microbatches, machine.graphs)
         self.stats = StatsFile(paths.checkpoints / "stats.jsonl")
-        self.grid = Grid(dataset, recipe["seed"])
+        self.grid = Grid(shown, recipe["seed"])
         if saved:
             self.trainer.load_state_dict(saved["trainer"])
         start = self.trainer.step
@@ -200,8 +200,8 @@ class _Run:
     def _draw(self, step: int) -> None:
         snapshot = self._snapshot()
         name = f"snapshots/{stem(self.schedule.snapshots[step])}"
-        fake = sample(snapshot, len(self.grid.real), self.recipe["seed"], self.grid.labels)
-        write_grid(self.checkpoints / f"{name}.png", fake.numpy(), self.grid.columns, snapshot.mask_labels)
+        fake, picture = self.grid.draw(snapshot)
+        write_grid(self.checkpoints / f"{name}.png", picture.numpy(), self.grid.columns, snapshot.mask_labels)
         save_generator(self.checkpoints / f"{name}.pt", snapshot)
         outputs.show(self.checkpoints, self.folder)
         if step > 0:
@@ -289,14 +289,4 @@ class _Run:
         }
 
     def _snapshot(self) -> Snapshot:
-        variant = self.recipe["variant"]
-        return Snapshot(
-            network=self.trainer.ema,
-            family=variant["family"],
-            options=defaults(variant["family"]) | variant["options"],
-            shape=self.dataset.shape,
-            batch=self.trainer.batch,
-            kimg=self.kimg,
-            run_key=self.key,
-            data=self.dataset.meta,
-        )
+        return Snapshot.of(self.recipe, self.trainer.ema, self.dataset, self.kimg)

@@ -17,8 +17,8 @@ from gan.train.cost import Cost
 from gan.train.lock import acquire
 from gan.train.schedule import stem
 
-COST, WEIGHTS = "cost.json", "weights.pt"
-OUTPUTS = ("recipe.json", "real.png", "stats.jsonl", "snapshots/kimg*.*", WEIGHTS, COST)
+COST, WEIGHTS, STATS = "cost.json", "weights.pt", "stats.jsonl"
+OUTPUTS = ("recipe.json", "real.png", STATS, "snapshots/kimg*.*", WEIGHTS, COST)
 
 
 @dataclass(frozen=True)

@@ -37,10 +37,9 @@ def read_images(
     reader = _Reader(folder, meta, shape, window)
     found, places = [], []
     groups = _grouped(folder, reader.channels)
-    for key, files in tqdm(
-        groups.items(), desc="read images", unit="image", file=sys.stderr, disable=len(groups) < 500
-    ):
-        images = reader.array(files[0]) if files[0].suffix == ".npy" else reader.image(key, files)[None]
+    listed = tqdm(groups.values(), desc="read images", unit="image", file=sys.stderr, disable=len(groups) < 500)
+    for files in listed:
+        images = reader.array(files[0]) if files[0].suffix == ".npy" else reader.image(files)[None]
         found.append(images)
         places += [_class_of(folder, files[0], classes)] * len(images)
     return np.concatenate(found), places
@@ -79,7 +78,7 @@ class _Reader:
         self.channels: list[str] = list(meta["channels"])
         self.masks = [name == meta.get("mask") for name in self.channels]
 
-    def image(self, key: str, files: Sequence[Path]) -> NDArray[np.float32]:
+    def image(self, files: Sequence[Path]) -> NDArray[np.float32]:
         """One image [C, *size] of its files."""
         return np.stack([self._scaled(self._pixels(path), place, path) for place, path in enumerate(files)])
 

@@ -23,7 +23,7 @@ class Lookup(Made):
     request = Source
 
     @staticmethod
-    def build_kept(options: LookupOptions, shape: ImageShape) -> nn.Module:
+    def build_kept(options: LookupOptions, shape: ImageShape) -> "Table | Squares":
         return Table(shape.channels) if shape.sources == 1 else Squares(shape.sources, shape.channels)
 
     @staticmethod
@@ -36,8 +36,9 @@ class Lookup(Made):
             source = batch.source.movedim(1, -1).reshape(-1, batch.source.shape[1]).double()
             target = batch.real.movedim(1, -1).reshape(-1, batch.real.shape[1]).double()
             found = kept.count(source, target)
-            sums = found if sums is None else tuple(a + b for a, b in zip(sums, found, strict=True))
-        kept.solve(*sums)  # type: ignore[misc]
+            sums = found if sums is None else (sums[0] + found[0], sums[1] + found[1])
+        assert sums is not None
+        kept.solve(*sums)
         return kept
 
     @staticmethod
