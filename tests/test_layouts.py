@@ -197,6 +197,17 @@ def test_what_looks_like_data_and_matches_nothing_is_counted(spec, files, messag
     assert re.search(f"warning: .*{message}", capsys.readouterr().err)
 
 
+@pytest.mark.parametrize("order", [("t1", "seg"), ("seg", "t1")])
+def test_a_file_belongs_to_the_pattern_with_the_most_text(order, tmp_path):
+    touch(tmp_path, *(f"s{n}{end}.nii.gz" for n in (1, 2) for end in ("", "_seg")))
+    patterns = {"t1": "{subject}.nii.gz", "seg": "{subject}_seg.nii.gz"}
+    found = find(row("nifti", ["t1"], mask="seg", pattern={name: patterns[name] for name in order}), tmp_path)
+    assert [(item.subject, item.contrast) for item in found] == [
+        *(("s1", "t1"), ("s1", "seg")),
+        *(("s2", "t1"), ("s2", "seg")),
+    ]
+
+
 def test_contrasts_that_the_row_does_not_ask_for_are_no_loss(tmp_path, capsys):
     root = touch(tmp_path, "a_t1.nii.gz", "a_t2.nii.gz", "a_t1.json", "readme.txt")
     find(row("nifti", ["t1"], pattern="{subject}_{contrast}.nii.gz"), root)

@@ -196,14 +196,16 @@ def _ixi(row: Row, root: Path) -> list[Found]:
 
 
 def _by_pattern(row: Row, root: Path, paths: Iterable[str]) -> list[Found]:
-    """Paths that match the row's pattern, or the pattern of each contrast."""
+    """Paths that match the row's pattern, or the pattern of each contrast, the one with the most text first:
+    ``s1_seg.nii`` is of ``{subject}_seg.nii``, not of ``{subject}.nii``."""
     pattern, wanted = row["pattern"], channels(row)
     if not pattern:
         raise GanError(f"layout {row['layout']}: it needs a pattern, such as '{{subject}}_{{contrast}}.nii.gz'")
     if isinstance(pattern, dict):
         if missing := [contrast for contrast in wanted if contrast not in pattern]:
             raise GanError(f"pattern: no entry for {', '.join(missing)}; give a pattern for each contrast and the mask")
-        rules = [(compile_pattern(pattern[contrast], [contrast]), contrast) for contrast in wanted]
+        narrow = sorted(wanted, key=lambda contrast: -len(re.sub(r"\{[^{}]*\}|\*", "", pattern[contrast])))
+        rules = [(compile_pattern(pattern[contrast], [contrast]), contrast) for contrast in narrow]
     elif "{contrast}" in pattern:
         rules = [(compile_pattern(pattern, wanted), None)]
     elif len(wanted) == 1:
@@ -221,6 +223,7 @@ def _by_pattern(row: Row, root: Path, paths: Iterable[str]) -> list[Found]:
                 label = parts.get("label", "")
                 scan = parts.get("session", "")
                 found.append(Found(parts["subject"], contrast or parts["contrast"], root / path, label, scan=scan))
+                break
     return found
 
 
