@@ -5,7 +5,10 @@ from gan.nn.generator import Generator
 from gan.nn.layers import Conv, Linear, minibatch_stddev, pixel_norm
 from gan.nn.mapping import Mapping
 from gan.nn.norm import BatchNorm
+from gan.nn.patch import PatchGAN
+from gan.nn.plain import normal_weights
 from gan.nn.synthesis import Synthesis
+from gan.nn.unet import UNet
 from gan.pyramid import Pyramid
 
 __all__ = [
@@ -15,8 +18,11 @@ __all__ = [
     "Generator",
     "Linear",
     "Mapping",
+    "PatchGAN",
     "Pyramid",
     "Synthesis",
+    "UNet",
     "minibatch_stddev",
+    "normal_weights",
     "pixel_norm",
 ]

@@ -1,10 +1,14 @@
-"""Batch normalisation of a batch that may be spread over ranks."""
+"""Batch normalisation of a batch that may be spread over ranks, and instance normalisation."""
+
+from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from gan import parallel
+from gan.errors import GanError
 from gan.ops.precision import widened
 
 
@@ -41,3 +45,19 @@ class BatchNorm(_BatchNorm):
         self.num_batches_tracked.add_(1)
         self.running_mean.lerp_(mean, self.momentum)
         self.running_var.lerp_(variance * (count / (count - 1)), self.momentum)
+
+
+class InstanceNorm(nn.Module):
+    """(x - mean) / sqrt(variance + 1e-5) of each map of each image (Ulyanov et al. 2016), without parameters.
+
+    [N, channels, *size] -> the same, in training and evaluation alike. `GanError` for maps of one position, which it
+    would set to 0.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x[0, 0].numel() == 1:
+            raise GanError("instance normalisation of maps of one position gives 0; take fewer layers, or norm: batch")
+        return functional.instance_norm(x)
+
+
+NORMS: dict[str, Callable[[int], nn.Module]] = {"instance": lambda channels: InstanceNorm(), "batch": BatchNorm}

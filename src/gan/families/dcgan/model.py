@@ -7,7 +7,6 @@ With labels: one-hot vectors join the latent, and constant planes join the image
 
 import itertools
 import math
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,15 +14,12 @@ from torch import Tensor, nn
 from gan import parallel
 from gan.families.contract import Batch, ImageShape, Latents, Phase, Variant, conditions, half_life_beta, mirrored
 from gan.families.dcgan.options import DCGANOptions
-from gan.nn import BatchNorm, Pyramid
+from gan.nn import BatchNorm, Pyramid, normal_weights
+from gan.nn.plain import LAYERS
 from gan.objectives import OBJECTIVES
 from gan.ops.precision import autocast, widened
 
 WIDEST = 8  # the most feature maps of a layer, in multiples of the layer next to the image
-LAYERS: dict[int, tuple[Any, Any]] = {  # by spatial dimensions: halve, double
-    2: (nn.Conv2d, nn.ConvTranspose2d),
-    3: (nn.Conv3d, nn.ConvTranspose3d),
-}
 
 
 class DCGAN(Variant):
@@ -40,7 +36,7 @@ class DCGAN(Variant):
         options.check_layers(pyramid.doublings)
         self.generator = self.build_kept(options, shape)
         self.discriminator = Discriminator(pyramid, shape.channels + self.labels, options)
-        self.apply(_initialise)
+        self.apply(normal_weights)
 
     @staticmethod
     def build_kept(options: DCGANOptions, shape: ImageShape) -> "Generator":
@@ -154,12 +150,3 @@ def _depth(pyramid: Pyramid, options: DCGANOptions) -> int:
 def _widths(count: int, width: int) -> list[int]:
     """Feature maps of ``count`` layers from the image on; ``width``: of the first."""
     return [width * min(2**depth, WIDEST) for depth in range(count)]
-
-
-def _initialise(module: nn.Module) -> None:
-    """Weights N(0, 0.02), scales of batch norm N(1, 0.02), biases 0 (Radford et al. 2016, section 4)."""
-    for name, parameter in module.named_parameters(recurse=False):
-        if name == "bias":
-            nn.init.zeros_(parameter)
-        else:
-            nn.init.normal_(parameter, 1.0 if parameter.ndim == 1 else 0.0, 0.02)
