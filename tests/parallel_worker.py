@@ -45,6 +45,11 @@ _OWN = {
         "progan",
         {"z_dim": 8, "channel_base": 64, "channel_max": 8, "mbstd_group": 2, "phase_kimg": 0.014, "conditional": True},
     ),
+    "pix2pix": (
+        "pix2pix",
+        {"channels": 4, "depth": 3, "attention": "gates", "dropout_layers": [1, 2], "ema_kimg": 0.01, "lr_d": 1e-4}
+        | {"xflip": True, "jitter": True, "drop_inputs": 0.4, "conditional": True},
+    ),
 }
 _OTHERS = SMALL.keys() - {family for family, _ in _OWN.values()}
 CASES = _OWN | {family: (family, SMALL[family]) for family in sorted(_OTHERS)}

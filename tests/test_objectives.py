@@ -97,6 +97,7 @@ def _logits(name, real, fake):
     [
         ("nonsaturating", lambda r, f: _softplus(-f), lambda r, f: _softplus(-r) + _softplus(f)),
         ("wgan_gp", lambda r, f: -f, lambda r, f: f - r),
+        ("lsgan", lambda r, f: (f - 1) ** 2, lambda r, f: (r - 1) ** 2 + f**2),
         ("hinge", lambda r, f: -f, lambda r, f: max(0, 1 - r) + max(0, 1 + f)),
         ("r3gan", lambda r, f: _softplus(r - f), lambda r, f: _softplus(f - r)),
     ],

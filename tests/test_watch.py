@@ -89,9 +89,10 @@ def test_a_watch_goes_on_where_another_stopped():
 
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_a_loss_says_that_a_discriminator_is_perfect_where_only_that_makes_it_small(name):
-    objective, sure = OBJECTIVES[name], torch.full([4, 1], 8.0)
-    undecided = objective.discriminator(sure, sure).item()
-    assert objective.discriminator(sure, -sure).item() < SATURATED
+    objective = OBJECTIVES[name]
+    real, fake = (torch.full([4, 1], logit) for logit in ((1.0, 0.0) if name == "lsgan" else (8.0, -8.0)))
+    undecided = objective.discriminator(real, real).item()
+    assert objective.discriminator(real, fake).item() < SATURATED
     assert objective.saturates == (undecided >= SATURATED)
 
 

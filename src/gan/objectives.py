@@ -30,10 +30,15 @@ def relativistic_discriminator(real: Tensor, fake: Tensor) -> Tensor:
     return functional.softplus(fake - real).mean()
 
 
+def least_squares_discriminator(real: Tensor, fake: Tensor) -> Tensor:
+    """mean (D(x) - 1)^2 + mean D(G(z))^2 (Mao et al. 2017, equation 9)."""
+    return (real - 1).square().mean() + fake.square().mean()
+
+
 class Objective(NamedTuple):
     """The two sides of an adversarial loss.
 
-    generator: of (fake, real) logits [N, 1], the loss of each sample [N, 1]; discriminator: of (real, fake), the mean.
+    generator: of (fake, real) logits [N, 1, ...], the loss of each of them; discriminator: of (real, fake), the mean.
     paired: the generator's loss looks at real logits too, else they may be None. saturates: the discriminator's loss
     falls to 0 as it tells every real image from every generated one.
     """
@@ -48,6 +53,7 @@ OBJECTIVES = {
     "nonsaturating": Objective(lambda fake, _: functional.softplus(-fake), logistic_discriminator),
     "wgan_gp": Objective(lambda fake, _: -fake, wasserstein_discriminator, saturates=False),
     "hinge": Objective(lambda fake, _: -fake, hinge_discriminator),
+    "lsgan": Objective(lambda fake, _: (fake - 1).square(), least_squares_discriminator),
     "r3gan": Objective(lambda fake, real: functional.softplus(real - fake), relativistic_discriminator, paired=True),
 }
 

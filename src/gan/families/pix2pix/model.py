@@ -1,0 +1,168 @@
+"""Pix2Pix (Isola et al. 2017): a U-Net translates an image, a discriminator sees each patch of it next to the source.
+
+The generator's loss is adversarial and the mean absolute difference to the target. It has no latent: its only noise is
+dropout.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from gan import parallel
+from gan.errors import GanError
+from gan.families.contract import Batch, ImageShape, Phase, Source, Variant, conditions, half_life_beta, mirrored
+from gan.families.pix2pix.options import Pix2PixOptions
+from gan.jitter import jittered
+from gan.nn import PatchGAN, UNet, normal_weights
+from gan.nn.patch import default_layers
+from gan.objectives import OBJECTIVES
+
+BACKGROUND = -1.0
+LOSSES = {"bce": "nonsaturating", "lsgan": "lsgan"}
+
+
+class Pix2Pix(Variant):
+    """Phases D and G, in the order of the published programs.
+
+    Each phase mirrors, crops and drops by its own random numbers, and translates its source itself: programs that step
+    both networks on one translation differ in its dropout alone.
+    """
+
+    options: Pix2PixOptions
+
+    def __init__(self, options: Pix2PixOptions, shape: ImageShape, batch: int):
+        super().__init__(options, shape, batch)
+        self.objective = OBJECTIVES[LOSSES[options.objective]]
+        self.generator = self.build_kept(options, shape)
+        layers = default_layers(shape.size) if options.patch_layers is None else options.patch_layers
+        self.discriminator = PatchGAN(
+            shape.size,
+            self.generator.inputs + shape.channels,
+            layers=layers,
+            width=options.channels,
+            norm=options.norm,
+        )
+        self.apply(normal_weights)
+
+    @staticmethod
+    def build_kept(options: Pix2PixOptions, shape: ImageShape) -> "Generator":
+        return Generator(options, shape)
+
+    def kept(self) -> nn.Module:
+        return self.generator
+
+    def phases(self) -> tuple[Phase, ...]:
+        return Phase("D", "D"), Phase("G", "G")
+
+    def networks(self) -> dict[str, nn.Module]:
+        return {"G": self.generator, "D": self.discriminator}
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        return {
+            name: torch.optim.Adam(network.parameters(), lr=rate, betas=(self.options.beta1, 0.999), fused=True)
+            for (name, network), rate in zip(self.networks().items(), self._rates(), strict=True)
+        }
+
+    def begin_step(self, seen: int, optimizers: dict[str, torch.optim.Optimizer]) -> None:
+        falling = self.options.lr_decay * self.budget
+        share = min(1.0, max(0.0, (self.budget - seen) / falling)) if falling else 1.0
+        for optimizer, rate in zip(optimizers.values(), self._rates(), strict=True):
+            for group in optimizer.param_groups:
+                group["lr"] = rate * share
+
+    def loss(self, phase: str, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        source, target = self._augment(batch)
+        given = self.generator.given(source, batch.labels)
+        return self._loss_d(given, target) if phase == "D" else self._loss_g(given, target)
+
+    def ema_beta(self, seen: int) -> float:
+        return half_life_beta(self.batch, self.options.ema_kimg * 1000)
+
+    @staticmethod
+    def draw(kept: nn.Module, request: Source) -> Tensor:
+        """As `Variant.draw`; with option drop_inputs a contrast that is background alone is one that is missing."""
+        if request.backward:
+            raise GanError("pix2pix translates in one direction; train another row for the other one")
+        return kept(request.images, request.labels)
+
+    def _loss_d(self, given: Tensor, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        with torch.no_grad():
+            images = self.generator.network(given)
+        fake = self._criticise(given, images)
+        real = self._criticise(given, target)
+        loss = self.objective.discriminator(real, fake)
+        return self.options.d_weight * loss, {"loss/D": loss.detach(), "logits/real": real.detach().mean()}
+
+    def _loss_g(self, given: Tensor, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        images = self.generator.network(given)
+        fake = self._criticise(given, images)
+        loss = self.objective.generator(fake, fake).mean()
+        difference = (images - target).abs().mean()
+        logs = {"loss/G": loss, "loss/l1": difference, "logits/fake": fake.mean()}
+        return loss + self.options.l1 * difference, {name: value.detach() for name, value in logs.items()}
+
+    def _criticise(self, given: Tensor, images: Tensor) -> Tensor:
+        return self.discriminator(torch.cat([given, images], dim=1))
+
+    def _augment(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Source and target, which move together."""
+        both, sources = torch.cat([batch.source, batch.real], dim=1), self.shape.sources
+        if self.options.xflip:
+            both = mirrored(both)
+        if self.options.jitter:
+            both = jittered(both)
+        source, target = both[:, :sources], both[:, sources:]
+        return dropped(source, self.options.drop_inputs) if self.options.drop_inputs else source, target
+
+    def _rates(self) -> tuple[float, float]:
+        """Learning rates of G and D before they fall."""
+        return self.options.lr, self.options.lr if self.options.lr_d is None else self.options.lr_d
+
+
+class Generator(nn.Module):
+    """Source images [N, sources, *size] and labels [N, labels] -> translated images [N, channels, *size] in [-1, 1].
+
+    inputs: channels of `given`.
+    """
+
+    def __init__(self, options: Pix2PixOptions, shape: ImageShape):
+        super().__init__()
+        if shape.sources < 2 and options.drop_inputs:
+            raise GanError(
+                f"option drop_inputs is {options.drop_inputs:g}, but the data set has {shape.sources} source contrast; "
+                f"name several as its source, or set it to 0"
+            )
+        self.planes, self.labels = shape.sources if options.drop_inputs else 0, conditions(options, shape)
+        self.inputs = shape.sources + self.planes + self.labels
+        self.network = UNet(
+            shape.size,
+            self.inputs,
+            shape.channels,
+            width=options.channels,
+            depth=options.depth,
+            norm=options.norm,
+            dropout=options.dropout_layers,
+            dropout_at_test=options.dropout_at_test,
+            attention=options.attention == "gates",
+            upsample=options.upsample,
+        )
+
+    def forward(self, source: Tensor, labels: Tensor) -> Tensor:
+        return self.network(self.given(source, labels))
+
+    def given(self, source: Tensor, labels: Tensor) -> Tensor:
+        """What both networks get: the source, a plane of 1 for each of its contrasts that is there (0 without), and a
+        plane for each label."""
+        parts = [source]
+        if self.planes:
+            parts.append(source.flatten(2).amax(dim=2) > BACKGROUND)
+        if self.labels:
+            parts.append(labels)
+        planes = (part.to(source.dtype).reshape(*part.shape, *[1] * (source.ndim - 2)) for part in parts[1:])
+        return torch.cat([source, *(plane.expand(-1, -1, *source.shape[2:]) for plane in planes)], dim=1)
+
+
+def dropped(source: Tensor, probability: float) -> Tensor:
+    """``source`` [N, C, *size] in which background replaces each contrast with ``probability``, but never all."""
+    chance = parallel.rand(*source.shape[:2], device=source.device)
+    kept = (chance >= probability) | (chance == chance.amax(dim=1, keepdim=True))
+    return torch.where(kept.reshape(*kept.shape, *[1] * (source.ndim - 2)), source, BACKGROUND)
