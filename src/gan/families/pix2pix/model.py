@@ -27,6 +27,7 @@ class Pix2Pix(Variant):
     both networks on one translation differ in its dropout alone.
     """
 
+    request = Source
     options: Pix2PixOptions
 
     def __init__(self, options: Pix2PixOptions, shape: ImageShape, batch: int):
@@ -79,7 +80,7 @@ class Pix2Pix(Variant):
 
     @staticmethod
     def draw(kept: nn.Module, request: Source) -> Tensor:
-        """As `Variant.draw`; with option drop_inputs a contrast that is background alone is one that is missing."""
+        """As `Variant.draw`; with option drop_inputs a contrast that is background everywhere is a missing one."""
         if request.backward:
             raise GanError("pix2pix translates in one direction; train another row for the other one")
         return kept(request.images, request.labels)
@@ -111,7 +112,9 @@ class Pix2Pix(Variant):
         if self.options.jitter:
             both = jittered(both)
         source, target = both[:, :sources], both[:, sources:]
-        return dropped(source, self.options.drop_inputs) if self.options.drop_inputs else source, target
+        if self.options.drop_inputs:
+            source = dropped(source, self.generator.contrasts, self.options.drop_inputs)
+        return source, target
 
     def _rates(self) -> tuple[float, float]:
         """Learning rates of G and D before they fall."""
@@ -121,17 +124,18 @@ class Pix2Pix(Variant):
 class Generator(nn.Module):
     """Source images [N, sources, *size] and labels [N, labels] -> translated images [N, channels, *size] in [-1, 1].
 
-    inputs: channels of `given`.
+    contrasts: of the source, each with its neighbouring slices; inputs: channels of `given`.
     """
 
     def __init__(self, options: Pix2PixOptions, shape: ImageShape):
         super().__init__()
-        if shape.sources < 2 and options.drop_inputs:
+        self.contrasts = shape.sources // (2 * shape.neighbours + 1)
+        if self.contrasts < 2 and options.drop_inputs:
             raise GanError(
-                f"option drop_inputs is {options.drop_inputs:g}, but the data set has {shape.sources} source contrast; "
-                f"name several as its source, or set it to 0"
+                f"option drop_inputs is {options.drop_inputs:g}, but the data set has {self.contrasts} source "
+                f"contrast; name several as its source, or set it to 0"
             )
-        self.planes, self.labels = shape.sources if options.drop_inputs else 0, conditions(options, shape)
+        self.planes, self.labels = self.contrasts if options.drop_inputs else 0, conditions(options, shape)
         self.inputs = shape.sources + self.planes + self.labels
         self.network = UNet(
             shape.size,
@@ -150,19 +154,24 @@ class Generator(nn.Module):
         return self.network(self.given(source, labels))
 
     def given(self, source: Tensor, labels: Tensor) -> Tensor:
-        """What both networks get: the source, a plane of 1 for each of its contrasts that is there (0 without), and a
-        plane for each label."""
-        parts = [source]
+        """What both networks get: the source, a plane for each of its contrasts, 1 if it is there and 0 without (with
+        option drop_inputs), and a plane for each label (with option conditional)."""
+        values = []
         if self.planes:
-            parts.append(source.flatten(2).amax(dim=2) > BACKGROUND)
+            values.append(source.unflatten(1, (self.contrasts, -1)).flatten(2).amax(dim=2) > BACKGROUND)
         if self.labels:
-            parts.append(labels)
-        planes = (part.to(source.dtype).reshape(*part.shape, *[1] * (source.ndim - 2)) for part in parts[1:])
-        return torch.cat([source, *(plane.expand(-1, -1, *source.shape[2:]) for plane in planes)], dim=1)
+            values.append(labels)
+        planes = (_along(each.to(source.dtype), source).expand(-1, -1, *source.shape[2:]) for each in values)
+        return torch.cat([source, *planes], dim=1)
 
 
-def dropped(source: Tensor, probability: float) -> Tensor:
-    """``source`` [N, C, *size] in which background replaces each contrast with ``probability``, but never all."""
-    chance = parallel.rand(*source.shape[:2], device=source.device)
+def dropped(source: Tensor, contrasts: int, probability: float) -> Tensor:
+    """``source`` [N, C, *size] in which background replaces each of its contrasts with ``probability``, but not all."""
+    chance = parallel.rand(len(source), contrasts, device=source.device)
     kept = (chance >= probability) | (chance == chance.amax(dim=1, keepdim=True))
-    return torch.where(kept.reshape(*kept.shape, *[1] * (source.ndim - 2)), source, BACKGROUND)
+    return torch.where(_along(kept.repeat_interleave(source.shape[1] // contrasts, dim=1), source), source, BACKGROUND)
+
+
+def _along(values: Tensor, images: Tensor) -> Tensor:
+    """Values [N, C] of whole channels, in as many dimensions as ``images``."""
+    return values.reshape(*values.shape, *[1] * (images.ndim - 2))
