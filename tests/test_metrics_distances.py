@@ -77,6 +77,69 @@ def test_weights_are_repeated_images(d):
     np.testing.assert_allclose(frechet_distances(x, y, wx, wy), expected, rtol=1e-5)
 
 
+def patients(subjects: int, slices: int, seed: int, icc: float = 0.5, d: int = 16) -> tuple[np.ndarray, np.ndarray]:
+    """Features of ``slices`` of each subject with a mean of its own, of total variance 1, and the subjects' codes."""
+    rng = np.random.default_rng(seed)
+    means = rng.normal(size=(subjects, d)) * icc**0.5
+    rest = rng.normal(size=(subjects * slices, d)) * (1 - icc) ** 0.5
+    return means.repeat(slices, 0) + rest, np.arange(subjects).repeat(slices)
+
+
+def test_kernel_of_patients_is_the_mean_over_pairs_of_different_ones():
+    x, of_x = patients(4, 3, 0, d=4)
+    y, of_y = patients(3, 2, 1, d=4)
+    order = np.random.default_rng(0).permutation(12)  # images of a patient need not be neighbours
+    x, of_x = x[order], of_x[order]
+    wx, wy = np.array([2, 0, 1, 1])[of_x], np.array([2, 0, 1])[of_y]
+    k = lambda a, b: (a @ b / 4 + 1) ** 3  # noqa: E731
+    within = []
+    for set_, w, of in ((x, wx, of_x), (y, wy, of_y)):
+        pairs = [(w[i] * w[j], k(set_[i], set_[j])) for i in range(len(w)) for j in range(len(w)) if of[i] != of[j]]
+        within.append(sum(weight * value for weight, value in pairs) / sum(weight for weight, _ in pairs))
+    cross = sum(wx[i] * wy[j] * k(x[i], y[j]) for i in range(12) for j in range(6)) / (wx.sum() * wy.sum())
+    found = kernel_distances(x, y, wx[None], wy[None], of_x + 10, of_y)[0]
+    assert found == pytest.approx(sum(within) - 2 * cross)
+
+
+@pytest.mark.parametrize("subjects", [6, 11, 30])
+def test_kernel_of_a_perfect_generator_is_zero_for_any_number_of_patients(subjects):
+    """New patients, a slice of each, against slices of few patients; pairs within these would raise the value."""
+    values, all_pairs = [], []
+    for seed in range(200):
+        real, of = patients(subjects, 10, seed)
+        new = np.random.default_rng(10_000 + seed).normal(size=(60, 16))
+        values.append(kernel_distance(real, new, of))
+        all_pairs.append(kernel_distance(real, new))
+    error = np.std(values, ddof=1) / np.sqrt(200)
+    assert abs(np.mean(values)) < 3 * error
+    assert np.mean(all_pairs) > 3 * error + abs(np.mean(values)), "what the subjects are for"
+
+
+def test_kernel_of_one_flawed_generator_is_alike_for_any_number_of_patients():
+    found = []
+    for subjects in (6, 30):
+        values = []
+        for seed in range(150):
+            real, of = patients(subjects, 10, seed)
+            values.append(kernel_distance(real, np.random.default_rng(seed + 10_000).normal(0.3, 0.9, (60, 16)), of))
+        found.append((np.mean(values), np.std(values) / np.sqrt(150)))
+    (few, few_error), (many, many_error) = found
+    assert abs(few - many) < 3 * np.hypot(few_error, many_error) and many > 10 * many_error
+
+
+def test_duplicated_slices_change_no_kernel_distance():
+    real, of = patients(5, 4, 0)
+    fake = np.random.default_rng(1).normal(size=(20, 16))
+    once = kernel_distance(real, fake, of)
+    assert kernel_distance(real.repeat(2, 0), fake, of.repeat(2)) == pytest.approx(once, rel=1e-9)
+    assert kernel_distance(real.repeat(2, 0), fake) > once + 0.1, "what the subjects are for"
+
+
+def test_kernel_of_one_subject_is_refused():
+    with pytest.raises(ValueError, match="at least 2 subjects"):
+        kernel_distance(features(4, 4, 0), features(9, 4, 1), np.zeros(4))
+
+
 def test_kernel_weights_leave_out_copies_of_an_image():
     x, y = features(12, 4, 0), features(9, 4, 1)
     wx, wy = np.arange(12) % 4, np.arange(9) % 3

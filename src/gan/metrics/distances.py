@@ -1,7 +1,8 @@
 """Distances between two sets of features: Fréchet and kernel, exact, with weights for the bootstrap.
 
 Weights are how often each image counts: a resample with replacement is a row of integers, and the weighted value is the
-value of the resampled set. All arithmetic is float64.
+value of the resampled set. All arithmetic is float64. Subjects are codes, one for each image [n]; without them every
+image is a subject of its own, as generated images are.
 """
 
 import numpy as np
@@ -41,41 +42,72 @@ def frechet_distances(x: NDArray, y: NDArray, x_weights: NDArray, y_weights: NDA
     return np.array([frechet_distance(x, y, *weights) for weights in bar])
 
 
-def kernel_distance(x: NDArray, y: NDArray) -> float:
+def kernel_distance(
+    x: NDArray, y: NDArray, x_subjects: NDArray | None = None, y_subjects: NDArray | None = None
+) -> float:
     """Kernel distance of features ``x`` [n, d] and ``y`` [m, d]: squared MMD (Binkowski et al. 2018), unbiased.
 
-    The kernel is (x . y / d + 1)^3. All pairs are used, so there is no random subset; with n = m the value is what
-    ``cleanfid.fid.kernel_distance`` averages over its subsets. It can be slightly negative. Raises `ValueError` for
-    fewer than two images.
+    The kernel is (x . y / d + 1)^3. Within a set it is averaged over all pairs of images of *different* subjects:
+    slices of one patient are alike, and their pairs would raise the value by their share among all pairs. So equal
+    distributions of patients have the expected value 0, whatever the number of patients and of slices of each; a value
+    can be negative. Without subjects, and with n = m, it is what ``cleanfid.fid.kernel_distance`` averages over its
+    subsets. Raises `ValueError` for fewer than two images or subjects.
     """
-    return float(kernel_distances(x, y, np.ones((1, len(x))), np.ones((1, len(y))))[0])
+    return float(kernel_distances(x, y, np.ones((1, len(x))), np.ones((1, len(y))), x_subjects, y_subjects)[0])
 
 
-def kernel_distances(x: NDArray, y: NDArray, x_weights: NDArray, y_weights: NDArray) -> Array:
+def kernel_distances(
+    x: NDArray,
+    y: NDArray,
+    x_weights: NDArray,
+    y_weights: NDArray,
+    x_subjects: NDArray | None = None,
+    y_subjects: NDArray | None = None,
+) -> Array:
     """`kernel_distance` of B resamples: weights [B, n] and [B, m] give [B] values.
 
-    A pair of copies of one image is left out like a pair of an image with itself, so resampling adds no bias.
+    Copies of one subject form no pair either, so resampling adds no bias. A resample needs two different subjects
+    (`gan.metrics.intervals.subject_weights` draws no others).
     """
     x, y = _features(x), _features(y)
     wx, wy = np.asarray(x_weights, np.float64), np.asarray(y_weights, np.float64)
-    cross = _kernel_mean(x, y, wx, wy) / (wx.sum(1) * wy.sum(1))
-    return _within(x, wx) + _within(y, wy) - 2 * cross
+    cross = _kernel_sum(x, y, wx, wy) / (wx.sum(1) * wy.sum(1))
+    return _within(x, wx, x_subjects) + _within(y, wy, y_subjects) - 2 * cross
 
 
-def _within(x: Array, weights: Array) -> Array:
-    """Mean kernel over pairs of different images."""
-    own = np.sum(weights**2 * (np.sum(x**2, 1) / x.shape[1] + 1) ** 3, 1)
-    return (_kernel_mean(x, x, weights, weights) - own) / (weights.sum(1) ** 2 - np.sum(weights**2, 1))
+def _within(x: Array, weights: Array, subjects: NDArray | None) -> Array:
+    """Mean kernel over pairs of images of different subjects: a U-statistic of subjects."""
+    if subjects is None:
+        pairs = weights.sum(1) ** 2 - np.sum(weights**2, 1)
+        own = np.sum(weights**2 * _cubic(np.sum(x**2, 1), x.shape[1]), 1)
+        return (_kernel_sum(x, x, weights, weights) - own) / pairs
+    _, codes = np.unique(subjects, return_inverse=True)
+    if codes.max() < 1:
+        raise ValueError("a kernel distance needs at least 2 subjects on each side")
+    of_subject = weights @ np.eye(codes.max() + 1)[codes]
+    pairs = weights.sum(1) ** 2 - np.sum(of_subject**2, 1)
+    return _kernel_sum(x, x, weights, weights, codes) / pairs
 
 
-def _kernel_mean(x: Array, y: Array, wx: Array, wy: Array, rows: int = 1024) -> Array:
-    """The sums w_x^T K w_y for each pair of weights, in blocks of rows so that K is never whole in memory."""
+def _kernel_sum(x: Array, y: Array, wx: Array, wy: Array, apart: NDArray | None = None, rows: int = 1024) -> Array:
+    """The sums w_x^T K w_y for each pair of weights, in blocks of rows so that K is never whole in memory.
+
+    apart: codes of ``x``, which is ``y`` then; pairs of equal codes are left out.
+    """
     total = np.zeros(len(wx))
     for start in range(0, len(x), rows):
         block = slice(start, start + rows)
-        kernel = (x[block] @ y.T / x.shape[1] + 1) ** 3
+        kernel = _cubic(x[block] @ y.T, x.shape[1])
+        if apart is not None:
+            kernel *= apart[block, None] != apart
         total += np.einsum("bi,bi->b", wx[:, block] @ kernel, wy)
     return total
+
+
+def _cubic(products: Array, dim: int) -> Array:
+    """The kernel of inner products of features."""
+    base = products / dim + 1
+    return base * base * base
 
 
 def _features(x: NDArray) -> Array:

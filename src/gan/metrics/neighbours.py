@@ -1,9 +1,11 @@
 """Metrics of nearest neighbours in feature space: precision, recall, density, coverage, memorisation.
 
-A ball around each image reaches to its k-th nearest neighbour in its own set; the metrics count which images of the
-other set fall into which balls. Weights [B, n] are how often each image counts in each of B resamples (see
-`gan.metrics.intervals`); the radii stay those of the whole set, since a copy of an image would be its own neighbour at
-distance zero.
+A ball around each image reaches to its k-th nearest neighbour among *other subjects*, each of which counts once, by its
+nearest image: the next slice of the same patient says how finely the volume was cut, not how far patients lie apart.
+The metrics count which images of the other set fall into which balls. Every generated image is a subject of its own.
+Weights [B, n] are how often each image counts in each of B resamples (see `gan.metrics.intervals`); images of a subject
+always count equally often. The radii stay those of the whole set, since a copy of an image would be its own neighbour
+at distance zero.
 """
 
 from dataclasses import dataclass
@@ -23,46 +25,92 @@ def distances(x: NDArray, y: NDArray, rows: int = 1024) -> NDArray[np.float32]:
     return out
 
 
-def radii(x: NDArray, k: int) -> NDArray[np.float32]:
-    """Distance of each image to its k-th nearest neighbour in the same set. Raises `ValueError` unless n > k."""
-    if len(x) <= k:
-        raise ValueError(f"the {k}-th neighbour needs more than {k} images, got {len(x)}")
-    between = distances(x, x)
-    np.fill_diagonal(between, 0)  # rounding must not make an image farther from itself than from its neighbour
-    return np.partition(between, k, axis=1)[:, k]
+def radii(x: NDArray, k: int, subjects: NDArray | None = None, rows: int = 1024) -> NDArray[np.float32]:
+    """Distance [n] of each image ``x`` [n, d] to the k-th nearest other subject, which is as near as its nearest image.
+
+    subjects: codes [n]; without them every image is a subject. Raises `ValueError` unless there are more than k.
+    """
+    codes = np.arange(len(x)) if subjects is None else np.unique(subjects, return_inverse=True)[1]
+    number = codes.max() + 1
+    if number <= k:
+        raise ValueError(f"the {k}-th neighbour needs more than {k} subjects, got {number}")
+    order = np.argsort(codes, kind="stable")
+    first = np.flatnonzero(np.diff(codes[order], prepend=-1))
+    out = np.empty(len(x), np.float32)
+    for start in range(0, len(x), rows):
+        block = slice(start, start + rows)
+        to_subject = np.minimum.reduceat(distances(x[block], x[order]), first, axis=1)
+        to_subject[np.arange(len(to_subject)), codes[block]] = np.inf
+        out[block] = np.partition(to_subject, k - 1, axis=1)[:, k - 1]
+    return out
+
+
+def expected_coverage(k: int, subjects: int, fakes: int) -> float:
+    """Coverage of ``subjects`` independent real images by as good ``fakes`` ones: 1 - prod_i (N - i) / (N + M - i).
+
+    Of the N - 1 other real and M generated images around a real one, the k nearest must not all be real.
+    """
+    i = np.arange(1, k + 1)
+    return float(1 - np.prod((subjects - i) / (subjects + fakes - i)))
+
+
+def choose_k(subjects: int, fakes: int, wanted: float = 0.95) -> int:
+    """The smallest k at which a perfect generator is expected to cover ``wanted`` of the real images.
+
+    A larger one covers all of them by worse generators too (Naeem et al. 2020 take 5 for 10 000 images of each kind).
+    """
+    return next((k for k in range(1, subjects) if expected_coverage(k, subjects, fakes) >= wanted), subjects - 1)
 
 
 @dataclass(frozen=True)
 class Balls:
-    """Which image is in whose ball. in_real [n, m]: sample j in the ball of real i; in_fake [m, n]: the reverse."""
+    """Which image is in whose ball, by subject: a subject's balls are those of its images.
 
-    in_real: NDArray[np.float32]
-    in_fake: NDArray[np.float32]
+    of_real [S, m]: is sample j in a ball of real subject s; of_fake [F, n]: is real image i in a ball of subject f of
+    the samples; covered [n, F]: is an image of f in the ball of real image i; first, fake_first: an image of each
+    subject, for its weight.
+    """
+
+    of_real: NDArray[np.float32]
+    of_fake: NDArray[np.float32]
+    covered: NDArray[np.float32]
+    first: NDArray[np.int64]
+    fake_first: NDArray[np.int64]
     k: int
 
     @classmethod
-    def of(cls, real: NDArray, fake: NDArray, k: int) -> "Balls":
-        """The balls of features ``real`` [n, d] and ``fake`` [m, d]; both sets need more than k images."""
+    def of(
+        cls,
+        real: NDArray,
+        fake: NDArray,
+        k: int,
+        subjects: NDArray | None = None,
+        fake_subjects: NDArray | None = None,
+    ) -> "Balls":
+        """The balls of features ``real`` [n, d] and ``fake`` [m, d]; both sets need more than k subjects."""
         between = distances(real, fake)
-        in_real = between <= radii(real, k)[:, None]
-        in_fake = (between <= radii(fake, k)).T
-        return cls(in_real.astype(np.float32), in_fake.astype(np.float32), k)
+        in_real = between <= radii(real, k, subjects)[:, None]
+        in_fake = between <= radii(fake, k, fake_subjects)
+        of_real, first = _by_subject(in_real, subjects)
+        of_fake, fake_first = _by_subject(in_fake.T, fake_subjects)
+        covered = _by_subject(in_real.T, fake_subjects)[0].T
+        return cls(of_real, of_fake, covered, first, fake_first, k)
 
     def precision(self, real: NDArray, fake: NDArray) -> NDArray:
-        """Share of samples that lie in the ball of a real image (Kynkäänniemi et al. 2019, eq. 2; k = 3)."""
-        return _share(_any(real, self.in_real), fake)
+        """Share of samples that lie in the ball of a real image (Kynkäänniemi et al. 2019, eq. 2)."""
+        return _share(_any(real[:, self.first], self.of_real), fake)
 
     def recall(self, real: NDArray, fake: NDArray) -> NDArray:
-        """Share of real images that lie in the ball of a sample (Kynkäänniemi et al. 2019, eq. 3; k = 3)."""
-        return _share(_any(fake, self.in_fake), real)
+        """Share of real images that lie in the ball of a sample (Kynkäänniemi et al. 2019, eq. 3)."""
+        return _share(_any(fake[:, self.fake_first], self.of_fake), real)
 
     def density(self, real: NDArray, fake: NDArray) -> NDArray:
-        """Mean number of real balls around a sample, over k (Naeem et al. 2020, eq. 4; k = 5). Not bounded by 1."""
-        return _share(real.astype(np.float32) @ self.in_real / self.k, fake)
+        """Mean number of real subjects around a sample, over k (Naeem et al. 2020, eq. 4). Not bounded by 1."""
+        return _share(real[:, self.first].astype(np.float32) @ self.of_real / self.k, fake)
 
     def coverage(self, real: NDArray, fake: NDArray) -> NDArray:
-        """Share of real images with a sample in their ball (Naeem et al. 2020, eq. 5; k = 5)."""
-        return _share(_any(fake, self.in_real.T), real)
+        """Share of real images with a sample in their ball (Naeem et al. 2020, eq. 5)."""
+        return _share(_any(fake[:, self.fake_first], self.covered.T), real)
 
 
 def nearest(x: NDArray, reference: NDArray) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
@@ -86,8 +134,18 @@ def memorised(
     return _share(fake[None] < limit[:, None], fake_weights)
 
 
+def _by_subject(inside: NDArray[np.bool_], subjects: NDArray | None) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Whether any image of each subject has image j inside, [S, m] of [n, m], and the index of an image of each."""
+    if subjects is None:
+        return inside.astype(np.float32), np.arange(len(inside))
+    _, first, codes = np.unique(subjects, return_index=True, return_inverse=True)
+    order = np.argsort(codes, kind="stable")
+    starts = np.flatnonzero(np.diff(codes[order], prepend=-1))
+    return np.logical_or.reduceat(inside[order], starts, axis=0).astype(np.float32), first
+
+
 def _any(weights: NDArray, inside: NDArray) -> NDArray[np.bool_]:
-    """[B, m]: does any image drawn by the weights [B, n] hold image j in its ball (inside [n, m])?"""
+    """[B, m]: does any subject drawn by the weights [B, S] hold image j in a ball (inside [S, m])?"""
     return (weights > 0).astype(np.float32) @ inside > 0
 
 
