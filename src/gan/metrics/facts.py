@@ -17,8 +17,8 @@ class Fact:
 
     name, label: in files, for people; sentence: what it says; better: -1 if lower values are, 1 if higher ones are, 0
     if neither can be said; low, high: the range of its values; floor: None if it comes from real training images
-    instead of the generated ones, else the number itself; curve: whether every snapshot gets it; published: its name
-    with the extractor that it was published with.
+    instead of the generated ones (of a translation: from the family ``lookup``), else the number itself; curve:
+    whether every snapshot gets it; published: its name with the extractor that it was published with.
     """
 
     name: str
@@ -32,10 +32,42 @@ class Fact:
     published: str | None = None
 
 
+_REGIONS = {
+    "fg": "in the head or body, which is where a real image is above 10 % of the scale",
+    "tumour": "within the mask, on the slices that have it",
+    "whole": "in the whole frame; padding flatters it",
+}
+
+
+def _translation(name: str, label: str, says: str, better: int, low: float, high: float, curve: bool) -> list[Fact]:
+    """A measure of translated slices next to the real ones, by region (`gan.metrics.paired`)."""
+    return [
+        Fact(f"{name}_{region}", f"{label}-{region}", f"{says}, {where}", better, low, high, curve=curve and not place)
+        for place, (region, where) in enumerate(_REGIONS.items())
+    ]
+
+
+_MAE = _translation("mae", "MAE", "mean absolute error on the scale 0..255", -1, 0, 255, True)
+_SSIM = _translation(
+    *("ssim", "SSIM", "structural similarity, data range 255 (Wang et al. 2004), which hardly sees blur"),
+    *(1, -1, 1, True),
+)
+_PSNR = _translation(
+    *("psnr", "PSNR", "peak signal-to-noise ratio in dB, peak 255, of each patient's pooled voxels"),
+    *(1, 0, 100, False),
+)
+_NMSE = _translation(
+    *("nmse", "NMSE", "squared error over squared signal of each patient's pooled voxels"),
+    *(-1, 0, inf, False),
+)
+_PCC = _translation("pcc", "PCC", "Pearson's correlation, which does not see a wrong brightness", 1, -1, 1, False)
+
 # The order is that of preference: of the metrics that a table has, the first one leads it.
 FACTS = {
     fact.name: fact
     for fact in (
+        _MAE[0],
+        _SSIM[0],
         Fact(
             *("kid", "KID"),
             "squared maximum mean discrepancy with a cubic polynomial kernel (Bińkowski et al. 2018); unbiased for few "
@@ -106,6 +138,30 @@ FACTS = {
             *("area", "Area"),
             "mean area of a label of the mask, in % of the image; the floor is that of training masks",
             *(0, 0, 100),
+        ),
+        Fact(
+            *("flicker", "Flicker"),
+            "mean difference of neighbouring slices of a translated volume over that of the real one; 1 is as smooth "
+            "as the real one, more shows as stripes in the other planes",
+            *(0, 0, inf),
+            floor=1.0,
+        ),
+        Fact(
+            *("sharpness", "Sharpness"),
+            "power of the Laplacian of the translated slices over that of the real ones, in the head or body; 1 is as "
+            "sharp as the real ones, blur is below it, noise above",
+            *(0, 0, inf),
+            floor=1.0,
+        ),
+        *_PSNR,
+        *_NMSE,
+        *_PCC,
+        *_MAE[1:],
+        *_SSIM[1:],
+        Fact(
+            *("outside", "Outside"),
+            "mean of the translated slices where the real ones are background, 0..255; it should be 0",
+            *(-1, 0, 255),
         ),
     )
 }

@@ -18,6 +18,7 @@ from gan.errors import GanError
 
 WINDOW, SIGMA = 11, 1.5  # pixels, of the Gaussian
 C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2  # keep flat regions from a division by 0
+BORDER = WINDOW // 2  # pixels at the edge of an image that are the centre of no whole window
 PAIRS = 500  # of real and of generated images in a score: a mean to 0.005 where values spread by 0.1
 BLOCK = 16  # images at a time, for the memory
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # of the scales, from fine to coarse
@@ -42,6 +43,19 @@ def ms_ssim(x: ArrayLike, y: ArrayLike) -> Tensor:
         found *= both.mean(dim=(1, 2, 3)).clamp(min=0) ** (weight / sum(weights))
         x, y = functional.avg_pool2d(x, 2), functional.avg_pool2d(y, 2)
     return found
+
+
+def ssim_map(x: ArrayLike, y: ArrayLike) -> Tensor:
+    """SSIM of each window of grey images ``x`` and ``y`` [N, H, W] on the scale 0..255: float64 [N, H - 10, W - 10].
+
+    Wang et al. 2004, equation 13: Gaussian windows of 11 pixels, variances divided by n. Only windows within the image
+    have a value; it belongs to their centre. `ValueError` below 11 pixels.
+    """
+    x, y = (torch.as_tensor(images).double()[:, None] for images in (x, y))
+    if min(x.shape[2:]) < WINDOW:
+        raise ValueError(f"SSIM needs {WINDOW} pixels a side, the images have {min(x.shape[2:])}")
+    found = [structure * luminance for structure, luminance in map(_similarity, x.split(BLOCK), y.split(BLOCK))]
+    return torch.cat(found)[:, 0]
 
 
 def similarity_of_pairs(images: NDArray) -> NDArray[np.float64]:
