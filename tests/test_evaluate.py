@@ -14,7 +14,9 @@ from gan.evaluate import main
 from gan.families.contract import ImageShape
 from gan.families.registry import build, defaults
 from gan.files import read_json
+from gan.metrics.frames import background_noise
 from gan.metrics.scores import score_curve
+from gan.metrics.spectrum import log_ratios, power_spectra
 from gan.metrics.ssim import ms_ssim
 from gan.run import live_scores
 from gan.sampling.snapshot import Snapshot, load_generator, save_generator
@@ -185,7 +187,7 @@ def test_scores_of_the_best_snapshot(judge, cell):
     assert (result["dataset"], result["variant"], result["seed"], result["run_key"]) == ("noise", "dcgan", 5, "abc123")
     rows = {(row["metric"], row["contrast"]): row for row in result["scores"]}
     assert {name for name, _ in rows} == {
-        *("ms_ssim", "labelled", "area_1", "area_2", "area_3"),
+        *("ms_ssim", "labelled", "area_1", "area_2", "area_3", "spectrum", "histogram", "noise", "asymmetry"),
         *(f"{name}_indomain" for name in ("kd", "fd", "precision", "recall", "density", "coverage", "memorised")),
     }
     fd = rows["fd_indomain", "t1c"]
@@ -238,6 +240,48 @@ def test_how_alike_generated_images_are_stands_beside_real_ones(judge, cell):
     assert (row["split"], row["n_real"], row["n_fake"], row["extractor"]) == ("train", 1000, 60, "pixels")
 
 
+def test_statistics_of_pixels_stand_next_to_those_of_validation_subjects(judge, cell):
+    """Values and floors from the pictures themselves; the facts of real images are sums by subject, without names."""
+    score_cell(cell, Judge(*files(judge), "cpu"), Protocol(n_fake=60, bootstrap=20, choose="final"))
+    scores = read_json(cell / "scores.json")["scores"]
+    rows = {row["metric"]: row for row in scores if row["contrast"] == "t2w"}
+    drawn = generated_to_uint8(load_generator(cell / "generator.pt").sample(60, 0)[:, 1].numpy())
+    store = Store.open(judge / "store")
+    train, val = (stored_to_uint8(store.images[store.rows(split), 1]) for split in ("train", "val"))
+    counts = [np.bincount(of.ravel(), minlength=256).cumsum() / of.size for of in (drawn, train, val)]
+    for key, ours in (("value", counts[0]), ("floor", counts[2])):
+        assert rows["histogram"][key] == pytest.approx(np.abs(ours - counts[1]).sum() / 255)
+    assert rows["noise"]["value"] == pytest.approx(background_noise(drawn).mean())
+    assert rows["noise"]["floor"] == pytest.approx(background_noise(val).mean())
+    spectra = [power_spectra(of).mean(0) for of in (drawn, train, val)]
+    ratios = [log_ratios(of, spectra[1]) for of in spectra]
+    assert rows["spectrum"]["floor"] == pytest.approx(np.abs(ratios[2]).mean())
+    assert rows["spectrum"]["bands"] == pytest.approx(ratios[0], abs=1e-4)
+    seen = {name: (rows[name]["split"], rows[name]["n_real"]) for name in ("spectrum", "histogram", "noise")}
+    assert seen == {"spectrum": ("train", 80), "histogram": ("train", 80), "noise": ("val", 30)}
+    assert {rows[name]["extractor"] for name in seen} == {"pixels"}
+    known = ImageFacts.load(judge / "images.npz").pixels
+    assert {split: of["t1c"].images.tolist() for split, of in known.items()} == {"train": [10] * 8, "val": [10] * 3}
+    assert b"s00" not in (judge / "images.npz").read_bytes()
+
+
+def test_sagittal_images_have_no_left_and_right(judge, cell):
+    generator = load_generator(cell / "generator.pt")
+    generator.data["axis"] = "sagittal"
+    save_generator(cell / "generator.pt", generator)
+    score_cell(cell, Judge(*files(judge), "cpu"), Protocol(n_fake=20, bootstrap=0, choose="final"))
+    names = {row["metric"] for row in read_json(cell / "scores.json")["scores"]}
+    assert "asymmetry" not in names and "noise" in names
+
+
+def test_facts_of_an_older_version_are_refused(judge, tmp_path):
+    with np.load(judge / "images.npz") as file:
+        arrays = {name: file[name] for name in file.files if not name.startswith("pixels/")}
+    np.savez(tmp_path / "images.npz", allow_pickle=False, **arrays)
+    with pytest.raises(GanError, match=r"images\.npz: made by another version; delete it"):
+        ImageFacts.load(tmp_path / "images.npz")
+
+
 def test_the_same_seed_gives_the_same_bytes(judge, cell):
     texts = []
     for _ in range(2):
@@ -275,7 +319,9 @@ def test_a_generator_of_other_contrasts_is_refused(judge, cell):
 
 
 def test_facts_of_other_images_are_refused(judge, cell, tmp_path):
-    ImageFacts({"flair": np.ones(3)}, np.empty((3, 0))).save(tmp_path / "images.npz")
+    known = ImageFacts.load(judge / "images.npz")
+    pixels = {split: {"flair": by_contrast["t1c"]} for split, by_contrast in known.pixels.items()}
+    ImageFacts({"flair": np.ones(3)}, np.empty((3, 0)), pixels).save(tmp_path / "images.npz")
     extractors, real, _ = files(judge)
     with pytest.raises(GanError, match="but the real images are of flair"):
         score_cell(cell, Judge(extractors, real, tmp_path / "images.npz", "cpu"), Protocol(choose="final"))

@@ -21,7 +21,7 @@ from gan.labels import label_of
 DATA_REVISION = 1  # raise when the store made from the same volumes changes
 TRAIN_REVISION = 1  # raise when the loop gives other results for the same variant
 UNTRAINED = {"kimg": 0, "batch": 1, "snapshot_kimg": 1, "precision": "fp32"}  # the training of what is made
-METRICS_REVISION = 1  # raise when the same images get other features or scores
+METRICS_REVISION = 2  # raise when the same images get other features or scores
 
 
 @dataclass(frozen=True, order=True)

@@ -130,6 +130,30 @@ FACTS = {
             *(0, 0, 1),
         ),
         Fact(
+            *("spectrum", "Spectrum"),
+            "mean over bands of spatial frequency of |ln(power of generated / power of training images)|: 0.1 is 10 % "
+            "too much or too little; blur, noise, grids of upsampling raise it; the floor is that of validation images",
+            *(-1, 0, inf),
+        ),
+        Fact(
+            *("histogram", "Histogram"),
+            "1-Wasserstein distance between the grey values of generated and of training images, as a fraction of the "
+            "grey range; wrong brightness and contrast raise it; the floor is that of validation images",
+            *(-1, 0, 1),
+        ),
+        Fact(
+            *("noise", "Noise"),
+            "standard deviation of the grey values (0 to 255) in the two quietest corners of an image; the floor is "
+            "that of validation images: below it the background is too smooth",
+            *(0, 0, 255),
+        ),
+        Fact(
+            *("asymmetry", "Asymmetry"),
+            "how unlike an image is its mirror image, left to right, from 0 to 1; the floor is that of validation "
+            "images: below it the two halves are too alike",
+            *(0, 0, 1),
+        ),
+        Fact(
             *("labelled", "Labelled"),
             "part of the generated masks that have a label at all; the floor is that of training masks",
             *(0, 0, 1),

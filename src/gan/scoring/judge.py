@@ -21,6 +21,7 @@ from gan.sampling.snapshot import Snapshot, load_generator, load_header
 from gan.sampling.tasks import chunks
 from gan.scales import generated_to_labels, generated_to_uint8
 from gan.scoring.extractors import files, registry
+from gan.scoring.pixel_probe import PixelProbe
 from gan.scoring.probes import FeatureProbe, LikenessProbe, MaskProbe, Probe, Samples
 from gan.scoring.reference import ImageFacts, RealFeatures, Reference, Scored, to_score
 from gan.study import METRICS_REVISION, canonical
@@ -115,7 +116,10 @@ class Judge:
         seed, bootstrap = protocol.seed, protocol.bootstrap
         scoring, joint = functools.partial(score, bootstrap=bootstrap, seed=seed), _joint(generator)
         probes: list[Probe] = [FeatureProbe(extract, scoring, "test", seed, joint) for extract in self.panel]
-        probes.append(LikenessProbe(bootstrap, seed))
+        probes += [
+            LikenessProbe(bootstrap, seed),
+            PixelProbe(bootstrap, seed, generator.data.get("axis") != "sagittal"),
+        ]
         if mask := generator.data["mask"]:
             probes.append(MaskProbe(mask, generator.mask_labels, bootstrap, seed))
         return self.look(path, generator, self.number(protocol.n_fake), seed, protocol.truncation, probes)

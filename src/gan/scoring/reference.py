@@ -19,12 +19,14 @@ from gan.data.store import Store
 from gan.errors import GanError
 from gan.files import atomic_path
 from gan.metrics.areas import label_areas
+from gan.metrics.pixels import PixelSums
 from gan.metrics.ssim import pairs_of_subjects, similarity_of_pairs
 from gan.scales import stored_to_uint8
 from gan.scoring.extractors import files
 from gan.train.device import pick_device
 
 ROWS = 256  # images of the store read at a time
+DESCRIBED = ("train", "val")  # splits whose pixels are described: what is compared with, and the floor
 
 
 @dataclass(frozen=True)
@@ -70,14 +72,16 @@ class RealFeatures:
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """Facts of the pixels of the training images.
+    """Facts of the pixels of the real images.
 
-    similarity[contrast]: MS-SSIM of pairs of images of different subjects, [pairs]. areas: those of the labels of the
-    masks, in % of the image [n, L], L = 0 without a mask (`gan.metrics.areas`).
+    similarity[contrast]: MS-SSIM of pairs of training images of different subjects, [pairs]. areas: those of the labels
+    of the training masks, in % of the image [n, L], L = 0 without a mask (`gan.metrics.areas`). pixels[split][contrast]
+    of the splits `DESCRIBED`: sums over the images of each subject.
     """
 
     similarity: dict[str, NDArray[np.float64]]
     areas: NDArray[np.float64]
+    pixels: dict[str, dict[str, PixelSums]]
 
     @property
     def contrasts(self) -> list[str]:
@@ -85,14 +89,29 @@ class ImageFacts:
 
     def save(self, path: str | os.PathLike) -> None:
         """Write an uncompressed .npz, atomically."""
-        _save(path, {f"similarity/{name}": values for name, values in self.similarity.items()} | {"areas": self.areas})
+        arrays = {f"similarity/{name}": values for name, values in self.similarity.items()} | {"areas": self.areas}
+        for split, by_contrast in self.pixels.items():
+            for contrast, sums in by_contrast.items():
+                arrays |= {f"pixels/{split}/{name}/{contrast}": values for name, values in vars(sums).items()}
+        _save(path, arrays)
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "ImageFacts":
         """Read the file of `save`. Raises `GanError` if it is absent or broken."""
         arrays = _load(path, "areas")
+        found: dict[str, dict[str, dict[str, NDArray]]] = {split: {} for split in DESCRIBED}
+        for name, array in arrays.items():
+            if name.startswith("pixels/"):
+                _, split, field, contrast = name.split("/", 3)
+                found[split].setdefault(contrast, {})[field] = array
+        if not found["val"]:
+            raise GanError(f"{path}: made by another version; delete it and rerun the step that makes it")
+        pixels = {
+            split: {contrast: PixelSums(**sums) for contrast, sums in by_contrast.items()}
+            for split, by_contrast in found.items()
+        }
         names = [name for name in arrays if name.startswith("similarity/")]
-        return cls({name.removeprefix("similarity/"): arrays[name] for name in names}, arrays["areas"])
+        return cls({name.removeprefix("similarity/"): arrays[name] for name in names}, arrays["areas"], pixels)
 
 
 class Reference(NamedTuple):
@@ -163,7 +182,7 @@ def real_features(
 
 
 def image_facts(store: str | os.PathLike, out: str | os.PathLike) -> None:
-    """Write the facts of the pixels of the training images of ``store`` (`ImageFacts`)."""
+    """Write the facts of the pixels of the real images of ``store`` (`ImageFacts`)."""
     opened = _open(store)
     contrasts = to_score(opened.meta)
     rows = [_rows_of(opened, "train", contrast.label) for contrast in contrasts]
@@ -173,7 +192,19 @@ def image_facts(store: str | os.PathLike, out: str | os.PathLike) -> None:
         contrast.name: similarity_of_pairs(stored_to_uint8(opened.images[mine[pairs], contrast.channel]))
         for contrast, mine in zip(contrasts, rows, strict=True)
     }
-    ImageFacts(similarity, _training_areas(opened)).save(out)
+    pixels = {
+        split: {contrast.name: _pixel_sums(opened, split, contrast, kept) for contrast in contrasts}
+        for split in DESCRIBED
+    }
+    ImageFacts(similarity, _training_areas(opened), pixels).save(out)
+
+
+def _pixel_sums(store: Store, split: str, contrast: Scored, subjects: Any) -> PixelSums:
+    """Facts of the images of ``contrast`` in ``split``, summed by subject."""
+    rows, parts = _rows_of(store, split, contrast.label), []
+    for start in range(0, len(rows), ROWS):
+        parts.append(PixelSums.of(stored_to_uint8(store.images[rows[start : start + ROWS], contrast.channel])))
+    return PixelSums.together(parts).by(_codes(subjects, rows))
 
 
 def _codes(subjects: Any, rows: NDArray) -> NDArray[np.int64]:

@@ -1,0 +1,34 @@
+"""The probe of what needs no extractor: power spectrum, histogram, background noise and asymmetry of the pixels."""
+
+import numpy as np
+
+from gan.metrics.facts import PIXELS
+from gan.metrics.pixels import PLAIN, PixelSums, score_pixels
+from gan.scoring.probes import Rows, Samples
+from gan.scoring.reference import Reference
+
+
+class PixelProbe:
+    """Statistics of the pixels by contrast, next to those of training and of validation images.
+
+    sides: whether left and right are those of the patient, so that their asymmetry says something.
+    """
+
+    def __init__(self, bootstrap: int, seed: int, sides: bool):
+        self.bootstrap, self.seed, self.sides = bootstrap, seed, sides
+        self.found: dict[str, list[PixelSums]] = {}
+
+    def add(self, batch: Samples) -> None:
+        for contrast, images in batch.grey.items():
+            self.found.setdefault(contrast, []).append(PixelSums.of(images))
+
+    def rows(self, reference: Reference) -> Rows:
+        fake = {contrast: PixelSums.together(parts) for contrast, parts in self.found.items()}
+        pixels = reference.images.pixels
+        rows = score_pixels(fake, pixels["train"], pixels["val"], bootstrap=self.bootstrap, seed=self.seed)
+        n_fake = len(next(iter(fake.values())).images)
+        for row in rows:
+            split = "val" if row["metric"] in PLAIN else "train"
+            n_real = int(np.sum(next(iter(pixels[split].values())).images))
+            row |= {"split": split, "n_real": n_real, "n_fake": n_fake, "extractor": PIXELS, "seed": self.seed}
+        return [row for row in rows if self.sides or row["metric"] != "asymmetry"]
