@@ -9,6 +9,7 @@ from gan import check
 from gan.errors import command
 from gan.runtime import DEVICES, OPS
 from gan.scoring.cell import score_cell, score_snapshots
+from gan.scoring.degradations import degradations
 from gan.scoring.extractors import registry
 from gan.scoring.judge import Judge, Protocol
 from gan.scoring.reference import image_facts, prepare_extractor, real_features
@@ -17,7 +18,7 @@ from gan.train.device import pick_device
 
 @command
 def main(argv: Sequence[str] | None = None) -> None:
-    """``gan evaluate extractor|features|images|curve|scores ...``: the steps of the workflow by hand."""
+    """``gan evaluate extractor|features|images|curve|scores|degradations ...``: the steps of the workflow by hand."""
     parser = argparse.ArgumentParser(prog="gan evaluate", description=__doc__.splitlines()[0])  # type: ignore
     parser.add_argument("--device", default="auto", choices=DEVICES, help="auto takes a GPU if there is one")
     parser.add_argument("--ops", default="auto", choices=OPS, help=check.HELP)
@@ -41,6 +42,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         step.add_argument("--real", type=Path, nargs="+", required=True, help="real.npz of each, in the same order")
         step.add_argument("--images", type=Path, required=True, help="images.npz of the data set")
         step.add_argument("--protocol", type=json.loads, default={}, help='settings as JSON, such as {"n_fake": 500}')
+    step = steps.add_parser("degradations", help="score degraded real images: what does each metric see?")
+    step.add_argument("--store", type=Path, required=True, help="folder of the packed store")
+    step.add_argument("--judge", type=Path, required=True, help="judge.json of the data set")
+    step.add_argument("--bootstrap", type=int, default=0, help="resamples for intervals in the table (%(default)s)")
+    step.add_argument("--seed", type=int, default=0, help="of noise, repeats and resamples (%(default)s)")
+    step.add_argument("--out", type=Path, required=True, help="table to write, .md or .csv")
     given = parser.parse_args(argv)
     if given.step == "extractor":
         prepare_extractor(given.kind, given.spec, given.store, given.out, given.device)
@@ -48,6 +55,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         real_features(given.extractor, given.store, given.out, given.device)
     elif given.step == "images":
         image_facts(given.store, given.out)
+    elif given.step == "degradations":
+        judge, _ = Judge.read(given.judge, given.device)
+        degradations(given.store, judge, given.out, bootstrap=given.bootstrap, seed=given.seed)
     else:
         check.say(check.choose(given.ops, pick_device(given.device)))
         run = score_snapshots if given.step == "curve" else score_cell

@@ -23,7 +23,7 @@ from gan.scales import generated_to_labels, generated_to_uint8
 from gan.scoring.extractors import files, registry
 from gan.scoring.pixel_probe import PixelProbe
 from gan.scoring.probes import FeatureProbe, LikenessProbe, MaskProbe, Probe, Samples
-from gan.scoring.reference import ImageFacts, RealFeatures, Reference, Scored, to_score
+from gan.scoring.reference import ImageFacts, RealFeatures, Reference, Scored, joint, to_score
 from gan.study import METRICS_REVISION, canonical
 from gan.train.device import pick_device
 
@@ -105,7 +105,9 @@ class Judge:
         if said.exists() and canonical((known := read_json(said))["asked"]) == canonical(asked):
             return known["rows"]
         generator = load_generator(path, self.device)
-        probes = [FeatureProbe(extract, score_curve, "val", seed, _joint(generator)) for extract in self.panel]
+        probes = [
+            FeatureProbe(extract, score_curve, "val", seed, joint(to_score(generator.data))) for extract in self.panel
+        ]
         found = self.look(path, generator, number, seed, protocol.truncation, probes)
         rows = [{"kimg": generator.kimg, **row} for row in found]
         write_json(said, {"asked": asked, "rows": rows})
@@ -113,16 +115,23 @@ class Judge:
 
     def scores(self, path: Path, generator: Snapshot, protocol: Protocol) -> list[dict[str, Any]]:
         """All metrics of the snapshot ``path`` on the test split, with their replicates."""
+        probes = self.probes(protocol, generator.data, generator.mask_labels)
+        number = self.number(protocol.n_fake)
+        return self.look(path, generator, number, protocol.seed, protocol.truncation, probes)
+
+    def probes(self, protocol: Protocol, data: dict[str, Any], mask_labels: int) -> list[Probe]:
+        """The probes of all metrics on the test split, for samples that ``data`` of a store describes.
+
+        mask_labels: the largest label of the mask.
+        """
+        together = joint(to_score(data))
         seed, bootstrap = protocol.seed, protocol.bootstrap
-        scoring, joint = functools.partial(score, bootstrap=bootstrap, seed=seed), _joint(generator)
-        probes: list[Probe] = [FeatureProbe(extract, scoring, "test", seed, joint) for extract in self.panel]
-        probes += [
-            LikenessProbe(bootstrap, seed),
-            PixelProbe(bootstrap, seed, generator.data.get("axis") != "sagittal"),
-        ]
-        if mask := generator.data["mask"]:
-            probes.append(MaskProbe(mask, generator.mask_labels, bootstrap, seed))
-        return self.look(path, generator, self.number(protocol.n_fake), seed, protocol.truncation, probes)
+        scoring = functools.partial(score, bootstrap=bootstrap, seed=seed)
+        probes: list[Probe] = [FeatureProbe(extract, scoring, "test", seed, together) for extract in self.panel]
+        probes += [LikenessProbe(bootstrap, seed), PixelProbe(bootstrap, seed, data.get("axis") != "sagittal")]
+        if mask := data["mask"]:
+            probes.append(MaskProbe(mask, mask_labels, bootstrap, seed))
+        return probes
 
     def look(
         self, path: Path, generator: Snapshot, number: int, seed: int, truncation: float, probes: Sequence[Probe]
@@ -149,14 +158,17 @@ class Judge:
     def _contrasts(self, path: Path, generator: Snapshot) -> list[Scored]:
         """The contrasts of ``generator`` to score; `GanError` if the reference has other contrasts."""
         contrasts = to_score(generator.data)
-        names = [contrast.name for contrast in contrasts]
+        self.check_contrasts(path, [contrast.name for contrast in contrasts])
+        return contrasts
+
+    def check_contrasts(self, path: str | os.PathLike, names: list[str]) -> None:
+        """`GanError` that names ``path``, of samples of the contrasts ``names``, if the real images have others."""
         for known in (*self.reference.features.values(), self.reference.images):
             if names != known.contrasts:
                 raise GanError(
                     f"{path}: makes the contrasts {', '.join(names)}, but the real images are of "
                     f"{', '.join(known.contrasts)}; score it with the files of its own data set"
                 )
-        return contrasts
 
 
 def _samples(images: torch.Tensor, contrasts: Sequence[Scored], generator: Snapshot) -> Samples:
@@ -165,9 +177,3 @@ def _samples(images: torch.Tensor, contrasts: Sequence[Scored], generator: Snaps
     return Samples(
         grey, generated_to_labels(images[:, -1].numpy(), generator.mask_labels) if generator.mask_labels else None
     )
-
-
-def _joint(generator: Snapshot) -> bool:
-    """Whether the images have several contrasts as channels."""
-    contrasts = to_score(generator.data)
-    return len(contrasts) > 1 and contrasts[0].label is None

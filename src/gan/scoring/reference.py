@@ -6,6 +6,7 @@ Both are worked out once per data set and shared by all cells. `prepare_extracto
 
 import os
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -136,6 +137,11 @@ def to_score(meta: dict[str, Any]) -> list[Scored]:
     return [Scored(name, place) for place, name in enumerate(meta["channels"]) if name != meta.get("mask")]
 
 
+def joint(contrasts: Sequence[Scored]) -> bool:
+    """Whether a sample has several contrasts, as its channels."""
+    return len(contrasts) > 1 and contrasts[0].label is None
+
+
 def prepare_extractor(
     kind: str, spec: dict[str, Any], store: str | os.PathLike, out: str | os.PathLike, device: str = "auto"
 ) -> None:
@@ -143,7 +149,7 @@ def prepare_extractor(
 
     An extractor that is trained sees the training split of ``store``; of weights that exist, the file is checked.
     """
-    opened = _open(store)
+    opened = open_store(store)
 
     def training_images() -> NDArray[np.uint8]:
         rows, places = opened.rows("train"), sorted({contrast.channel for contrast in to_score(opened.meta)})
@@ -160,9 +166,9 @@ def real_features(
     extractor: str | os.PathLike, store: str | os.PathLike, out: str | os.PathLike, device: str = "auto"
 ) -> None:
     """Write the features of all real images of ``store`` by split and contrast (`RealFeatures`)."""
-    opened, extract = _open(store), files.load(extractor, pick_device(device))
+    opened, extract = open_store(store), files.load(extractor, pick_device(device))
     contrasts = to_score(opened.meta)
-    rows = {split: [_rows_of(opened, split, contrast.label) for contrast in contrasts] for split in SPLITS}
+    rows = {split: [rows_of(opened, split, contrast.label) for contrast in contrasts] for split in SPLITS}
     kept = opened.index[opened.index["kept"]].set_index("row")["subject"]
     found: dict[str, dict[str, NDArray]] = {}
     total = sum(len(of_contrast) for of_split in rows.values() for of_contrast in of_split)
@@ -183,9 +189,9 @@ def real_features(
 
 def image_facts(store: str | os.PathLike, out: str | os.PathLike) -> None:
     """Write the facts of the pixels of the real images of ``store`` (`ImageFacts`)."""
-    opened = _open(store)
+    opened = open_store(store)
     contrasts = to_score(opened.meta)
-    rows = [_rows_of(opened, "train", contrast.label) for contrast in contrasts]
+    rows = [rows_of(opened, "train", contrast.label) for contrast in contrasts]
     kept = opened.index[opened.index["kept"]].set_index("row")["subject"]
     pairs = pairs_of_subjects(_codes(kept, rows[0])).ravel()
     similarity = {
@@ -201,7 +207,7 @@ def image_facts(store: str | os.PathLike, out: str | os.PathLike) -> None:
 
 def _pixel_sums(store: Store, split: str, contrast: Scored, subjects: Any) -> PixelSums:
     """Facts of the images of ``contrast`` in ``split``, summed by subject."""
-    rows, parts = _rows_of(store, split, contrast.label), []
+    rows, parts = rows_of(store, split, contrast.label), []
     for start in range(0, len(rows), ROWS):
         parts.append(PixelSums.of(stored_to_uint8(store.images[rows[start : start + ROWS], contrast.channel])))
     return PixelSums.together(parts).by(_codes(subjects, rows))
@@ -221,12 +227,14 @@ def _training_areas(store: Store) -> NDArray[np.float64]:
     return label_areas(masks, max(1, int(masks.max())))
 
 
-def _rows_of(store: Store, split: str, label: int | None) -> NDArray[np.int64]:
+def rows_of(store: Store, split: str, label: int | None) -> NDArray[np.int64]:
+    """Rows of the images of ``split``; label: of that class alone."""
     rows = store.rows(split)
     return rows if label is None else rows[store.labels(rows) == label]
 
 
-def _open(store: str | os.PathLike) -> Store:
+def open_store(store: str | os.PathLike) -> Store:
+    """The store, whose images can be scored: slices, in all three splits. `GanError` otherwise."""
     opened = Store.open(store)
     if opened.images.ndim != 4:
         raise GanError(f"{store}: images of shape {list(opened.images.shape[1:])}; only 2D slices can be scored")

@@ -1,0 +1,118 @@
+"""The table of degradations: what it holds, and that each fault is what its name says."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_evaluate import judge  # noqa: F401  the fixture: a store of two contrasts and a mask, and its judge
+
+from gan.data.store import Store
+from gan.evaluate import main
+from gan.metrics.scores import METRICS
+from gan.scales import stored_to_uint8
+from gan.scoring import degradations
+from gan.scoring.degradations import EXCHANGED, FAULTS, UNCHANGED
+from gan.scoring.probes import Samples
+from gan.scoring.reference import to_score
+
+
+@pytest.fixture(scope="module")
+def table(judge):  # noqa: F811
+    """The rows of the command, and the Markdown of them."""
+    files = {"extractors": ["extractor.pt"], "real": ["real.npz"]}
+    named = {key: [str(judge / name) for name in names] for key, names in files.items()}
+    (judge / "judge.json").write_text(json.dumps({**named, "images": str(judge / "images.npz"), "protocol": {}}))
+    asked = ["--store", str(judge / "store"), "--judge", str(judge / "judge.json"), "--bootstrap", "5"]
+    assert main(["--device", "cpu", "degradations", *asked, "--out", str(judge / "table.csv")]) == 0
+    rows = pd.read_csv(judge / "table.csv")
+    return rows, degradations.markdown(rows)
+
+
+def test_every_metric_has_a_row_for_every_fault(table):
+    rows, text = table
+    assert list(rows.degradation.unique()) == list(FAULTS)
+    names = {*(f"{name}_indomain" for name in METRICS), "ms_ssim", "spectrum", "histogram", "noise", "asymmetry"}
+    names |= {"labelled", "area_1", "area_2", "area_3"}
+    assert set(rows.metric) == names and set(rows.contrast) == {"t1c", "t2w", "seg", "joint", "all"}
+    assert not rows.duplicated(["degradation", "metric", "contrast"]).any()
+    assert {30} == set(rows.n_fake) and rows.low.notna().all()
+    blocks = text.split("\n\n`")
+    assert len(blocks) == 4, "in-domain features alone and joint, pixels, mask"
+    for block in blocks:
+        assert all(f"\n| {name} |" in block for name in FAULTS)
+
+
+def test_the_table_shows_what_each_metric_sees(table):
+    rows, _ = table
+    value = rows[rows.contrast == "all"].pivot(index="degradation", columns="metric", values="value")
+    kept = value.loc[UNCHANGED]
+    assert value.loc["blur of 2 px"].spectrum > 3 * kept.spectrum
+    assert value.loc["gain 0.9"].histogram > kept.histogram
+    assert value.loc["Rician noise of 10 %"].noise > kept.noise + 5
+    assert value.loc["one image in 20, repeated"].ms_ssim == pytest.approx(1)
+    assert value.loc["one image in 20, repeated"].recall_indomain < kept.recall_indomain
+    assert value.loc["mirrored left to right"].asymmetry == pytest.approx(kept.asymmetry)
+    floor = rows[(rows.metric == "histogram") & (rows.contrast == "all") & (rows.degradation == UNCHANGED)].iloc[0]
+    assert floor.value == pytest.approx(floor.floor), "unchanged validation images are the floor of pixel metrics"
+    joint = rows[(rows.contrast == "joint") & (rows.metric == "fd_indomain")].set_index("degradation").value
+    assert joint[EXCHANGED] > joint[UNCHANGED]
+    assert value.fd_indomain[EXCHANGED] == pytest.approx(kept.fd_indomain, rel=1e-6)
+
+
+def test_the_same_seed_gives_the_same_table(judge, table):  # noqa: F811
+    asked = ["--store", str(judge / "store"), "--judge", str(judge / "judge.json")]
+    assert main(["--device", "cpu", "degradations", *asked, "--out", str(judge / "table.md")]) == 0
+    assert (judge / "table.md").read_text() == table[1]
+
+
+def test_faults_are_what_they_are_called():
+    random = np.random.default_rng(0)
+    x = random.integers(20, 200, (4, 8, 8)).astype(np.uint8)
+    samples = Samples({"t1": x, "t2": x + 1}, np.arange(256).reshape(4, 8, 8))
+
+    def after(name: str) -> Samples:
+        change = FAULTS[name].change
+        assert change is not None
+        return change(samples, random)
+
+    mirrored = after("mirrored left to right")
+    assert np.array_equal(mirrored.grey["t2"], x[:, :, ::-1] + 1)
+    assert mirrored.masks is not None and mirrored.masks[0, 0, 0] == 7
+    assert np.array_equal(after("upside down").grey["t1"], x[:, ::-1])
+    assert np.array_equal(after("gain 1.1").grey["t1"], (x * 1.1).round())
+    exchanged = after(EXCHANGED).grey
+    assert np.array_equal(exchanged["t1"], x) and not np.array_equal(exchanged["t2"], x + 1)
+    black = Samples({"t1": np.zeros((20, 32, 32), np.uint8)}, None)
+    change = FAULTS["Rician noise of 10 %"].change
+    assert change is not None
+    noise = change(black, random).grey["t1"].astype(float)
+    assert noise.mean() == pytest.approx(25.5 * (np.pi / 2) ** 0.5, rel=0.02), "the mean of a Rayleigh distribution"
+
+
+def test_rows_that_faults_choose(judge):  # noqa: F811
+    store = Store.open(judge / "store")
+    contrasts = to_score(store.meta)
+    real = {split: stored_to_uint8(store.images[store.rows(split), 0]) for split in ("train", "val")}
+
+    def drawn(name: str) -> np.ndarray:
+        return np.concatenate([batch.grey["t1c"] for batch in degradations._samples(store, contrasts, FAULTS[name], 0)])
+
+    def found(images: np.ndarray, split: str) -> np.ndarray:
+        """Positions of ``images`` among those of ``split``."""
+        equal = (images[:, None] == real[split]).all((2, 3))
+        assert (equal.sum(1) == 1).all()
+        return equal.argmax(1)
+
+    order = found(drawn(UNCHANGED), "val")
+    assert sorted(order) == list(range(30))
+    assert ((order[1:] // 10) != (order[:-1] // 10)).all(), "subjects take turns"
+    assert len(np.unique(found(drawn("one image in 3, repeated"), "val"))) == 10
+    copies = found(drawn("copies of training images"), "train")
+    assert len(np.unique(copies)) == 30
+
+
+def test_a_table_of_another_form_is_refused(judge, tmp_path, capsys):  # noqa: F811
+    asked = ["--store", str(judge / "store"), "--judge", str(judge / "judge.json"), "--out", str(tmp_path / "t.txt")]
+    assert main(["--device", "cpu", "degradations", *asked]) == 1
+    assert "t.txt: ends in '.txt'; allowed: .md, .csv" in capsys.readouterr().err
