@@ -1,6 +1,7 @@
 """Fixtures of more than one test file."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,21 @@ def tiny_family(request):
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(families(), "tiny", TINY)
         yield
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory) -> Path:
+    """A folder in which the tiny study has run to the end, to be copied: workers share it."""
+    from driver import finished_study
+
+    base = tmp_path_factory.getbasetemp()
+    return finished_study(base.parent if "PYTEST_XDIST_WORKER" in os.environ else base)
+
+
+@pytest.fixture
+def study(finished, tmp_path) -> Path:
+    """A copy of the finished study that a test may edit; times of files are kept."""
+    return Path(shutil.copytree(finished, tmp_path / "study", symlinks=True))
 
 
 @pytest.fixture(scope="session")

@@ -113,10 +113,15 @@ def course(case: str, folder: Path, other: Path | None) -> dict[str, Any]:
     for name, place in (("own", folder), ("other", other)):
         if place:
             parallel.wait()
-            resumed = Trainer(recipe(case), data(case), CPU)
-            resumed.load_state_dict(torch.load(place / f"{case}.pt", weights_only=True))
-            found[name] = steps(resumed, STEPS - SAVED)
+            found[name] = resumed(case, place)
     return found
+
+
+def resumed(case: str, place: Path) -> list[dict[str, Tensor]]:
+    """Steps of a run that goes on from the state in ``place``."""
+    trainer = Trainer(recipe(case), data(case), CPU)
+    trainer.load_state_dict(torch.load(place / f"{case}.pt", weights_only=True))
+    return steps(trainer, STEPS - SAVED)
 
 
 def courses(folder: Path, other: Path | None) -> dict[str, Any]:
@@ -221,12 +226,12 @@ def everything(folder: Path, other: Path) -> dict[str, Any]:
 
 
 def start(world: int, work: Callable[..., Any], *arguments: Any) -> list[Any]:
-    """What ``work`` returns on each rank."""
+    """What ``work`` returns on each rank; forked, so that none has to import torch."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     folder = arguments[0]
-    start_processes(_rank, (world, port, work, arguments), world)
+    start_processes(_rank, (world, port, work, arguments), world, start_method="fork")
     return [torch.load(folder / f"rank{rank}.pt", weights_only=False) for rank in range(world)]
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 import yaml
 from cluster import Cluster, missing
-from test_workflow import copy_workflow, merge, run_snakemake
+from driver import copy_workflow, merge, run_snakemake
 
 from gan.cells import last_stats
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from test_workflow import copy_workflow, edit, planned, run_snakemake, snakemake
+from driver import copy_workflow, edit, planned, run_snakemake, snakemake
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

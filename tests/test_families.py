@@ -11,7 +11,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from test_workflow import copy_workflow, edit, run_snakemake, snakemake
+from driver import copy_workflow, edit, run_snakemake, snakemake
 
 from gan.families.registry import families
 
@@ -70,17 +70,17 @@ def test_it_passes_the_contract(hinge):
     assert int(re.findall(r"(\d+) passed", done.stdout)[0]) > 15
 
 
-def test_a_study_trains_it_in_jobs_of_their_own(hinge, tmp_path, monkeypatch):
+def test_a_study_trains_it_in_jobs_of_their_own(hinge, study, monkeypatch):
+    """In a study whose data and judge are made already."""
     monkeypatch.setenv("PYTHONPATH", _path(hinge))
-    folder = copy_workflow(tmp_path)
     row = {"hinge": {"family": "hinge", "options": {"z_dim": 8}}}
     training = {"kimg": 0.008, "snapshot_kimg": 0.008}
-    edit(folder, {"variants": row, "study": {"variants": ["hinge"]}, "training": training})
-    snakemake(folder, cell := "results/tiny/phantom/hinge/seed0/generator.pt")
+    edit(study, {"variants": row, "study": {"variants": ["hinge"]}, "training": training})
+    snakemake(study, cell := "results/tiny/phantom/hinge/seed0/generator.pt")
     made = ["--generator", cell, "--n", "2", "--out", "images"]
-    done = python(hinge, "-m", "gan", "generate", *made, cwd=folder)
+    done = python(hinge, "-m", "gan", "generate", *made, cwd=study)
     assert done.returncode == 0, done.stderr
-    assert json.loads((folder / "images/samples.json").read_text())["family"] == "hinge"
+    assert json.loads((study / "images/samples.json").read_text())["family"] == "hinge"
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Several ranks do what one does: same numbers, same files, and they stop and fail as one."""
 
+import functools
 import json
 import multiprocessing
 import os
@@ -10,7 +11,7 @@ import time
 
 import pytest
 import torch
-from parallel_worker import CASES, SAVED, STEPS, STOPPED, courses, everything, pieces, reduced, start
+from parallel_worker import CASES, SAVED, STEPS, STOPPED, courses, doubled, everything, pieces, reduced, resumed, start
 from test_train import dcgan, make_store
 
 from gan import launch, parallel, slurm
@@ -37,6 +38,13 @@ def pair(alone, tmp_path_factory):
     """What each of two ranks found."""
     folder = tmp_path_factory.mktemp("pair")
     return folder, start(2, everything, folder, alone[0])
+
+
+@pytest.fixture(scope="module")
+def on_one(pair):
+    """Runs that go on alone from the checkpoints of two ranks."""
+    with doubled():
+        return {case: resumed(case, pair[0]) for case in CASES}
 
 
 def assert_same(found, expected, exactly=False):
@@ -86,9 +94,8 @@ def test_a_checkpoint_goes_on_on_another_number_of_ranks(alone, pair, case):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_checkpoint_of_two_ranks_goes_on_on_one(alone, pair, tmp_path, case):
-    found = courses(tmp_path, pair[0])[case]["other"]
-    assert_same(found, alone[1][case]["whole"][-STEPS // 2 :])
+def test_a_checkpoint_of_two_ranks_goes_on_on_one(alone, on_one, case):
+    assert_same(on_one[case], alone[1][case]["whole"][-STEPS // 2 :])
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -159,6 +166,12 @@ def test_one_rank_draws_as_torch_does():
 # ---------------------------------------------------------------- the command
 
 
+@pytest.fixture
+def forks(monkeypatch):
+    """Lets the command fork its processes, which need not import torch then; as a rule it starts new interpreters."""
+    monkeypatch.setattr(launch, "start_processes", functools.partial(launch.start_processes, start_method="fork"))
+
+
 def command(base, given, gpus):
     places = ["--store", str(base / "store"), "--folder", str(base / "cell"), "--checkpoints", str(base / "states")]
     more = ["--runtime", f"device=cpu,gpus={gpus},threads={gpus}", "--log", str(base / "log")]
@@ -196,7 +209,7 @@ def test_stopped_and_gone_on_with_two_processes(tmp_path):
     assert load_generator(tmp_path / "cell/generator.pt").kimg == 0.4
 
 
-def test_an_error_of_all_ranks_is_one_line(tmp_path, capfd):
+def test_an_error_of_all_ranks_is_one_line(forks, tmp_path, capfd):
     make_store(tmp_path / "store")
     assert command(tmp_path, dcgan(batch=9), 2) == 1
     (line,) = (tmp_path / "log").read_text().splitlines()
@@ -204,7 +217,7 @@ def test_an_error_of_all_ranks_is_one_line(tmp_path, capfd):
     assert capfd.readouterr().err.count("training.batch is 9") == 1
 
 
-def test_a_killed_process_ends_all_and_is_named(tmp_path):
+def test_a_killed_process_ends_all_and_is_named(forks, tmp_path):
     make_store(tmp_path / "store")
 
     def kill():

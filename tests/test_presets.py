@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from driver import merge
 from golden import SMALL
-from test_workflow import merge
 
 from gan import study
 from gan.families.contract import Batch, ImageShape

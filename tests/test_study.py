@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from test_workflow import merge
+from driver import merge
 
 from gan import study
 from gan.errors import GanError

@@ -9,9 +9,9 @@ import signal
 import pytest
 import torch
 from conftest import SCHEMA
+from driver import copy_workflow, edit, snakemake
 from golden import CASES
 from test_train import cli, dcgan, make_store
-from test_workflow import copy_workflow, edit, snakemake
 from tiny import TinyData, outcome, paths, recipe, sources
 
 from gan import study

@@ -1,10 +1,6 @@
 """The workflow runs a whole tiny study, and after an edit it runs again what the edit touches and nothing else."""
 
 import json
-import re
-import shutil
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -12,67 +8,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import yaml
-
-REPOSITORY = Path(__file__).resolve().parent.parent
-
-
-def run_snakemake(
-    folder: Path, *arguments: str, overlays: tuple[str, ...] = ("tiny.yaml",)
-) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments, "--configfile", *overlays]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True)
-
-
-def snakemake(folder: Path, *arguments: str) -> str:
-    done = run_snakemake(folder, *arguments)
-    output = done.stdout + done.stderr
-    assert done.returncode == 0, output
-    return output
-
-
-def planned(folder: Path, *arguments: str) -> Counter:
-    """Jobs of a dry run as (rule, its wildcards)."""
-    output = snakemake(folder, "--dry-run", *arguments)
-    jobs = Counter()
-    for block in re.split(r"\n(?=(?:local)?rule \w+:)", output):
-        if found := re.match(r"(?:local)?rule (\w+):", block):
-            wildcards = re.search(r"^    wildcards: (.*)$", block, re.MULTILINE)
-            values = dict(part.split("=") for part in wildcards[1].split(", ")) if wildcards else {}
-            jobs[found[1], values.get("variant"), values.get("seed")] += 1
-    return jobs
-
-
-def merge(base: dict, over: dict) -> dict:
-    return base | {k: merge(base.get(k, {}), v) if isinstance(v, dict) else v for k, v in over.items()}
-
-
-def edit(folder: Path, changes: dict) -> None:
-    """Merge ``changes`` into tiny.yaml."""
-    path = folder / "tiny.yaml"
-    path.write_text(yaml.safe_dump(merge(yaml.safe_load(path.read_text()), changes)))
-
-
-def copy_workflow(folder: Path) -> Path:
-    for name in ("workflow", "slurm"):
-        shutil.copytree(REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("Snakefile", "config.yaml", "tests/tiny.yaml"):
-        shutil.copy(REPOSITORY / name, folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory) -> Path:
-    """A folder in which the tiny study has run to the end."""
-    folder = copy_workflow(tmp_path_factory.mktemp("study"))
-    snakemake(folder, "all")
-    return folder
-
-
-@pytest.fixture
-def study(finished, tmp_path) -> Path:
-    """A copy of the finished study that a test may edit; times of files are kept."""
-    return Path(shutil.copytree(finished, tmp_path / "study", symlinks=True))
-
+from driver import copy_workflow, edit, planned, run_snakemake, snakemake
 
 AFTER_TRAINING = {"curve", "score"}
 TABLES = {"compare", "publish", "all"}
@@ -132,16 +68,10 @@ def test_filter_of_slices_reruns_from_the_slices(study):
     assert rules >= {"slices", "train", "score"} and not rules & {"fetch", "convert"}
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"resources": {"train": {"mem_mb": 3000, "runtime": 7, "checkpoint_kimg": 1}}},
-        {"datasets": {"ixi": {"slices": {"size": 64}}}},
-        {"variants": {"stylegan2": {"options": {"lr": 0.001}}}},
-    ],
-)
-def test_edits_that_decide_nothing_here_run_nothing(study, change):
-    edit(study, change)
+def test_edits_that_decide_nothing_here_run_nothing(study):
+    edit(study, {"resources": {"train": {"mem_mb": 3000, "runtime": 7, "checkpoint_kimg": 1}}})
+    edit(study, {"datasets": {"ixi": {"slices": {"size": 64}}}})
+    edit(study, {"variants": {"stylegan2": {"options": {"lr": 0.001}}}})
     assert planned(study, "all") == Counter()
 
 
@@ -206,7 +136,7 @@ CONFIG_MISTAKES = {
 def test_mistake_in_the_config_is_one_line(name, tmp_path):
     mistake, message = CONFIG_MISTAKES[name]
     mistake(copy_workflow(tmp_path))
-    done = run_snakemake(tmp_path, "all")
+    done = run_snakemake(tmp_path, "all", "--dry-run")
     assert done.returncode == 1
     assert (done.stdout + done.stderr).splitlines()[-1].startswith(message)
 
@@ -278,7 +208,7 @@ def test_large_study_is_planned_without_torch(tmp_path):
     )
     blocked = folder / "torch.py"
     blocked.write_text("raise ImportError('the driver must not import torch')")
-    jobs = planned(folder, "all")
+    jobs = planned(folder, "all", fresh=True)
     assert sum(count for job, count in jobs.items() if job[0] == "train") == 4 * 15 * 3
 
 
