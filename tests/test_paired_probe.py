@@ -8,6 +8,7 @@ from gan.cells import WHOLE
 from gan.metrics import facts
 from gan.metrics.paired import FLICKER, Compared, by_subject, score, terms
 from gan.scoring.paired import PairedProbe, Pairs, direction
+from gan.scoring.probes import Samples
 
 SUBJECTS = np.repeat([0, 1, 2, 3], 3)
 SLICES = np.tile([4, 5, 6], 4)
@@ -30,7 +31,7 @@ def rows(pairs: Pairs, sizes=(12,), **more) -> list[dict]:
     probe, start = PairedProbe(**given), 0
     for size in sizes:
         block = slice(start, start + size)
-        probe.add(Pairs(*(None if field is None else field[block] for field in pairs)))
+        probe.add(Samples({}, None, Pairs(*(None if field is None else field[block] for field in pairs))))
         start += size
     return probe.rows()
 

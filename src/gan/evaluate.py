@@ -11,6 +11,7 @@ from gan.runtime import DEVICES, OPS
 from gan.scoring.cell import score_cell, score_snapshots
 from gan.scoring.degradations import degradations
 from gan.scoring.extractors import registry
+from gan.scoring.floors import lookup_floors
 from gan.scoring.judge import Judge, Protocol
 from gan.scoring.reference import image_facts, prepare_extractor, real_features
 from gan.train.device import pick_device
@@ -34,6 +35,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     step.add_argument("--out", type=Path, required=True, help="real.npz to write")
     step = steps.add_parser("images", help="what the pixels of the training images say")
     step.add_argument("--store", type=Path, required=True, help="folder of the packed store")
+    step.add_argument("--task", type=json.loads, help='translate of the row as JSON: {"source": ["t1"], ...}')
     step.add_argument("--out", type=Path, required=True, help="images.npz to write")
     for name, doc in (("curve", "score all snapshots"), ("scores", "score the chosen snapshot")):
         step = steps.add_parser(name, help=doc)
@@ -41,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         step.add_argument("--extractor", type=Path, nargs="+", required=True, help="extractor.pt; the first leads")
         step.add_argument("--real", type=Path, nargs="+", required=True, help="real.npz of each, in the same order")
         step.add_argument("--images", type=Path, required=True, help="images.npz of the data set")
+        step.add_argument("--store", type=Path, help="folder of the packed store, for translations")
         step.add_argument("--protocol", type=json.loads, default={}, help='settings as JSON, such as {"n_fake": 500}')
     step = steps.add_parser("degradations", help="score degraded real images: what does each metric see?")
     step.add_argument("--store", type=Path, required=True, help="folder of the packed store")
@@ -54,12 +57,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     elif given.step == "features":
         real_features(given.extractor, given.store, given.out, given.device)
     elif given.step == "images":
-        image_facts(given.store, given.out)
+        image_facts(given.store, given.out, lookup_floors(given.store, given.task))
     elif given.step == "degradations":
         judge, _ = Judge.read(given.judge, given.device)
         degradations(given.store, judge, given.out, bootstrap=given.bootstrap, seed=given.seed)
     else:
         check.say(check.choose(given.ops, pick_device(given.device)))
         run = score_snapshots if given.step == "curve" else score_cell
-        judge = Judge(given.extractor, given.real, given.images, given.device)
+        judge = Judge(given.extractor, given.real, given.images, given.device, given.store)
         run(given.cell, judge, Protocol.of(given.protocol))

@@ -35,6 +35,7 @@ from gan.train.machine import Machine
 from gan.train.made import make
 from gan.train.outputs import Paths
 from gan.train.signals import Stopped, StopSignals
+from gan.train.watch import WATCHED
 
 
 def live_scores(path: Path, device: str) -> OnSnapshot:
@@ -52,13 +53,14 @@ def live_scores(path: Path, device: str) -> OnSnapshot:
             tqdm.write(f"no score at {kimg:g} kimg: {error}", file=sys.stderr)
             return None
         whole = {row["metric"]: row for row in rows if row["contrast"] == WHOLE}
-        first = whole[judge.headline]
+        metric, first = next(iter(whole.items()))
+        floor = "" if first["floor"] is None else f", floor {first['floor']:.4g}"
         tqdm.write(
-            f"score at {kimg:g} kimg: {judge.headline} {first['value']:.4g}, floor {first['floor']:.4g} "
+            f"score at {kimg:g} kimg: {metric} {first['value']:.4g}{floor} "
             f"({first['n_real']} real {first['split']}, {first['n_fake']} generated images)",
             file=sys.stderr,
         )
-        return {"scores/recall": whole[judge.leading("recall")]["value"]}
+        return {f"scores/{name}": whole[judge.leading(name)]["value"] for name in WATCHED}
 
     return score
 

@@ -87,6 +87,7 @@ rule image_facts:
         mem_mb=ask("evaluate", "mem_mb"),
         runtime=ask("evaluate", "runtime"),
     params:
+        task=lambda w: STUDY.dataset(w.dataset)["translate"],
         revision=METRICS_REVISION,
     script:
         "../scripts/image_facts.py"
@@ -102,6 +103,8 @@ rule judge:
     log:
         f"{LOGS}/{{dataset}}/judge.log",
     params:
+        # of images to translate; features and facts were made of it
+        store=rules.slices.output.store,
         protocol=protocol("n_fake_curve", "truncation", "seed"),
     script:
         "../scripts/judge.py"

@@ -10,6 +10,7 @@ with logged(snakemake.log[0]):
             "extractors": list(snakemake.input.extractors),
             "real": list(snakemake.input.real),
             "images": snakemake.input.images,
+            "store": snakemake.params.store,
             "protocol": json.loads(snakemake.params.protocol),
         },
     )

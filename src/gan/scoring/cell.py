@@ -5,13 +5,15 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from gan.cells import WHOLE
+from gan.cells import MADE, WHOLE
 from gan.errors import GanError
+from gan.families.registry import options_of
 from gan.files import read_json, write_json
 from gan.grids import layout, write_grid
 from gan.sampling.snapshot import Snapshot, load_generator, load_header
-from gan.sampling.tasks import sample
+from gan.sampling.tasks import available, sample
 from gan.scoring.judge import Judge, Protocol
+from gan.train.checkpoint import publish
 from gan.train.outputs import release
 
 
@@ -34,11 +36,13 @@ def score_cell(
     ``checkpoints`` goes (`gan.train.outputs.release`).
     """
     cell = Path(cell)
-    path = _chosen(cell, judge.headline) if protocol.choose == "best" else cell / "generator.pt"
+    recipe, header = read_json(cell / "recipe.json"), load_header(cell / "generator.pt")
+    headline = judge.headline(header["data"])
+    chosen = protocol.choose if options_of(header["family"]).TRAINED else MADE
+    path = _chosen(cell, headline) if chosen == "best" else cell / "generator.pt"
     generator = load_generator(path, judge.device)
-    recipe = read_json(cell / "recipe.json")
     rows = judge.scores(path, generator, protocol)
-    _write_grid(cell / "fake.png", generator, protocol)
+    _write_grid(cell, generator, protocol)
     named = ("metric", "contrast", "extractor", "n_real", "n_fake", "seed")
     drawn = [{key: row[key] for key in named} | {"values": row.pop("replicates")} for row in rows]
     write_json(cell / "replicates.json", {"run_key": generator.run_key, "rows": drawn})
@@ -47,7 +51,7 @@ def score_cell(
         {
             **{"dataset": recipe["data"]["dataset"], "variant": recipe["variant"]["name"], "seed": recipe["seed"]},
             "run_key": generator.run_key,
-            "snapshot": {"kimg": generator.kimg, "chosen": protocol.choose, "metric": judge.headline},
+            "snapshot": {"kimg": generator.kimg, "chosen": chosen, "metric": headline},
             "scores": rows,
         },
     )
@@ -70,10 +74,16 @@ def _chosen(cell: Path, headline: str) -> Path:
     raise GanError(f"{cell / 'snapshots'}: has no snapshot at {best:g} kimg, which curve.json names; score it again")
 
 
-def _write_grid(path: Path, generator: Snapshot, protocol: Protocol) -> None:
+def _write_grid(cell: Path, generator: Snapshot, protocol: Protocol) -> None:
+    """The picture of the chosen snapshot; of a translation it was made with the snapshot."""
+    if generator.data.get("translate"):
+        path = next(path for path in _snapshots(cell) if load_header(path)["kimg"] == generator.kimg)
+        publish(path.with_suffix(".png"), cell / "fake.png")
+        return
     rows, columns = layout(generator.shape.channels, generator.shape.size)
-    images = sample(generator, rows * columns, protocol.seed, truncation=protocol.truncation)
-    write_grid(path, images.numpy(), columns, generator.mask_labels)
+    number = min([rows * columns, *filter(None, [available(generator)])])
+    images = sample(generator, number, protocol.seed, truncation=protocol.truncation)
+    write_grid(cell / "fake.png", images.numpy(), columns, generator.mask_labels)
 
 
 def _snapshots(cell: Path) -> list[Path]:

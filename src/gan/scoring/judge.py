@@ -6,24 +6,25 @@ followed, and again afterwards, when it returns the stored scores.
 
 import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import torch
 from tqdm import tqdm
 
+from gan.data.store import Store
 from gan.errors import GanError
 from gan.files import read_json, write_json
 from gan.metrics.scores import CURVE, score, score_curve
 from gan.sampling.snapshot import Snapshot, load_generator, load_header
-from gan.sampling.tasks import chunks
-from gan.scales import generated_to_labels, generated_to_uint8
+from gan.sampling.tasks import available
 from gan.scoring.extractors import files, registry
+from gan.scoring.paired import PAIRED_CURVE, PairedProbe
 from gan.scoring.pixel_probe import PixelProbe
 from gan.scoring.probes import FeatureProbe, LikenessProbe, MaskProbe, Probe, Samples
-from gan.scoring.reference import ImageFacts, RealFeatures, Reference, Scored, joint, to_score
+from gan.scoring.reference import ImageFacts, RealFeatures, Reference, joint, to_score
+from gan.scoring.samples import Translations, generated
 from gan.study import METRICS_REVISION, canonical
 from gan.train.device import pick_device
 
@@ -60,7 +61,8 @@ class Judge:
     """Extractors and their reference, the real images of one data set; the first extractor leads.
 
     extractors, real, images: the files of `prepare_extractor`, `real_features` (in the same order) and `image_facts` of
-    `gan.scoring.reference`. `GanError` if a file is missing, broken, or of another extractor.
+    `gan.scoring.reference`; store: of the images to translate, where that is the task. `GanError` if a file is missing,
+    broken, or of another extractor.
     """
 
     def __init__(
@@ -69,22 +71,23 @@ class Judge:
         real: Sequence[str | os.PathLike],
         images: str | os.PathLike,
         device: str = "auto",
+        store: str | os.PathLike | None = None,
     ):
-        self.device = pick_device(device)
+        self.device, self._store = pick_device(device), store
         self.panel = [files.load(path, self.device) for path in extractors]
         known = [RealFeatures.load(path, extract.id) for extract, path in zip(self.panel, real, strict=True)]
         self.reference = Reference({of.extractor: of for of in known}, ImageFacts.load(images))
 
     @classmethod
     def read(cls, path: str | os.PathLike, device: str = "auto") -> tuple["Judge", Protocol]:
-        """The judge and the protocol of curves from a file with ``extractors``, ``real``, ``images``, ``protocol``."""
+        """The judge and the protocol of curves from a file with the arguments and ``protocol``."""
         given = read_json(path)
-        return cls(given["extractors"], given["real"], given["images"], device), Protocol.of(given["protocol"])
+        judge = cls(given["extractors"], given["real"], given["images"], device, given["store"])
+        return judge, Protocol.of(given["protocol"])
 
-    @property
-    def headline(self) -> str:
-        """The metric that chooses among snapshots and leads the tables."""
-        return self.leading(CURVE[0])
+    def headline(self, data: dict[str, Any]) -> str:
+        """The metric that chooses among snapshots and leads the tables, of a generator with such ``data``."""
+        return PAIRED_CURVE[0] if data.get("translate") else self.leading(CURVE[0])
 
     def leading(self, metric: str) -> str:
         """The name of ``metric`` with the first extractor."""
@@ -104,76 +107,102 @@ class Judge:
         said = path.with_suffix(".json")
         if said.exists() and canonical((known := read_json(said))["asked"]) == canonical(asked):
             return known["rows"]
-        generator = load_generator(path, self.device)
-        probes = [
+        generator, truncation = load_generator(path, self.device), protocol.truncation
+        features = [
             FeatureProbe(extract, score_curve, "val", seed, joint(to_score(generator.data))) for extract in self.panel
         ]
-        found = self.look(path, generator, number, seed, protocol.truncation, probes)
+        if task := generator.data.get("translate"):
+            found = self._translated(path, generator, task, "val", seed, 0, features)
+        else:
+            found = self._generated(path, generator, number, seed, truncation, features)
         rows = [{"kimg": generator.kimg, **row} for row in found]
         write_json(said, {"asked": asked, "rows": rows})
         return rows
 
     def scores(self, path: Path, generator: Snapshot, protocol: Protocol) -> list[dict[str, Any]]:
         """All metrics of the snapshot ``path`` on the test split, with their replicates."""
-        probes = self.probes(protocol, generator.data, generator.mask_labels)
-        number = self.number(protocol.n_fake)
-        return self.look(path, generator, number, protocol.seed, protocol.truncation, probes)
+        seed, bootstrap = protocol.seed, protocol.bootstrap
+        if task := generator.data.get("translate"):
+            features = self._features(protocol, joint(to_score(generator.data)))
+            return self._translated(path, generator, task, "test", seed, bootstrap, features)
+        probes, number = self.probes(protocol, generator.data, generator.mask_labels), self.number(protocol.n_fake)
+        return self._generated(path, generator, number, seed, protocol.truncation, probes)
 
     def probes(self, protocol: Protocol, data: dict[str, Any], mask_labels: int) -> list[Probe]:
         """The probes of all metrics on the test split, for samples that ``data`` of a store describes.
 
         mask_labels: the largest label of the mask.
         """
-        together = joint(to_score(data))
         seed, bootstrap = protocol.seed, protocol.bootstrap
-        scoring = functools.partial(score, bootstrap=bootstrap, seed=seed)
-        probes: list[Probe] = [FeatureProbe(extract, scoring, "test", seed, together) for extract in self.panel]
+        probes: list[Probe] = [*self._features(protocol, joint(to_score(data)))]
         probes += [LikenessProbe(bootstrap, seed), PixelProbe(bootstrap, seed, data.get("axis") != "sagittal")]
         if mask := data["mask"]:
             probes.append(MaskProbe(mask, mask_labels, bootstrap, seed))
         return probes
 
-    def look(
+    def _features(self, protocol: Protocol, together: bool) -> list[FeatureProbe]:
+        scoring = functools.partial(score, bootstrap=protocol.bootstrap, seed=protocol.seed)
+        return [FeatureProbe(extract, scoring, "test", protocol.seed, together) for extract in self.panel]
+
+    def _generated(
         self, path: Path, generator: Snapshot, number: int, seed: int, truncation: float, probes: Sequence[Probe]
     ) -> list[dict[str, Any]]:
-        """The rows of ``probes`` on ``number`` images of ``generator``; the images are not kept."""
-        contrasts = self._contrasts(path, generator)
-        together: dict[int | None, list[Scored]] = {}
-        for contrast in contrasts:
-            together.setdefault(contrast.label, []).append(contrast)
-        total, title = number * len(together), f"generate and extract, {generator.kimg:g} kimg"
-        with tqdm(total=total, desc=title, unit="image", leave=False) as bar:
-            for label, members in together.items():
-                for images in chunks(generator, number, seed, label, truncation):
-                    if not torch.isfinite(images).all():
-                        raise GanError(
-                            f"{path}: generates NaN or infinite values; its training diverged, see stats.jsonl"
-                        )
-                    batch = _samples(images, members, generator)
-                    for probe in probes:
-                        probe.add(batch)
-                    bar.update(len(images))
-        return [row for probe in probes for row in probe.rows(self.reference)]
-
-    def _contrasts(self, path: Path, generator: Snapshot) -> list[Scored]:
-        """The contrasts of ``generator`` to score; `GanError` if the reference has other contrasts."""
+        """The rows of ``probes`` on ``number`` images of ``generator``, or on as many as there are."""
         contrasts = to_score(generator.data)
         self.check_contrasts(path, [contrast.name for contrast in contrasts])
-        return contrasts
+        labels = dict.fromkeys(contrast.label for contrast in contrasts)
+        number = min([number, *(limit for label in labels if (limit := available(generator, label)) is not None)])
+        samples = generated(generator, contrasts, number, seed, truncation)
+        self._look(path, generator, samples, number * len(labels), probes)
+        return [row for probe in probes for row in probe.rows(self.reference)]
 
-    def check_contrasts(self, path: str | os.PathLike, names: list[str]) -> None:
-        """`GanError` that names ``path``, of samples of the contrasts ``names``, if the real images have others."""
+    def _translated(
+        self,
+        path: Path,
+        generator: Snapshot,
+        task: dict[str, Any],
+        split: str,
+        seed: int,
+        bootstrap: int,
+        features: Sequence[Probe],
+    ) -> list[dict[str, Any]]:
+        """The rows of paired measures, all of the test split or those of a curve, and of ``features``."""
+        if self._store is None:
+            raise GanError(f"{path}: translates images, and the judge was given no store of them")
+        conditional = bool(generator.options.get("conditional"))
+        slices = Translations(Store.open(self._store), task, conditional, split, self.device)
+        self.check_contrasts(path, task["target"], exactly=False)
+        paired = PairedProbe(
+            *(slices.directions, split, bootstrap, seed),
+            **{"every": slices.every, "labels": slices.labels, "names": PAIRED_CURVE if split == "val" else None},
+        )
+        self._look(path, generator, slices.by(generator, seed), len(slices), [paired, *features])
+        floors, named = self.reference.images.floors[split], dict(zip(task["target"], slices.directions, strict=True))
+        rows = [row | {"floor": floors.get((row["metric"], row["contrast"]), row["floor"])} for row in paired.rows()]
+        of_features = [row for probe in features for row in probe.rows(self.reference)]
+        return rows + [row | {"contrast": named.get(row["contrast"], row["contrast"])} for row in of_features]
+
+    def _look(
+        self, path: Path, generator: Snapshot, samples: Iterator[Samples], total: int, probes: Sequence[Probe]
+    ) -> None:
+        """Show each batch to all ``probes``; the images are not kept."""
+        with tqdm(total=total, desc=f"score, {generator.kimg:g} kimg", unit="image", leave=False) as bar:
+            try:
+                for batch in samples:
+                    for probe in probes:
+                        probe.add(batch)
+                    bar.update(len(next(iter(batch.grey.values()))))
+            except GanError as error:
+                raise GanError(f"{path}: {error}") from error
+
+    def check_contrasts(self, path: str | os.PathLike, names: list[str], *, exactly: bool = True) -> None:
+        """`GanError` that names ``path``, of samples of the contrasts ``names``, if the real images have others.
+
+        exactly: they have to be all contrasts of the real images.
+        """
         for known in (*self.reference.features.values(), self.reference.images):
-            if names != known.contrasts:
+            if names != known.contrasts if exactly else set(names) - set(known.contrasts):
                 raise GanError(
                     f"{path}: makes the contrasts {', '.join(names)}, but the real images are of "
                     f"{', '.join(known.contrasts)}; score it with the files of its own data set"
                 )
-
-
-def _samples(images: torch.Tensor, contrasts: Sequence[Scored], generator: Snapshot) -> Samples:
-    """Generated images [n, C, H, W] as probes see them."""
-    grey = {name: generated_to_uint8(images[:, channel].numpy()) for name, channel, _ in contrasts}
-    return Samples(
-        grey, generated_to_labels(images[:, -1].numpy(), generator.mask_labels) if generator.mask_labels else None
-    )

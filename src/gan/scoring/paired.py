@@ -1,20 +1,25 @@
 """The probe of paired translation: translated slices next to the real ones of the same place (docs/protocol.md)."""
 
 from collections.abc import Collection, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gan.cells import WHOLE
 from gan.metrics import paired, regions
-from gan.metrics.facts import PIXELS, fact
+from gan.metrics.facts import FACTS, PIXELS, fact
 from gan.metrics.intervals import centred_interval, subject_weights
 from gan.metrics.paired import FLICKER, MEASURES, OUTSIDE, SHARPNESS, Compared, Measure, by_subject
 from gan.metrics.ssim import WINDOW
 from gan.scoring.reference import Reference
 
+if TYPE_CHECKING:
+    from gan.scoring.probes import Samples
+
 Rows = list[dict[str, Any]]
+# of each snapshot; the first one chooses the best
+PAIRED_CURVE = tuple(name for name, known in FACTS.items() if known.curve and name.split("_")[0] in MEASURES)
 OTHERS = {"sharpness": SHARPNESS, "outside": OUTSIDE, "flicker": FLICKER}
 
 
@@ -79,8 +84,12 @@ class PairedProbe:
         self._found: dict[str, dict[str, list[tuple[NDArray, NDArray]]]] = {}  # metric, direction: subjects and terms
         self._last: dict[str, _Part] = {}  # the last slice of each direction: its neighbour may be in the next batch
 
-    def add(self, batch: Pairs) -> None:
-        """See a batch. `ValueError` and `TypeError` as of `Compared.of` and `regions`."""
+    def add(self, batch: "Samples") -> None:
+        """See a batch with pairs. `ValueError` and `TypeError` as of `Compared.of` and `regions`."""
+        if batch.pairs is not None:
+            self._add(batch.pairs)
+
+    def _add(self, batch: Pairs) -> None:
         fg = regions.foreground(batch.sources, batch.target, self.level)
         named = {regions.HEAD: fg, regions.WHOLE: np.ones_like(fg)}
         if batch.masks is not None:

@@ -17,6 +17,7 @@ from gan.metrics.scores import Sets, join, score_areas, score_similarity
 from gan.metrics.ssim import PAIRS, similarity_of_pairs
 from gan.scoring.extractors.files import Extractor
 from gan.scoring.extractors.registry import metric_name
+from gan.scoring.paired import Pairs
 from gan.scoring.reference import Reference
 
 Rows = list[dict[str, Any]]
@@ -25,11 +26,12 @@ Rows = list[dict[str, Any]]
 class Samples(NamedTuple):
     """A batch. grey: by contrast, uint8 [n, H, W]; masks: label images [n, H, W], None without a mask.
 
-    Where classes are contrasts, a batch has one of them.
+    Where classes are contrasts, a batch has one of them. pairs: translations next to their sources and targets.
     """
 
     grey: dict[str, NDArray[np.uint8]]
     masks: NDArray[np.integer] | None
+    pairs: Pairs | None = None
 
 
 class Probe(Protocol):
@@ -67,7 +69,8 @@ class FeatureProbe:
     def rows(self, reference: Reference) -> Rows:
         known, fake = reference.features[self.extract.id], self.features()
         number = len(next(iter(fake.values())))
-        real = (known.features[self.split], known.features["train"], known.draw(number, self.seed))
+        every = (known.features[self.split], known.features["train"], known.draw(number, self.seed))
+        real = [{contrast: of[contrast] for contrast in self.found} for of in every]
         held_out, train, drawn = map(join, real) if JOINT in fake else real
         subjects = known.subjects[self.split]
         conditions = {"split": self.split, "n_real": len(subjects), "n_fake": number}

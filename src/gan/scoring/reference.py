@@ -7,7 +7,7 @@ Both are worked out once per data set and shared by all cells. `prepare_extracto
 import os
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +26,7 @@ from gan.scales import stored_to_uint8
 from gan.scoring.extractors import files
 from gan.train.device import pick_device
 
+Floors = dict[str, dict[tuple[str, str], float]]  # by split, metric and direction
 ROWS = 256  # images of the store read at a time
 DESCRIBED = ("train", "val")  # splits whose pixels are described: what is compared with, and the floor
 
@@ -77,12 +78,14 @@ class ImageFacts:
 
     similarity[contrast]: MS-SSIM of pairs of training images of different subjects, [pairs]. areas: those of the labels
     of the training masks, in % of the image [n, L], L = 0 without a mask (`gan.metrics.areas`). pixels[split][contrast]
-    of the splits `DESCRIBED`: sums over the images of each subject.
+    of the splits `DESCRIBED`: sums over the images of each subject. floors[split]: of translations, by metric and
+    direction, what the family ``lookup`` reaches.
     """
 
     similarity: dict[str, NDArray[np.float64]]
     areas: NDArray[np.float64]
     pixels: dict[str, dict[str, PixelSums]]
+    floors: Floors = field(default_factory=dict)
 
     @property
     def contrasts(self) -> list[str]:
@@ -94,6 +97,8 @@ class ImageFacts:
         for split, by_contrast in self.pixels.items():
             for contrast, sums in by_contrast.items():
                 arrays |= {f"pixels/{split}/{name}/{contrast}": values for name, values in vars(sums).items()}
+        for split, values in self.floors.items():
+            arrays |= {f"floors/{split}/{metric}/{name}": np.array(value) for (metric, name), value in values.items()}
         _save(path, arrays)
 
     @classmethod
@@ -112,7 +117,13 @@ class ImageFacts:
             for split, by_contrast in found.items()
         }
         names = [name for name in arrays if name.startswith("similarity/")]
-        return cls({name.removeprefix("similarity/"): arrays[name] for name in names}, arrays["areas"], pixels)
+        floors: Floors = {split: {} for split in SPLITS}
+        for name in arrays:
+            if name.startswith("floors/"):
+                _, split, metric, way = name.split("/", 3)
+                floors[split][metric, way] = float(arrays[name])
+        similarity = {name.removeprefix("similarity/"): arrays[name] for name in names}
+        return cls(similarity, arrays["areas"], pixels, floors)
 
 
 class Reference(NamedTuple):
@@ -152,7 +163,7 @@ def prepare_extractor(
     opened = open_store(store)
 
     def training_images() -> NDArray[np.uint8]:
-        rows, places = opened.rows("train"), sorted({contrast.channel for contrast in to_score(opened.meta)})
+        rows, places = rows_of(opened, "train", None), sorted({contrast.channel for contrast in to_score(opened.meta)})
         images = np.empty((len(rows), len(places), *opened.images.shape[2:]), np.uint8)
         for start in range(0, len(rows), ROWS):
             block = slice(start, start + ROWS)
@@ -187,8 +198,8 @@ def real_features(
     RealFeatures(extract.id, found, subjects).save(out)
 
 
-def image_facts(store: str | os.PathLike, out: str | os.PathLike) -> None:
-    """Write the facts of the pixels of the real images of ``store`` (`ImageFacts`)."""
+def image_facts(store: str | os.PathLike, out: str | os.PathLike, floors: Floors | None = None) -> None:
+    """Write the facts of the pixels of the real images of ``store`` (`ImageFacts`), with the floors of translations."""
     opened = open_store(store)
     contrasts = to_score(opened.meta)
     rows = [rows_of(opened, "train", contrast.label) for contrast in contrasts]
@@ -202,7 +213,7 @@ def image_facts(store: str | os.PathLike, out: str | os.PathLike) -> None:
         split: {contrast.name: _pixel_sums(opened, split, contrast, kept) for contrast in contrasts}
         for split in DESCRIBED
     }
-    ImageFacts(similarity, _training_areas(opened), pixels).save(out)
+    ImageFacts(similarity, _training_areas(opened), pixels, floors or {}).save(out)
 
 
 def _pixel_sums(store: Store, split: str, contrast: Scored, subjects: Any) -> PixelSums:
@@ -228,9 +239,11 @@ def _training_areas(store: Store) -> NDArray[np.float64]:
 
 
 def rows_of(store: Store, split: str, label: int | None) -> NDArray[np.int64]:
-    """Rows of the images of ``split``; label: of that class alone."""
+    """Rows of the images of ``split`` that have every contrast; label: of that class alone."""
     rows = store.rows(split)
-    return rows if label is None else rows[store.labels(rows) == label]
+    if label is not None:
+        return rows[store.labels(rows) == label]
+    return rows[store.present(rows, store.meta["channels"])]
 
 
 def open_store(store: str | os.PathLike) -> Store:

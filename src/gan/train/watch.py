@@ -19,6 +19,7 @@ DRIFT_RATIO = 10  # ratio of that mean to the distance between real and generate
 STEEP = 1.0  # mean (|gradient| - target)^2 over target^2: as far from the target as a zero gradient
 UNEVEN = 0.05  # perplexity of the codes, as a fraction of their number
 ALIKE = 0.25  # 1 - MS-SSIM of samples, as a fraction of that of real images; k repeated images would give 1 - 1/k
+WATCHED = ("recall",)  # metrics of the leading extractor that rows of statistics have as ``scores/<metric>``
 RECALL, LOST = 0.1, 0.1  # the least recall that can be lost, and the fraction of it that is left then
 
 

@@ -1,0 +1,89 @@
+"""From a generator to the batches of samples that probes see."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gan.data.store import Store
+from gan.errors import GanError
+from gan.families.contract import Source
+from gan.sampling.snapshot import Snapshot
+from gan.sampling.tasks import chunks, translated
+from gan.scales import generated_to_grey, generated_to_labels, generated_to_uint8
+from gan.scoring.paired import Pairs, direction
+from gan.scoring.probes import Samples
+from gan.scoring.reference import Scored
+from gan.train.images import StoreDataset
+
+ROWS = 64  # slices translated at a time
+
+
+def generated(
+    generator: Snapshot, contrasts: Sequence[Scored], number: int, seed: int, truncation: float
+) -> Iterator[Samples]:
+    """``number`` images of ``generator``, of each class if classes are contrasts."""
+    together: dict[int | None, list[Scored]] = {}
+    for contrast in contrasts:
+        together.setdefault(contrast.label, []).append(contrast)
+    for label, members in together.items():
+        for images in chunks(generator, number, seed, label, truncation):
+            pixels, largest = finite(images).numpy(), generator.mask_labels
+            grey = {name: generated_to_uint8(pixels[:, channel]) for name, channel, _ in members}
+            yield Samples(grey, generated_to_labels(pixels[:, -1], largest) if largest else None)
+
+
+def finite(images: Tensor) -> Tensor:
+    """``images``; `GanError` if a value is NaN or infinite."""
+    if not torch.isfinite(images).all():
+        raise GanError("generates NaN or infinite values; its training diverged, see stats.jsonl")
+    return images
+
+
+class Translations:
+    """The slices of a split that are translated and compared with their targets: those that have every contrast.
+
+    task: ``translate`` of the data set's row; directions: what the rows of each target are called.
+    """
+
+    def __init__(self, store: Store, task: dict[str, Any], conditional: bool, split: str, device: torch.device):
+        self.task, self.split = task, split
+        self._store = store
+        self._images = StoreDataset(store, device, conditional, task, split)
+        self.shape = self._images.shape
+        self.directions = [direction(task["source"], target) for target in task["target"]]
+        self.every: int = store.meta["filter"]["every"]
+        mask = store.meta["mask"]
+        self._mask = None if mask is None else store.meta["channels"].index(mask)
+        self.labels = 0 if self._mask is None else int(store.images[:, self._mask].max())
+        grey = [place for place, name in enumerate(task["source"]) if name != mask]
+        slices = 2 * self.shape.neighbours + 1
+        self._grey = [place * slices + self.shape.neighbours for place in grey]
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def samples(self, draw: Callable[[Source], Tensor]) -> Iterator[Samples]:
+        """What ``draw`` makes of the slices, in the order of the store."""
+        kept = self._store.index[self._store.index["kept"]].set_index("row").loc[self._images.rows]
+        subjects = np.unique(kept["subject"], return_inverse=True)[1]
+        scans = kept["subject"] + "\0" + kept["scan"] if "scan" in kept else kept["subject"]
+        volumes, numbers = np.unique(scans, return_inverse=True)[1], kept["slice"].to_numpy(np.int64)
+        for first in range(0, len(self), ROWS):
+            part = slice(first, first + ROWS)
+            batch = self._images.batch(np.arange(len(self))[part])
+            images = finite(draw(Source(batch.source, batch.labels))).numpy()
+            real, source = (generated_to_grey(one.cpu().numpy()) for one in (batch.real, batch.source))
+            masks = None if self._mask is None else self._store.images[self._images.rows[part], self._mask]
+            pairs = Pairs(
+                *(generated_to_grey(images), real, source[:, self._grey], masks),
+                *(subjects[part], numbers[part], volumes[part]),
+            )
+            grey = {name: generated_to_uint8(images[:, place]) for place, name in enumerate(self.task["target"])}
+            yield Samples(grey, None, pairs)
+
+    def by(self, generator: Snapshot, seed: int) -> Iterator[Samples]:
+        """`samples` of ``generator``; ``seed`` decides its noise, if it has any."""
+        return self.samples(lambda source: next(translated(generator, [source], seed)))
