@@ -14,6 +14,7 @@ from test_volumes import AFFINE, ROW, SHAPE, brain
 
 from gan.data.endings import cut_ending, unread
 from gan.data.formats import read_volume
+from gan.data.heads import head_of, read_head
 from gan.data.nifti import Volume
 from gan.data.volumes import convert
 from gan.errors import GanError
@@ -65,6 +66,42 @@ def test_every_format_gives_the_same_volume(tmp_path, ending, dtype):
     np.testing.assert_array_equal(volume.values(), brain())
     np.testing.assert_allclose(volume.affine, TURNED, atol=1e-5)
     assert volume.data.dtype == dtype and not volume.notes
+
+
+@pytest.mark.parametrize("ending", WRITERS)
+def test_the_head_of_a_file_is_that_of_its_volume(tmp_path, ending):
+    path = tmp_path / f"a{ending}"
+    WRITERS[ending](path, brain(), TURNED)
+    head = read_head(path)
+    assert (
+        head.shape == SHAPE
+        and head.axes == "".join(nib.aff2axcodes(TURNED))
+        and head.dtype.newbyteorder("=") == np.int16
+    )
+    np.testing.assert_allclose(head.spacing, (1.5, 2, 1))
+    np.testing.assert_allclose(head_of(read_volume(path)).spacing, head.spacing)
+
+
+def test_a_head_is_read_without_the_voxels(tmp_path):
+    data = np.random.default_rng(0).integers(0, 9999, (64, 64, 64)).astype(np.int16)
+    with_nifti(tmp_path / "a.nii.gz", data, AFFINE)
+    whole = (tmp_path / "a.nii.gz").read_bytes()
+    (tmp_path / "a.nii.gz").write_bytes(whole[: len(whole) // 2])
+    assert read_head(tmp_path / "a.nii.gz").shape == data.shape
+    with pytest.raises(GanError, match="damaged or not NIfTI"):
+        read_volume(tmp_path / "a.nii.gz")
+
+
+def test_a_head_is_refused_as_its_volume_is(tmp_path):
+    content = bytearray(nib.Nifti1Image(brain(), AFFINE).to_bytes())
+    content[252:256] = bytes(4)  # qform_code and sform_code
+    (tmp_path / "nowhere.nii").write_bytes(content)
+    nib.Nifti1Image(np.zeros((4, 4, 4, 2), np.int16), AFFINE).to_filename(tmp_path / "series.nii")
+    (tmp_path / "text.nii").write_text("not an image" * 99)
+    for name, message in (("nowhere", "no orientation"), ("series", "4-D .4 x 4 x 4 x 2."), ("text", "not NIfTI")):
+        for read in (read_head, read_volume):
+            with pytest.raises(GanError, match=message):
+                read(tmp_path / f"{name}.nii")
 
 
 @pytest.mark.parametrize("ending", [end for end in WRITERS if end not in (".mhd", ".nhdr")])

@@ -84,7 +84,7 @@ def _grouped(root: Path, rules: dict[str, str]) -> dict[_Key, _Series]:
     paths = [root / path for path in files_below(root)]
     for path in tqdm(paths, desc="headers", unit="file", file=sys.stderr, disable=len(paths) < 1000):
         try:
-            tags = _tags(path)
+            tags = tags_of(path)
         except RuntimeError as error:
             others[no_image(path, error)] += 1
             continue
@@ -100,7 +100,8 @@ def _grouped(root: Path, rules: dict[str, str]) -> dict[_Key, _Series]:
     return series
 
 
-def _tags(path: Path) -> dict[str, str]:
+def tags_of(path: Path) -> dict[str, str]:
+    """The tags that group the DICOM file ``path``; `RuntimeError` if it is none, or has no image."""
     reader = open_image(path)
     reader.ReadImageInformation()
     keys = (PATIENT, STUDY, DATE, TIME, SERIES_UID, SERIES_NUMBER, DESCRIPTION)

@@ -13,7 +13,7 @@ from gan.data.endings import ITK, MGH, PAIR
 from gan.data.nifti import UNREADABLE, Volume, gunzip, plain, read_nifti, unreadable
 from gan.errors import GanError
 
-_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 def read_volume(path: Path) -> Volume:
@@ -60,7 +60,7 @@ def _itk(path: Path) -> Volume:
     affine = np.eye(4)
     affine[:3, :3] = direction * image.GetSpacing()[:3]
     affine[:3, 3] = image.GetOrigin()[:3]
-    return plain(path, data, _LPS_TO_RAS @ affine)
+    return plain(path, data, LPS_TO_RAS @ affine)
 
 
 def _pair(path: Path) -> Volume:

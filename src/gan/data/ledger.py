@@ -53,10 +53,8 @@ class Ledger:
             self._leaks.append(f"{item.files[0]}: the same image as {other.files[0]}, in another split or class")
         return f"{other.subject} slice {earlier}"
 
-    def index(self) -> pd.DataFrame:
-        """The index of the store, checked."""
-        if self._leaks:
-            raise GanError(f"{notices.first(self._leaks)}; remove one of each pair")
+    def table(self) -> pd.DataFrame:
+        """All candidates without split and row, unchecked."""
         counts = [len(columns["slice"]) for columns in self._columns]
         index = pd.DataFrame(
             {
@@ -67,6 +65,13 @@ class Ledger:
         scans = [item.scan for item, _ in self._items]
         if any(scans):
             index.insert(1, "scan", np.repeat(scans, counts))
+        return index
+
+    def index(self) -> pd.DataFrame:
+        """The index of the store, checked."""
+        if self._leaks:
+            raise GanError(f"{notices.first(self._leaks)}; remove one of each pair")
+        index = self.table()
         if not any(index["kept"]):
             spec = self.row["slices"]
             filter_ = f"fraction {spec['fraction']:g} above threshold {spec['threshold']:g}"

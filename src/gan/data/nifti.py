@@ -71,12 +71,15 @@ def read_nifti(path: Path) -> Volume:
         image, data = _open(path)
     except UNREADABLE as error:
         raise unreadable(path, error, "NIfTI") from error
-    header: Any = image.header
+    return plain(path, data, np.asarray(image.affine), *_scaling(image), unit=_unit(path, image.header))
+
+
+def _unit(path: Path, header: Any) -> float:
+    """mm in the unit of the header's affine; `GanError` for a header without orientation."""
     if not header["sform_code"] and not header["qform_code"]:
         remedy = "state one if you are sure of it, e.g. with fslorient -setsformcode 1"
         raise GanError(f"{path}: no orientation (sform_code and qform_code are 0); {remedy}")
-    unit = UNITS.get(int(header["xyzt_units"]) & 7, 1.0)
-    return plain(path, data, np.asarray(image.affine), *_scaling(image), unit=unit)
+    return UNITS.get(int(header["xyzt_units"]) & 7, 1.0)
 
 
 def unreadable(path: Path, error: Exception, kind: str) -> GanError:
@@ -107,7 +110,7 @@ def plain(
         raise GanError(f"{path}: {data.ndim}-D ({shape}), a 3-D volume is needed; split it, e.g. with fslsplit")
     if data.dtype.kind not in "biuf":
         raise GanError(f"{path}: voxels of type {data.dtype}, one real number a voxel is needed; convert it")
-    affine, notes = _in_mm(path, affine.astype(np.float64), unit)
+    affine, notes = in_mm(path, affine.astype(np.float64), unit)
     if data.dtype.kind in "iub" and data.dtype.itemsize <= 4 and data.dtype != np.uint32 and slope > 0:
         return Volume(data.astype(data.dtype.newbyteorder("="), copy=False), affine, slope, inter, notes)
     with np.errstate(over="ignore"):
@@ -116,7 +119,7 @@ def plain(
         return Volume((data * slope + inter).astype(np.float32), affine, notes=notes)
 
 
-def _in_mm(path: Path, affine: np.ndarray, unit: float) -> tuple[np.ndarray, str]:
+def in_mm(path: Path, affine: np.ndarray, unit: float) -> tuple[np.ndarray, str]:
     """The affine in mm, and a note on unusual voxel sizes."""
     sizes = np.linalg.norm(affine[:3, :3], axis=0)
     if not np.isfinite(affine).all() or not sizes.all() or abs(np.linalg.det(affine[:3, :3] / sizes)) < SINGULAR:
@@ -136,9 +139,7 @@ def _usual(sizes: np.ndarray) -> bool:
 def _open(path: Path) -> tuple[SpatialImage, np.ndarray]:
     """The image and its voxels as stored."""
     content = gunzip(path.read_bytes()) if path.name.lower().endswith(".gz") else _mapped(path)
-    version2 = 540 in (int.from_bytes(content[:4], order) for order in ("little", "big"))
-    kind = _Image2 if version2 else _Image1
-    header = kind.header_class(content[: 540 if version2 else 348], check=False)
+    kind, header = _kind(content)
     _check_size(path, header)
     if header["vox_offset"] == 0:
         content = _with_offset(path, content, header)
@@ -147,6 +148,22 @@ def _open(path: Path) -> tuple[SpatialImage, np.ndarray]:
     if len(content) < proxy.offset + proxy.dtype.itemsize * math.prod(proxy.shape):
         raise EOFError(f"{len(content)} bytes, too few for its {' x '.join(map(str, proxy.shape))} voxels")
     return image, np.ndarray(proxy.shape, proxy.dtype, content, proxy.offset, order="F")
+
+
+def _kind(content: bytes | mmap.mmap) -> tuple[Any, Any]:
+    """The class of an image and its header, from the first bytes of a file."""
+    version2 = 540 in (int.from_bytes(content[:4], order) for order in ("little", "big"))
+    kind = _Image2 if version2 else _Image1
+    return kind, kind.header_class(content[: 540 if version2 else 348], check=False)
+
+
+def header_of(path: Path, content: bytes) -> tuple[Any, float]:
+    """The header in the first bytes of a file, and mm in its unit; errors as of `read_nifti`."""
+    _, header = _kind(content)
+    if int(header["sizeof_hdr"]) not in (348, 540):
+        raise ValueError(f"sizeof_hdr is {int(header['sizeof_hdr'])}")
+    _check_size(path, header)
+    return header, _unit(path, header)
 
 
 def _mapped(path: Path) -> mmap.mmap:

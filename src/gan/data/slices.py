@@ -38,7 +38,7 @@ def build_store(
     Raises `GanError` when no slice passes the filter, a split cannot be filled, a subject is in two splits, two splits
     hold the same image, or a volume has no intensity range.
     """
-    items = _items(row, Path(volumes))
+    items = items_of(row, Path(volumes))
     size = row["slices"]["size"]
     shape = (len(stored_channels(row)), *((size, size) if isinstance(size, int) else size))
     with writing(Path(folder), shape) as writer:
@@ -54,19 +54,19 @@ def build_store(
             raise GanError(f"data set {name}: {error}") from error
         images = writer.images()
         top = 0 if row["mask"] is None else int(images[:, _mask(row)].max())
-        contact_sheet(_sheet_rows(row, index, ledger.shown, top), writer.folder / "contact_sheet.png")
+        contact_sheet(sheet_rows(row, index, ledger.shown, top), writer.folder / "contact_sheet.png")
         _previews(row, index, images, writer.folder / "previews", top, most=previews)
-        writer.finish(index, ledger.subjects(index), _meta(row, name) | ledger.meta())
+        writer.finish(index, ledger.subjects(index), facts_of(row, name) | ledger.meta())
 
 
-def _items(row: dict[str, Any], volumes: Path) -> list[Item]:
+def items_of(row: dict[str, Any], volumes: Path) -> list[Item]:
     """One item per scan of a subject, or per picture, sorted by subject."""
     try:
         table = pd.read_csv(volumes / TABLE, dtype=str, keep_default_na=False)
     except FileNotFoundError as error:
         raise GanError(f"{volumes / TABLE}: no such file; convert the data set first") from error
     if row["layout"] == "images":
-        return _picture_items(volumes, table)
+        return picture_items(volumes, table)
     records: dict[tuple[str, str], dict[str, dict[str, str]]] = {}
     for record in table.to_dict("records"):
         records.setdefault((record["subject"], record.get("scan", "")), {})[record["contrast"]] = record
@@ -79,13 +79,19 @@ def _items(row: dict[str, Any], volumes: Path) -> list[Item]:
         files = tuple(volumes / record["file"] for record in wanted)
         notes = [f"{contrast} {record['notes']}" for contrast, record in of_contrast.items() if record.get("notes")]
         items.append(Item(subject, files, wanted[0]["label"], wanted[0]["split"], notes="; ".join(notes), scan=scan))
+    return with_tiles(items, row)
+
+
+def with_tiles(items: list[Item], row: dict[str, Any]) -> list[Item]:
+    """``items`` of volumes, of which a few are shown on the contact sheet."""
     tiles = min(SHEET_TILES, max(4, SHEET_WIDTH // len(channels(row))))
-    for place in _spread(len(items), SHEET_ROWS):
+    for place in spread(len(items), SHEET_ROWS):
         items[place] = items[place]._replace(tiles=tiles)
     return items
 
 
-def _picture_items(volumes: Path, table: pd.DataFrame) -> list[Item]:
+def picture_items(volumes: Path, table: pd.DataFrame) -> list[Item]:
+    """An item per picture of a ``table`` with the columns subject, file (relative to ``volumes``), label and split."""
     table = table.sort_values(["subject", "file"], kind="stable", ignore_index=True)
     numbers = table.groupby("subject").cumcount()
     items = [
@@ -93,18 +99,18 @@ def _picture_items(volumes: Path, table: pd.DataFrame) -> list[Item]:
         for line, first in zip(table.itertuples(), numbers, strict=True)
     ]
     for places in table.groupby("label").indices.values():
-        for place in places[_spread(len(places), SHEET_TILES)]:
+        for place in places[spread(len(places), SHEET_TILES)]:
             items[place] = items[place]._replace(tiles=1)
     return items
 
 
-def _spread(count: int, most: int) -> np.ndarray:
+def spread(count: int, most: int) -> np.ndarray:
     """At most ``most`` indices in 0..count-1, evenly spread."""
     return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))
 
 
-def _sheet_rows(row: dict[str, Any], index: pd.DataFrame, shown: list[tuple[Item, Encoded]], top: int) -> list[Row]:
-    """A row per subject, or per class of pictures."""
+def sheet_rows(row: dict[str, Any], index: pd.DataFrame, shown: list[tuple[Item, Encoded]], top: int) -> list[Row]:
+    """A row of the contact sheet per subject, or per class of pictures; top: the largest label of the mask."""
     pictures = row["layout"] == "images"
     split = dict(zip(index["subject"].tolist(), index["split"].tolist(), strict=True))
     rows: dict[str, list[Tile]] = {}
@@ -121,7 +127,7 @@ def _previews(
     row: dict[str, Any], index: pd.DataFrame, images: np.ndarray, folder: Path, top: int, *, most: int
 ) -> None:
     folder.mkdir()
-    kept = index[index["kept"]].iloc[_spread(len(images), most)]
+    kept = index[index["kept"]].iloc[spread(len(images), most)]
     apart = row["labels"] == "contrast"
     scans = [f"_{scan}" * bool(scan) for scan in kept["scan"]] if "scan" in kept else [""] * len(kept)
     columns = [kept[key] for key in ("subject", "slice", "row", "label")]
@@ -136,7 +142,8 @@ def _mask(row: dict[str, Any]) -> int | None:
     return None if row["mask"] is None else len(row["contrasts"])
 
 
-def _meta(row: dict[str, Any], name: str) -> dict[str, Any]:
+def facts_of(row: dict[str, Any], name: str) -> dict[str, Any]:
+    """What ``row`` decides of the ``store.json`` of data set ``name``."""
     spec, size = row["slices"], row["slices"]["size"]
     intensity = dict(row["intensity"])
     if intensity["map"] == "percentile":

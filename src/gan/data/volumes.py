@@ -50,8 +50,8 @@ def convert(row: dict[str, Any], raw: Path, folder: Path, *, workers: int = 1) -
             work = partial(_check_picture, folder=Path(folder).absolute())
             records = list(ordered(work, found, workers=workers, label="check images", unit="image"))
         else:
-            work = partial(_convert_scan, row=row, folder=part)
-            rows = ordered(work, _scans(row, found), workers=workers, label="convert")
+            work = partial(convert_scan, row=row, folder=part)
+            rows = ordered(work, scans_of(row, found), workers=workers, label="convert")
             records = [record for of_subject in rows for record in of_subject]
         notes = [record.get("notes", "") for record in records]
         named = [f"{record['subject']} {record['contrast']} {record.get('scan', '')}".strip() for record in records]
@@ -60,8 +60,8 @@ def convert(row: dict[str, Any], raw: Path, folder: Path, *, workers: int = 1) -
         pd.DataFrame(records, columns=columns).to_csv(part / TABLE, index=False)
 
 
-def _scans(row: dict[str, Any], found: Sequence[Found]) -> list[Scan]:
-    """Group by subject and scan; no two volumes may get the same file name."""
+def scans_of(row: dict[str, Any], found: Sequence[Found]) -> list[Scan]:
+    """``found`` by subject and scan; `GanError` if two volumes would get the same file name."""
 
     def key(item: Found) -> tuple[str, str]:
         return item.subject, item.scan
@@ -83,7 +83,7 @@ def _file_name(item: Found) -> str:
     return f"{item.name}_{item.contrast}.nii"
 
 
-def _convert_scan(scan: Scan, row: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
+def convert_scan(scan: Scan, row: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
     """Read, check, align and write one scan; its rows of the table."""
     volumes = {item.contrast: _read(item, is_mask=item.contrast == row["mask"]) for item in scan.files}
     notes = {contrast: volume.notes for contrast, volume in volumes.items()}
