@@ -103,7 +103,7 @@ class Program:
         self, family: str, options: dict[str, Any], batch: Batch, device: torch.device
     ) -> tuple[Variant, dict[str, Step]]:
         """The variant, and its phases as callables that do one optimizer step."""
-        shape = ImageShape(batch.real.shape[1], tuple(batch.real.shape[2:]))
+        shape = ImageShape(batch.real.shape[1], tuple(batch.real.shape[2:]), sources=batch.source.shape[1])
         variant = build(family, options, shape, len(batch.real)).to(device)
         networks, optimizers = variant.networks(), variant.optimizers()
         suits = (lambda *_: False) if self.plain else winograd.suits
