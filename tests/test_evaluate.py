@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 
 from gan.data.store import Store, writing
 from gan.errors import GanError
@@ -200,7 +201,8 @@ def test_scores_of_the_best_snapshot(judge, cell):
     assert rows["area_3", "seg"]["floor"] == 100 and rows["labelled", "seg"]["floor"] == 1
     assert 0 < rows["area_3", "seg"]["value"] + rows["area_1", "seg"]["value"] < 100
     assert rows["fd_indomain", "joint"]["value"] > max(rows["fd_indomain", contrast]["value"] for contrast in CONTRASTS)
-    assert (cell / "fake.png").exists()
+    with Image.open(cell / "fake.png") as image:
+        assert (image.info["Synthetic"], image.info["Run key"], image.info["Seed"]) == ("yes", "abc123", "0")
 
 
 def test_replicates_give_the_interval_and_are_shared_by_generators(judge, cell):
@@ -245,7 +247,7 @@ def test_statistics_of_pixels_stand_next_to_those_of_validation_subjects(judge, 
     score_cell(cell, Judge(*files(judge), "cpu"), Protocol(n_fake=60, bootstrap=20, choose="final"))
     scores = read_json(cell / "scores.json")["scores"]
     rows = {row["metric"]: row for row in scores if row["contrast"] == "t2w"}
-    drawn = generated_to_uint8(load_generator(cell / "generator.pt").sample(60, 0)[:, 1].numpy())
+    drawn = generated_to_uint8(sample(load_generator(cell / "generator.pt"), 60, 0)[:, 1].numpy())
     store = Store.open(judge / "store")
     train, val = (stored_to_uint8(store.images[store.rows(split), 1]) for split in ("train", "val"))
     counts = [np.bincount(of.ravel(), minlength=256).cumsum() / of.size for of in (drawn, train, val)]

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from xml.etree import ElementTree
 
 import nibabel as nib
 import numpy as np
@@ -11,17 +12,21 @@ from PIL import Image
 from tiny import TinyData, paths, recipe
 
 from gan import check, grids, scales
+from gan.data.nifti import read_nifti
 from gan.data.planes import as_slices, as_volume, upright
 from gan.errors import GanError
 from gan.families.contract import ImageShape
 from gan.families.registry import build
 from gan.generate import main
 from gan.sampling.between import slerp
+from gan.sampling.marks import SOURCE_TYPE, Mark
 from gan.sampling.snapshot import Snapshot, load_generator, load_header, save_generator
 from gan.sampling.tasks import CHUNK, latents, sample
 from gan.study import run_key
 from gan.train.loop import train
 
+RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
+IPTC = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
 AXES = ("sagittal", "coronal", "axial")
 STYLEGAN2 = {"z_dim": 8, "w_dim": 8, "channel_base": 64, "channel_max": 8}
 
@@ -74,7 +79,8 @@ def test_grid_of_a_snapshot_comes_from_its_file(tmp_path):
     stem = tmp_path / "cell/snapshots/kimg00.16"
     rows, columns = grids.layout(1, (8, 8))
     images = sample(load_generator(stem.with_name("kimg00.16.pt")), rows * columns, seed=5)
-    grids.write_grid(tmp_path / "again.png", images.numpy(), columns)
+    mark = Mark("tiny", run_key(recipe(seed=5)), 0.16, 5)
+    grids.write_grid(tmp_path / "again.png", images.numpy(), columns, text=mark.text(f"0-{rows * columns - 1}"))
     assert (tmp_path / "again.png").read_bytes() == stem.with_name("kimg00.16.png").read_bytes()
 
 
@@ -244,6 +250,64 @@ def test_images_of_another_call_are_not_mixed_with(tmp_path, capfd):
     assert generate(path, out, "--n", "2", "--seed", "1") == 1
     assert "samples.json: this folder holds images of a different call (n differs); " in capfd.readouterr().err
     assert {file.name: file.read_bytes() for file in out.iterdir()} == before
+
+
+MARK = {"synthetic": True, "family": "tiny", "run_key": "abc", "kimg": 1.5, "seed": 3}
+
+
+@pytest.mark.parametrize(
+    ("name", "index", "more"),
+    [
+        ("00001_t2.png", "1", []),
+        ("00001_seg.png", "1", []),
+        ("grid.png", "0-1", ["--format", "grid"]),
+        ("interpolation.png", "0-1", ["--interpolate", "1"]),
+    ],
+)
+def test_every_png_says_that_it_is_synthetic_and_what_made_it(tmp_path, name, index, more):
+    path = made(tmp_path / "g.pt", channels=3, mask="seg", full_scale=[65535, 65535, 4])
+    assert generate(path, tmp_path / "out", "--n", "2", "--seed", "3", *more) == 0
+    with Image.open(tmp_path / "out" / name) as image:
+        image.load()
+        info = image.info
+    assert {key: info[key] for key in ("Synthetic", "Family", "Run key", "Kimg", "Seed", "Index")} == {
+        **{"Synthetic": "yes", "Family": "tiny", "Run key": "abc", "Kimg": "1.5", "Seed": "3", "Index": index}
+    }
+    (described,) = ElementTree.fromstring(info["XML:com.adobe.xmp"]).iter(f"{{{RDF}}}Description")
+    assert described.attrib[f"{{{IPTC}}}DigitalSourceType"] == SOURCE_TYPE
+
+
+def test_a_grid_of_mixed_styles_is_marked_too(tmp_path):
+    path = made(tmp_path / "g.pt", "stylegan2", STYLEGAN2, size=16)
+    assert generate(path, tmp_path / "out", "--mix", "--n", "4") == 0
+    with Image.open(tmp_path / "out/mix.png") as image:
+        assert (image.info["Synthetic"], image.info["Index"]) == ("yes", "0-3")
+
+
+def test_the_header_of_a_nifti_image_says_so_too(tmp_path):
+    path = made(tmp_path / "g.pt", channels=2, mask="t2", full_scale=[65535, 4])
+    assert generate(path, tmp_path / "out", "--n", "2", "--seed", "3", "--format", "nifti") == 0
+    for file in (tmp_path / "out/00001_t1.nii.gz", tmp_path / "out/00001_t2.nii.gz"):
+        header = nib.load(file).header
+        assert header["descrip"].item().decode() == "synthetic, run abc, seed 3, image 1, 1.5 kimg, tiny"
+        (extension,) = header.extensions
+        assert extension.get_code() == 6, "a comment"
+        said = json.loads(extension.get_content())
+        assert said == {**MARK, "index": 1, "digital_source_type": SOURCE_TYPE}
+    assert read_nifti(tmp_path / "out/00001_t1.nii.gz").spacing == (1.5, 2.0, 1.0)
+
+
+def test_an_array_has_its_mark_next_to_it(tmp_path):
+    path = made(tmp_path / "g.pt")
+    assert generate(path, tmp_path / "out", "--n", "5", "--seed", "3", "--format", "npy") == 0
+    said = json.loads((tmp_path / "out/images.json").read_text())
+    assert said == {**MARK, "index": "0-4", "digital_source_type": SOURCE_TYPE}
+
+
+def test_a_mark_fits_the_header():
+    line = Mark("a-family-of-a-package-ü-" * 9, "0123456789ab", 12345.678, 2**63).line(99999)
+    assert len(line.encode()) == 79
+    assert line.startswith("synthetic, run 0123456789ab, seed 9223372036854775808, image 99999, 12345.7 kim")
 
 
 def test_truncation_brings_images_together(tmp_path):

@@ -1,20 +1,25 @@
 """The comparison: what is averaged, what is claimed, what is shown, and that nothing is dropped in silence."""
 
+import base64
+import io
 import itertools
 import json
 import math
 import re
 from html.parser import HTMLParser
 
+import numpy as np
 import pandas as pd
 import pytest
 from fake_study import START, VARIANTS, cells_with, kid, make_study, score, write
 from PIL import Image
 
 from gan.cells import CellFiles, stats, stats_lines
+from gan.grids import write_png
 from gan.metrics import facts
 from gan.report import context, figures, table, view, write_report
 from gan.report import cost as cost_of
+from gan.sampling.marks import Mark
 
 T2 = 4.302652729911275  # Student's t, 97.5 %, 2 degrees of freedom
 
@@ -397,6 +402,16 @@ def test_broken_and_large_images(tmp_path):
     large = tmp_path / "large.png"
     Image.new("L", (3000, 1000)).save(large)
     assert len(context.embed(large)) < 20_000
+
+
+@pytest.mark.parametrize("width", [30, 3000])
+def test_pictures_of_generated_images_keep_their_mark(width, tmp_path):
+    mark = Mark("dcgan", "abc", 1.0, 0).text("0-3")
+    write_png(tmp_path / "fake.png", np.zeros((10, width), np.uint8), text=mark)
+    source = context.embed(tmp_path / "fake.png")
+    with Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2]))) as image:
+        assert image.size[0] == min(width, context.LARGEST)
+        assert image.info.items() >= mark.items()
 
 
 def test_curves_follow_the_variants_and_not_their_number():

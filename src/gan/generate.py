@@ -1,7 +1,7 @@
 """Images from a trained generator: ``gan generate --generator generator.pt --n 16 --seed 0 --out DIR``.
 
 Equal arguments give equal images; image i of a seed is the same for any number of images. ``samples.json`` next to the
-images says what made them. Formats: docs/training.md.
+images says what made them, and each file that it is synthetic. Formats: docs/training.md.
 """
 
 import argparse
@@ -16,6 +16,7 @@ from gan.errors import GanError, command
 from gan.files import read_json, write_json
 from gan.runtime import DEVICES, OPS
 from gan.sampling.between import interpolation_grid, mixing_grid
+from gan.sampling.marks import Mark, first
 from gan.sampling.snapshot import Snapshot, load_generator
 from gan.sampling.tasks import chunks, latents
 from gan.sampling.write import FORMATS, write_images
@@ -71,17 +72,18 @@ def main(argv: list[str] | None = None) -> None:
         classes[:] = label
     about = _about(snapshot, given, classes)
     _refuse_others(given.out, about)
+    text = Mark.of(snapshot, given.seed).text(first(given.n))
     if given.mix:
         grid = mixing_grid(snapshot, given.n, given.seed, classes, given.truncation, given.crossover)
         columns = given.n - given.n // 2 + 1
-        grids.write_grid(given.out / "mix.png", grid.numpy(), columns, snapshot.mask_labels)
+        grids.write_grid(given.out / "mix.png", grid.numpy(), columns, snapshot.mask_labels, text)
     elif given.interpolate is not None:
         grid = interpolation_grid(snapshot, given.n, given.seed, classes, given.truncation, given.interpolate)
         columns = given.interpolate + 2
-        grids.write_grid(given.out / "interpolation.png", grid.numpy(), columns, snapshot.mask_labels)
+        grids.write_grid(given.out / "interpolation.png", grid.numpy(), columns, snapshot.mask_labels, text)
     else:
         images = chunks(snapshot, given.n, given.seed, label, given.truncation)
-        write_images(snapshot, images, given.n, given.out, given.format)
+        write_images(snapshot, images, given.n, given.out, given.format, given.seed)
     write_json(given.out / ABOUT, about)
 
 

@@ -6,6 +6,7 @@ to its contrasts in colours, one for each label; each value in [-1, 1] is shown 
 """
 
 import os
+from collections.abc import Mapping
 
 import numpy as np
 from PIL import Image
@@ -55,14 +56,32 @@ def tile(images: np.ndarray, columns: int, labels: int = 0) -> np.ndarray:
     return picture[:, : picture.shape[1] - gap, slice(None) if labels else 0]
 
 
-def write_png(path: str | os.PathLike, pixels: np.ndarray, description: str = f"grey values: {NORMALISATION}") -> None:
-    """Write ``pixels``, [H, W] of 8 or 16 bits or colours [H, W, 3], as PNG, atomically. Equal pixels, equal bytes."""
-    info = PngInfo()
-    info.add_text("Description", description)
+def write_png(
+    path: str | os.PathLike,
+    pixels: np.ndarray,
+    description: str = f"grey values: {NORMALISATION}",
+    text: Mapping[str, str] | None = None,
+) -> None:
+    """Write ``pixels``, [H, W] of 8 or 16 bits or colours [H, W, 3], as PNG, atomically. Equal pixels, equal bytes.
+
+    text: more that the file says of itself, by keyword; ``XML:com.adobe.xmp`` is XMP.
+    """
+    info = png_text({"Description": description, **(text or {})})
     with atomic_path(path) as temporary:
         Image.fromarray(pixels).save(temporary, format="PNG", pnginfo=info)
 
 
-def write_grid(path: str | os.PathLike, images: np.ndarray, columns: int, labels: int = 0) -> None:
-    """Write `tile` of ``images`` as a PNG."""
-    write_png(path, tile(images, columns, labels))
+def png_text(text: Mapping[str, str]) -> PngInfo:
+    """Text by keyword for `PIL.Image.Image.save`."""
+    info = PngInfo()
+    for keyword, said in text.items():
+        add = info.add_itxt if keyword.startswith("XML:") else info.add_text
+        add(keyword, said)
+    return info
+
+
+def write_grid(
+    path: str | os.PathLike, images: np.ndarray, columns: int, labels: int = 0, text: Mapping[str, str] | None = None
+) -> None:
+    """Write `tile` of ``images`` as a PNG; text: as of `write_png`."""
+    write_png(path, tile(images, columns, labels), text=text)

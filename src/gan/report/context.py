@@ -20,6 +20,7 @@ from PIL import Image
 from gan.cells import SPLITS, CellFiles, flatten, last_stats, stats
 from gan.errors import GanError
 from gan.files import read_json
+from gan.grids import png_text
 from gan.metrics import facts
 from gan.scoring.extractors import registry
 
@@ -47,16 +48,20 @@ class Picture:
 
 
 def embed(path: Path) -> str | None:
-    """A PNG as ``data:`` address, reduced to at most `LARGEST` pixels a side; None when it is missing or broken."""
+    """A PNG as ``data:`` address, reduced to at most `LARGEST` pixels a side; None when it is missing or broken.
+
+    It keeps its text, by which a synthetic image is known.
+    """
     try:
         with Image.open(path) as image:
             image.load()
             if max(image.size) <= LARGEST:
                 data = path.read_bytes()
             else:
+                text = png_text({key: said for key, said in image.info.items() if isinstance(said, str)})
                 image.thumbnail((LARGEST, LARGEST), Image.Resampling.LANCZOS)
                 buffer = io.BytesIO()
-                image.save(buffer, "PNG", optimize=True)
+                image.save(buffer, "PNG", optimize=True, pnginfo=text)
                 data = buffer.getvalue()
     except (OSError, ValueError, SyntaxError):
         return None

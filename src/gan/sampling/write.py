@@ -1,4 +1,4 @@
-"""Images as files: PNG, NIfTI, numpy arrays or a grid."""
+"""Images as files: PNG, NIfTI, numpy arrays or a grid, each marked as synthetic."""
 
 import re
 import sys
@@ -15,54 +15,58 @@ from gan import grids, scales
 from gan.data.planes import as_volume
 from gan.errors import GanError
 from gan.files import atomic_path
+from gan.sampling.marks import Mark, first
 from gan.sampling.snapshot import Snapshot
 
 FORMATS = ("png", "nifti", "npy", "grid")
 
 
-def write_images(snapshot: Snapshot, images: Iterator[Tensor], n: int, out: Path, form: str) -> None:
-    """Write ``n`` images [*, C, H, W] that come in chunks, as ``form``.
+def write_images(snapshot: Snapshot, images: Iterator[Tensor], n: int, out: Path, form: str, seed: int) -> None:
+    """Write ``n`` images [*, C, H, W] of ``seed`` that come in chunks, as ``form``.
 
     png: ``<i>_<contrast>.png``, 8 bit, grey 0..255, a mask as its label numbers. nifti: ``<i>_<contrast>.nii.gz``, RAS,
     one slice, spacing in mm, float32 on the scale 0..255 of the intensity map, a mask as its label numbers. npy:
-    ``images.npy``, float32 [n, C, H, W] in about [-1, 1]. grid: ``grid.png``.
+    ``images.npy``, float32 [n, C, H, W] in about [-1, 1]. grid: ``grid.png``. Each file has a `Mark`.
     """
     if len(snapshot.shape.size) != 2 and form != "npy":
         raise GanError(f"--format {form} is for slices; this generator makes volumes, use --format npy")
     out.mkdir(parents=True, exist_ok=True)
+    mark = Mark.of(snapshot, seed)
     shown = tqdm(total=n, desc="generate", unit="img", disable=not sys.stderr.isatty())
     if form == "npy":
         _write_npy(snapshot, images, n, out / "images.npy", shown)
+        mark.put_next_to(out / "images.npy", first(n))
     elif form == "grid":
         chunks = torch.cat(list(_counted(images, shown))).numpy()
         columns = min(n, grids.layout(snapshot.shape.channels, snapshot.shape.size)[1])
-        grids.write_grid(out / "grid.png", chunks, columns, snapshot.mask_labels)
+        grids.write_grid(out / "grid.png", chunks, columns, snapshot.mask_labels, mark.text(first(n)))
     else:
         write = _write_png if form == "png" else _write_nifti
         place = 0
         for chunk in _counted(images, shown):
             for image in chunk.numpy():
                 for channel, name in enumerate(_channels(snapshot)):
-                    write(out / f"{place:05d}_{name}", image[channel], snapshot, channel)
+                    write(out / f"{place:05d}_{name}", image[channel], snapshot, channel, mark, place)
                 place += 1
     shown.close()
 
 
-def _write_png(path: Path, pixels: np.ndarray, snapshot: Snapshot, channel: int) -> None:
-    path = path.with_name(f"{path.name}.png")
+def _write_png(path: Path, pixels: np.ndarray, snapshot: Snapshot, channel: int, mark: Mark, index: int) -> None:
+    path, text = path.with_name(f"{path.name}.png"), mark.text(index)
     if _is_mask(snapshot, channel):
-        grids.write_png(path, scales.generated_to_labels(pixels, snapshot.mask_labels), "label numbers")
+        grids.write_png(path, scales.generated_to_labels(pixels, snapshot.mask_labels), "label numbers", text)
     else:
-        grids.write_png(path, scales.generated_to_uint8(pixels))
+        grids.write_png(path, scales.generated_to_uint8(pixels), text=text)
 
 
-def _write_nifti(path: Path, pixels: np.ndarray, snapshot: Snapshot, channel: int) -> None:
+def _write_nifti(path: Path, pixels: np.ndarray, snapshot: Snapshot, channel: int, mark: Mark, index: int) -> None:
     data = snapshot.data
-    mask = _is_mask(snapshot, channel)
-    values = scales.generated_to_labels(pixels, snapshot.mask_labels) if mask else scales.generated_to_grey(pixels)
+    is_mask = _is_mask(snapshot, channel)
+    values = scales.generated_to_labels(pixels, snapshot.mask_labels) if is_mask else scales.generated_to_grey(pixels)
     volume, affine = as_volume(values, data.get("axis") or "axial", data.get("spacing") or (1.0, 1.0))
     image = nib.Nifti1Image(np.ascontiguousarray(volume), affine)  # type: ignore[attr-defined]
     image.header.set_xyzt_units("mm")
+    mark.put(image, index)
     with atomic_path(path.with_name(f"{path.name}.nii.gz")) as temporary:
         nib.save(image, temporary)  # type: ignore[attr-defined]
 

@@ -10,6 +10,7 @@ from gan.errors import GanError
 from gan.families.registry import options_of
 from gan.files import read_json, write_json
 from gan.grids import layout, write_grid
+from gan.sampling.marks import Mark, first
 from gan.sampling.snapshot import Snapshot, load_generator, load_header
 from gan.sampling.tasks import available, sample
 from gan.scoring.judge import Judge, Protocol
@@ -83,7 +84,8 @@ def _write_grid(cell: Path, generator: Snapshot, protocol: Protocol) -> None:
     rows, columns = layout(generator.shape.channels, generator.shape.size)
     number = min([rows * columns, *filter(None, [available(generator)])])
     images = sample(generator, number, protocol.seed, truncation=protocol.truncation)
-    write_grid(cell / "fake.png", images.numpy(), columns, generator.mask_labels)
+    text = Mark.of(generator, protocol.seed).text(first(number))
+    write_grid(cell / "fake.png", images.numpy(), columns, generator.mask_labels, text)
 
 
 def _snapshots(cell: Path) -> list[Path]:

@@ -1,0 +1,67 @@
+"""What every file of generated images says of itself: that it is synthetic, and what made it.
+
+A folder's `samples.json` is lost when a file is passed on, so the mark is within the file: as text of a PNG, in the
+header of a NIfTI image. An array has a file of the same name next to it.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+
+from gan.files import write_json
+from gan.sampling.snapshot import Snapshot
+
+SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"  # IPTC: made by a trained model
+XMP = (
+    '<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
+    '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about="" '
+    'xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/" '
+    f'Iptc4xmpExt:DigitalSourceType="{SOURCE_TYPE}"/></rdf:RDF></x:xmpmeta><?xpacket end="r"?>'
+)
+DESCRIP = 79  # bytes of text in the field of that name in a NIfTI header
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What made an image: the family, run key and kimg of a generator, and the seed that the image was drawn from."""
+
+    family: str
+    run_key: str
+    kimg: float
+    seed: int
+
+    @classmethod
+    def of(cls, snapshot: Snapshot, seed: int) -> "Mark":
+        return cls(snapshot.family, snapshot.run_key, snapshot.kimg, seed)
+
+    def record(self, index: int | str) -> dict[str, Any]:
+        """As JSON; index: that of the image among those of its seed, or of several as ``0-15``."""
+        return {"synthetic": True, **asdict(self), "index": index, "digital_source_type": SOURCE_TYPE}
+
+    def text(self, index: int | str) -> dict[str, str]:
+        """For `gan.grids.write_png`."""
+        said = {"Family": self.family, "Run key": self.run_key, "Kimg": f"{self.kimg:g}", "Seed": str(self.seed)}
+        return {"Synthetic": "yes", **said, "Index": str(index), "XML:com.adobe.xmp": XMP}
+
+    def line(self, index: int | str) -> str:
+        """In `DESCRIP` bytes; a long name of a family is cut off."""
+        text = f"synthetic, run {self.run_key}, seed {self.seed}, image {index}, {self.kimg:g} kimg, {self.family}"
+        return text.encode("ascii", "replace")[:DESCRIP].decode()
+
+    def put(self, image: "nib.Nifti1Image", index: int | str) -> None:
+        """Mark ``image``: its description, and the record as a comment in an extension of its header."""
+        image.header["descrip"] = self.line(index)  # type: ignore[index]
+        comment = json.dumps(self.record(index)).encode()
+        image.header.extensions.append(nib.nifti1.Nifti1Extension("comment", comment))  # type: ignore[attr-defined]
+
+    def put_next_to(self, path: Path, index: int | str) -> None:
+        """Write the record as ``<name>.json`` next to the file ``path``."""
+        write_json(path.with_suffix(".json"), self.record(index))
+
+
+def first(number: int) -> str:
+    """The index of the first ``number`` images of a seed."""
+    return f"0-{number - 1}" if number > 1 else "0"
