@@ -100,8 +100,9 @@ def test_classes_that_are_contrasts_are_scored_each_by_itself(judge, tmp_path):
     for name in ("real.npz", "images.npz"):
         with np.load(tmp_path / name) as apart, np.load(judge / name) as as_channels:
             assert set(apart) == set(as_channels)
-            assert all(np.array_equal(apart[key], as_channels[key]) for key in set(apart) - {"areas"})
+            assert all(np.array_equal(apart[key], as_channels[key]) for key in set(apart) - {"areas", "subjects"})
     assert ImageFacts.load(tmp_path / "images.npz").areas.shape == (160, 0)
+    assert np.array_equal(ImageFacts.load(tmp_path / "images.npz").subjects, np.arange(8).repeat(20))
     assert ImageFacts.load(judge / "images.npz").areas.shape == (80, 3)
 
     options = defaults("dcgan") | {"z_dim": 8, "channels": 4, "conditional": True}
@@ -141,19 +142,10 @@ def test_every_snapshot_gets_a_row_of_the_curve(judge, cell):
     names = ("kd_indomain", "fd_indomain", "precision_indomain", "recall_indomain")
     assert keys == {(kimg, name, c) for kimg in (0, 1, 2) for name in names for c in (*CONTRASTS, "joint", "all")}
     row = curve["rows"][0]
-    assert set(row) == {
-        "kimg",
-        "metric",
-        "contrast",
-        "value",
-        "floor",
-        "n_real",
-        "n_fake",
-        "extractor",
-        "seed",
-        "split",
-    }
-    assert (row["split"], row["n_real"], row["n_fake"]) == ("val", 30, 40)
+    numbers = {"n_real", "n_subjects", "n_fake", "truncation"}
+    assert set(row) == {"kimg", "metric", "contrast", "value", "floor", "extractor", "seed", "split", *numbers}
+    assert {row["metric"] for row in curve["rows"] if row["floor"] is None} == {"fd_indomain"}
+    assert (row["split"], row["n_real"], row["n_subjects"], row["n_fake"]) == ("val", 30, 3, 40)
 
 
 def test_what_was_scored_in_training_is_not_scored_again(judge, cell, monkeypatch):
@@ -193,8 +185,10 @@ def test_scores_of_the_best_snapshot(judge, cell):
     }
     fd = rows["fd_indomain", "t1c"]
     assert fd["low"] < fd["value"] < fd["high"]
-    assert fd["relative"] == pytest.approx(fd["value"] / fd["floor"])
-    assert fd["relative"] > 1
+    assert fd["floor_low"] < fd["floor"] < fd["floor_high"]
+    assert 0 < fd["above_floor_low"] < fd["above_floor"] < fd["above_floor_high"]
+    kd = rows["kd_indomain", "t1c"]
+    assert kd["above_floor"] == pytest.approx(kd["value"] - kd["floor"])
     assert (fd["split"], fd["n_real"], fd["n_fake"], fd["seed"]) == ("test", 40, 60, 0)
     mean = np.mean([rows["fd_indomain", contrast]["value"] for contrast in CONTRASTS])
     assert rows["fd_indomain", "all"]["value"] == pytest.approx(mean)
@@ -301,9 +295,19 @@ def test_the_final_snapshot_on_request(judge, cell):
     assert result["scores"][0]["low"] is None
 
 
-def test_no_more_generated_images_than_training_images(judge, cell):
-    score_cell(cell, Judge(*files(judge), "cpu"), Protocol(n_fake=10_000, bootstrap=0, choose="final"))
-    assert {row["n_fake"] for row in read_json(cell / "scores.json")["scores"]} == {80}
+def test_numbers_of_images_are_those_of_the_protocol_and_of_both_splits(judge, cell):
+    """More generated images than real ones of any split: the floor needs no equal number."""
+    score_cell(cell, Judge(*files(judge), "cpu"), Protocol(n_fake=100, bootstrap=0, choose="final", truncation=0.9))
+    rows = read_json(cell / "scores.json")["scores"]
+    assert {(row["n_fake"], row["truncation"]) for row in rows} == {(100, 0.9)}
+    features = [row for row in rows if row["split"] == "test"]
+    numbers = {(row["n_real"], row["n_subjects"], row["n_floor"], row["n_floor_subjects"]) for row in features}
+    assert numbers == {(40, 4, 30, 3)}
+    assert {row["n_subjects"] for row in rows if row["split"] == "train"} == {8}
+    assert {row["metric"]: row["k"] for row in features if "k" in row} == {
+        **dict.fromkeys(("precision_indomain", "recall_indomain"), 2),
+        **dict.fromkeys(("density_indomain", "coverage_indomain"), 1),
+    }
 
 
 def test_a_generator_of_nan_is_named(judge, cell):
@@ -323,7 +327,8 @@ def test_a_generator_of_other_contrasts_is_refused(judge, cell):
 def test_facts_of_other_images_are_refused(judge, cell, tmp_path):
     known = ImageFacts.load(judge / "images.npz")
     pixels = {split: {"flair": by_contrast["t1c"]} for split, by_contrast in known.pixels.items()}
-    ImageFacts({"flair": np.ones(3)}, np.empty((3, 0)), pixels).save(tmp_path / "images.npz")
+    facts = ImageFacts({"flair": np.ones(3)}, np.empty((3, 0)), np.array([[0, 1]] * 3), np.arange(3), pixels)
+    facts.save(tmp_path / "images.npz")
     extractors, real, _ = files(judge)
     with pytest.raises(GanError, match="but the real images are of flair"):
         score_cell(cell, Judge(extractors, real, tmp_path / "images.npz", "cpu"), Protocol(choose="final"))
@@ -338,8 +343,14 @@ def test_features_of_another_extractor_are_refused(judge, cell, tmp_path):
 @pytest.mark.parametrize(
     ("splits", "slices", "protocol", "message"),
     [
-        (SPLITS | {"test": range(11, 12)}, 10, PROTOCOL, "bootstrap over subjects needs 2 of them, the split has 1"),
-        (SPLITS | {"test": range(11, 12), "train": range(0, 30)}, 4, PROTOCOL, "too few images for a score: 4 real"),
+        (
+            SPLITS | {"test": range(11, 12)},
+            10,
+            PROTOCOL,
+            "needs images of 2 subjects, the other held-out split has 1",
+        ),
+        (SPLITS | {"val": range(8, 9)}, 10, PROTOCOL, "a score needs images of 2 subjects, the split has 1"),
+        (SPLITS, 10, Protocol(n_fake=60, n_fake_curve=1), "too few images for a score: 1 generated"),
         (SPLITS | {"val": range(0)}, 10, PROTOCOL, "no images in the split val"),
     ],
 )

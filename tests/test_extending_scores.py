@@ -86,7 +86,8 @@ def test_settings_that_an_extractor_does_not_know_are_refused():
 
 
 def test_every_metric_has_facts():
-    assert set(scores.METRICS) < set(FACTS)
+    assert {*scores.METRICS, *scores.PUBLISHED} < set(FACTS)
+    assert {name for name, fact in FACTS.items() if fact.published} == set(scores.PUBLISHED)
     for name, fact in FACTS.items():
         assert facts.fact(name) is facts.fact(f"{name}_indomain") is fact
         assert fact.low <= (fact.floor or fact.low) < fact.high and fact.sentence and fact.better in (-1, 0, 1)
@@ -105,8 +106,8 @@ def test_the_metric_that_the_page_adds(tmp_path, monkeypatch):
     monkeypatch.setattr(scores, "METRICS", eval("{" + line + "}", {"energy_distances": energy_distances}))
     monkeypatch.setitem(FACTS, "energy", eval(fact.strip().rstrip(","), {"Fact": Fact, "inf": inf}))
     rng = np.random.default_rng(0)
-    real, fake, train = ({"t1": rng.normal(shift, 1, (60, 3))} for shift in (0, 0.5, 0))
-    sets = scores.Sets(real, fake, np.arange(60) // 10, train, train)
+    real, fake, train, unseen = ({"t1": rng.normal(shift, 1, (60, 3))} for shift in (0, 0.5, 0, 0))
+    sets = scores.Sets(real, fake, np.arange(60) // 10, train, unseen, np.arange(60) // 10)
     row = scores.score(sets, bootstrap=20, seed=0)[0]
     x, y = real["t1"], fake["t1"]
     distance = lambda a, b: np.linalg.norm(a[:, None] - b[None], axis=2).mean()  # noqa: E731

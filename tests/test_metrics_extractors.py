@@ -15,6 +15,7 @@ from torch import nn
 from gan.errors import GanError
 from gan.files import checksum
 from gan.metrics.distances import frechet_distance, kernel_distance
+from gan.metrics.scores import statistics_of
 from gan.scales import generated_to_uint8, stored_to_uint8
 from gan.scoring.extractors import files, registry
 from gan.scoring.extractors.inception import model as inception
@@ -227,12 +228,16 @@ def test_a_broken_extractor_file_is_refused(content, tmp_path):
 
 
 def test_only_inception_is_called_fid():
-    metrics = ("fd", "kd", "recall")
-    names = [registry.metric_name(metric, extractor) for extractor in registry.names() for metric in metrics]
-    assert names == [
-        *("fid", "kid", "recall_inception", "fd_indomain", "kd_indomain", "recall_indomain"),
-        *("fd_random", "kd_random", "recall_random"),
-    ]
+    names = {
+        extractor: [registry.metric_name(name, extractor) for name in statistics_of(registry.published(extractor))]
+        for extractor in registry.names()
+    }
+    own = ("precision", "recall", "density", "coverage", "memorised")
+    assert names == {
+        "inception": [f"{name}_inception" for name in ("kd", *own)] + ["kid", "fid"],
+        "indomain": [f"{name}_indomain" for name in ("kd", "fd", *own)],
+        "random": [f"{name}_random" for name in ("kd", "fd", *own)],
+    }
 
 
 def test_conversion_to_8_bit_rounds_and_clips():

@@ -21,10 +21,10 @@ def of_heads(extract, n: int, seed: int) -> dict[str, np.ndarray]:
 
 def sets_of(extract, fake) -> Sets:
     real, train = (of_heads(extract, n, seed) for n, seed in ((60, 1), (90, 2)))
-    reference = {contrast: features[:80] for contrast, features in train.items()}
+    unseen = of_heads(extract, 60, 4)
     if JOINT in fake:
-        real, train, reference = map(join, (real, train, reference))
-    return Sets(real, fake, np.arange(60) // 10, train, reference)
+        real, train, unseen = map(join, (real, train, unseen))
+    return Sets(real, fake, np.arange(60) // 10, train, unseen, np.arange(60) // 15)
 
 
 @pytest.fixture(scope="module")
@@ -72,11 +72,11 @@ def test_frechet_distance_of_torn_pairs_is_the_closed_form():
     white = [x - x.mean(0) for x in white]
     pairs = white[0] @ np.linalg.cholesky([[1, r], [r, 1]]).T
     real, torn = ({"t1": x[:, :1], "t2": x[:, 1:]} for x in (pairs, white[1]))
-    distance = scores.METRICS["fd"]
-    both = scores.Comparison(join(real)[JOINT], join(torn)[JOINT], join(real)[JOINT])
+    distance, of = scores.METRICS["fd"], np.arange(n)
+    both = scores.Comparison(join(real)[JOINT], join(torn)[JOINT], join(real)[JOINT], of)
     expected = 4 - 2 * (np.sqrt(1 + r) + np.sqrt(1 - r))
     assert distance(both, np.ones((1, n)), np.ones((1, n)))[0] == pytest.approx(expected, rel=1e-9)
-    alone = scores.Comparison(real["t2"], torn["t2"], real["t2"])
+    alone = scores.Comparison(real["t2"], torn["t2"], real["t2"], of)
     assert distance(alone, np.ones((1, n)), np.ones((1, n)))[0] == pytest.approx(0, abs=1e-9)
 
 
@@ -93,7 +93,7 @@ def test_areas_of_labels_beside_those_of_real_masks():
     masks[0, 0], masks[1, :2], masks[1, 2, :5] = 1, 1, 3
     areas = label_areas(masks, 3)
     assert areas.tolist() == [[20, 0, 0], [40, 0, 10], [0, 0, 0], [0, 0, 0]]
-    rows = score_areas(areas, areas[:2], "seg", bootstrap=50, seed=0)
+    rows = score_areas(areas, areas[:2], np.arange(2), "seg", bootstrap=50, seed=0)
     found = {row["metric"]: (row["value"], row["floor"]) for row in rows}
     expected = {"labelled": (0.5, 1), "area_1": (15, 30), "area_2": (0, 0), "area_3": (2.5, 5)}
     assert found == expected and {row["contrast"] for row in rows} == {"seg"}

@@ -368,7 +368,7 @@ def test_too_few_subjects_for_scores_are_refused_with_the_number_that_works(tmp_
     subjects = {name: {"t1": head(place)} for place, name in enumerate("abcdef")}
     folder = volumes(tmp_path / "volumes", subjects)
     build_store(row(split=PARTS), folder, tmp_path / "store")
-    with pytest.raises(GanError, match=r"data set dataset: split test: 1 of 6 subjects .* need 2; have 12 subjects"):
+    with pytest.raises(GanError, match=r"data set dataset: split val: 1 of 6 subjects .* need 2; have 12 subjects"):
         Store.open(tmp_path / "store").check_scores()
     for parts in ({"train": 0.5, "val": 0.5, "test": 0}, {"train": 0.5, "val": 0, "test": 0.5}, THIRDS):
         build_store(row(split=THIRDS | parts), folder, tmp_path / "store")

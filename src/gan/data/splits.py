@@ -74,26 +74,31 @@ def check(index: pd.DataFrame) -> None:
 
 
 def check_scores(index: pd.DataFrame, parts: dict[str, Any], least: int = 2) -> None:
-    """`GanError` when a store with a test split has fewer than ``least`` subjects in it: no interval over subjects.
+    """`GanError` when the val or the test split of a store has fewer than ``least`` subjects: a score is of pairs.
 
     A split whose part is 0 is not asked for, and neither are scores then.
     """
     if not (parts["val"] and parts["test"]):
         return
     kept = index[index["kept"]]
-    count = len(set(kept.loc[kept["split"] == "test", "subject"]))
-    if count < least:
-        raise GanError(
-            f"split test: {count} of {len(set(kept['subject']))} subjects with a kept slice, intervals of scores need "
-            f"{least}; have {_smallest(parts, least)} subjects for this split, raise split.test, or set split.val and "
-            "split.test to 0 for a store without scores"
-        )
+    for split in ("val", "test"):
+        count = len(set(kept.loc[kept["split"] == split, "subject"]))
+        if count < least:
+            raise GanError(
+                f"split {split}: {count} of {len(set(kept['subject']))} subjects with a kept slice, scores need "
+                f"{least}; have {_smallest(parts, least)} subjects for this split, raise split.{split}, or set "
+                "split.val and split.test to 0 for a store without scores"
+            )
 
 
 def _smallest(parts: dict[str, Any], least: int) -> int:
-    """The fewest subjects of which ``least`` are in the test split."""
+    """The fewest subjects of which ``least`` are in the val and in the test split."""
     wanted = {name: float(parts[name]) for name in SPLITS if parts[name] > 0}
-    return next(count for count in itertools.count(len(wanted)) if _whole(count, wanted)["test"] >= least)
+    return next(
+        count
+        for count in itertools.count(len(wanted))
+        if min(_whole(count, wanted)[split] for split in ("val", "test")) >= least
+    )
 
 
 def check_copies(index: pd.DataFrame, digests: Mapping[int, bytes]) -> None:

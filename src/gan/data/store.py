@@ -88,7 +88,7 @@ class Store:
         return np.array(found, dtype=np.int64)
 
     def check_scores(self) -> None:
-        """`GanError` that names the store when its test split has too few subjects for intervals of scores."""
+        """`GanError` that names the store when its val or test split has too few subjects for scores."""
         try:
             splits.check_scores(self.index, self.meta["split"])
         except GanError as error:

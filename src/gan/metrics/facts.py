@@ -16,9 +16,12 @@ class Fact:
     """A metric.
 
     name, label: in files, for people; sentence: what it says; better: -1 if lower values are, 1 if higher ones are, 0
-    if neither can be said; low, high: the range of its values; floor: None if it comes from real training images
-    instead of the generated ones (of a translation: from the family ``lookup``), else the number itself; curve:
-    whether every snapshot gets it; published: its name with the extractor that it was published with.
+    if neither can be said; low, high: the range of its values; floor: None if it comes from unseen real images instead
+    of the generated ones (of a translation: from the family ``lookup``), else the number itself; curve: whether every
+    snapshot gets it; share: what it is a share of, ``real`` or ``fake`` images; sized: whether its value depends on the
+    number of generated images, so that the difference to the floor is taken with as many as the floor has; published:
+    whether it is computed, under its own name, as published: with the extractor of its publication alone, from all
+    pairs of images, without a floor.
     """
 
     name: str
@@ -29,7 +32,9 @@ class Fact:
     high: float
     floor: float | None = None
     curve: bool = False
-    published: str | None = None
+    share: str | None = None
+    sized: bool = False
+    published: bool = False
 
 
 _REGIONS = {
@@ -69,52 +74,62 @@ FACTS = {
         _MAE[0],
         _SSIM[0],
         Fact(
-            *("kid", "KID"),
-            "squared maximum mean discrepancy with a cubic polynomial kernel (Bińkowski et al. 2018); unbiased for few "
-            "images",
-            *(-1, -inf, inf),
-        ),
-        Fact(
-            *("fid", "FID"),
-            "Fréchet distance between Gaussians fitted to the features of real and of generated images (Heusel et al. "
-            "2017); biased upwards when there are few images",
-            *(-1, 0, inf),
-        ),
-        Fact(
             *("kd", "KD"),
-            "kernel distance as in KID, on features of another extractor; not comparable with KID",
+            "kernel distance: squared maximum mean discrepancy with a cubic polynomial kernel (Bińkowski et al. 2018), "
+            "over pairs of images of different patients; 0 for a generator of new patients, whatever their number",
             *(-1, -inf, inf),
             curve=True,
-            published="kid",
         ),
         Fact(
             *("fd", "FD"),
-            "Fréchet distance as in FID, on features of another extractor; not comparable with FID",
+            "Fréchet distance as in FID, on features of another extractor; not comparable with FID; biased upwards by "
+            "few images",
             *(-1, 0, inf),
             curve=True,
-            published="fid",
+            sized=True,
+        ),
+        Fact(
+            *("kid", "KID"),
+            "squared maximum mean discrepancy with a cubic polynomial kernel over all pairs of images, as published "
+            "(Bińkowski et al. 2018); pairs of slices of one patient raise it; descriptive, it decides nothing",
+            *(-1, -inf, inf),
+            curve=True,
+            published=True,
+        ),
+        Fact(
+            *("fid", "FID"),
+            "Fréchet distance between Gaussians fitted to the features of real and of generated images, as published "
+            "(Heusel et al. 2017); biased upwards when there are few images; descriptive, it decides nothing",
+            *(-1, 0, inf),
+            curve=True,
+            published=True,
         ),
         Fact(
             *("precision", "Precision"),
-            "part of the generated images within the manifold of the real ones (Kynkäänniemi et al. 2019)",
+            "part of the generated images within the manifold of the real ones (Kynkäänniemi et al. 2019), whose balls "
+            "reach to other patients",
             *(1, 0, 1),
             curve=True,
+            share="fake",
         ),
         Fact(
             *("recall", "Recall"),
             "part of the real images within the manifold of the generated ones (Kynkäänniemi et al. 2019)",
             *(1, 0, 1),
             curve=True,
+            share="real",
         ),
         Fact(
             *("density", "Density"),
-            "how densely real neighbourhoods are hit by generated images (Naeem et al. 2020)",
+            "in how many patients' neighbourhoods a generated image lies (Naeem et al. 2020)",
             *(1, 0, inf),
         ),
         Fact(
             *("coverage", "Coverage"),
             "part of the real neighbourhoods that hold a generated image (Naeem et al. 2020)",
             *(1, 0, 1),
+            share="real",
+            sized=True,
         ),
         Fact(
             *("memorised", "Memorised"),
@@ -122,6 +137,7 @@ FACTS = {
             "do; clearly more than 5 % speaks of copied patients",
             *(0, 0, 1),
             floor=MEMORISED,
+            share="fake",
         ),
         Fact(
             *("ms_ssim", "MS-SSIM"),
@@ -157,6 +173,7 @@ FACTS = {
             *("labelled", "Labelled"),
             "part of the generated masks that have a label at all; the floor is that of training masks",
             *(0, 0, 1),
+            share="fake",
         ),
         Fact(
             *("area", "Area"),
@@ -212,10 +229,9 @@ def title(column: str) -> str:
     return known.label + column.removeprefix(known.name).replace("_", "-")
 
 
-def column(name: str, extractor: str, published: bool) -> str:
-    """What the metric ``name`` is called with an extractor; published: by its own name, where it has one."""
-    own = FACTS[name].published
-    return own if published and own else f"{name}_{extractor}"
+def column(name: str, extractor: str) -> str:
+    """What the metric ``name`` is called with an extractor; a published one has its own name."""
+    return name if FACTS[name].published else f"{name}_{extractor}"
 
 
 def rank(column: str) -> int:

@@ -4,20 +4,29 @@ Slices of one patient are alike, so drawing images instead of patients would mak
 docs/protocol.md tells why the interval is centred and how often it held the truth in a simulation.
 """
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
+NORMAL = 1.959964  # the 97.5 % quantile
 
-def subject_weights(subjects: NDArray, resamples: int, seed: int) -> NDArray[np.float64]:
+
+def subject_weights(subjects: NDArray, resamples: int, seed: int | Sequence[int]) -> NDArray[np.float64]:
     """How often each image counts in each resample of subjects with replacement: [resamples, n].
 
-    subjects: one code for each image [n]. Raises `ValueError` for a single subject, of which nothing can be learnt.
+    subjects: one code for each image [n]. A resample of a single subject is drawn again: it has no pair of subjects.
+    Raises `ValueError` for a single subject, of which nothing can be learnt.
     """
     _, codes = np.unique(subjects, return_inverse=True)
     count = codes.max() + 1
     if count < 2:
         raise ValueError("a bootstrap over subjects needs at least 2 of them")
-    drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=resamples)
+    rng = np.random.default_rng(seed)
+    drawn = rng.multinomial(count, np.full(count, 1 / count), size=resamples)
+    while len(single := np.flatnonzero((drawn > 0).sum(1) < 2)):
+        drawn[single] = rng.multinomial(count, np.full(count, 1 / count), size=len(single))
     return drawn[:, codes].astype(np.float64)
 
 
@@ -38,3 +47,60 @@ def centred_interval(
     tail = (1 - level) / 2
     ends = np.quantile(replicates, [tail, 1 - tail]) - replicates.mean() + value
     return float(min(max(ends[0], low), value)), float(max(min(ends[1], high), value))
+
+
+def wilson(share: float, units: int) -> tuple[float, float]:
+    """The 95 % interval of a share of ``units`` independent units (Wilson 1927); for 0 it ends at about 3 / units."""
+    middle = share + NORMAL**2 / (2 * units)
+    half = NORMAL * np.sqrt(share * (1 - share) / units + NORMAL**2 / (4 * units**2))
+    whole = 1 + NORMAL**2 / units
+    return float(max(0.0, (middle - half) / whole)), float(min(1.0, (middle + half) / whole))
+
+
+class Estimate(NamedTuple):
+    """A value with its replicates [B], None without a bootstrap.
+
+    units: of a share, the number of independent units that it is a share of; None for any other metric.
+    """
+
+    value: float
+    replicates: NDArray | None = None
+    units: int | None = None
+
+    @property
+    def rare(self) -> bool:
+        """Whether a share has less than one unit on one of its sides: its replicates cannot tell how much there is."""
+        return self.units is not None and min(self.value, 1 - self.value) * self.units < 1
+
+    def interval(self, low: float = -np.inf, high: float = np.inf) -> tuple[float, float] | tuple[None, None]:
+        """`centred_interval`; of a `rare` share its union with that of `wilson`."""
+        if self.replicates is None:
+            return None, None
+        found = centred_interval(self.value, self.replicates, low, high)
+        return _union(found, wilson(self.value, self.units)) if self.rare and self.units else found
+
+    def _margins(self) -> tuple[float, float]:
+        """How far the interval of a share reaches below and above it; 0 for a number that is known."""
+        low, high = self.interval(0, 1)
+        return (0.0, 0.0) if low is None or high is None else (self.value - low, high - self.value)
+
+
+def difference(one: Estimate, other: Estimate) -> tuple[float, float | None, float | None]:
+    """``one - other`` with its interval: replicates of both are of the same subjects, so what moves both cancels.
+
+    ``other`` without replicates is a known number.
+    With a `rare` share the interval also holds the one that adds those of the two shares in quadrature (Newcombe
+    1998).
+    """
+    value = one.value - other.value
+    if one.replicates is None:
+        return value, None, None
+    found = centred_interval(value, one.replicates - (0 if other.replicates is None else other.replicates))
+    if one.rare or other.rare:
+        (below, above), (other_below, other_above) = one._margins(), other._margins()
+        found = _union(found, (value - np.hypot(below, other_above), value + np.hypot(above, other_below)))
+    return value, float(found[0]), float(found[1])
+
+
+def _union(one: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:
+    return min(one[0], other[0]), max(one[1], other[1])

@@ -33,14 +33,13 @@ from gan.train.device import pick_device
 class Protocol:
     """How cells are scored: those keys of the config's ``metrics`` that do not belong to an extractor.
 
-    n_fake, n_fake_curve: generated images, at most (never more than there are training images, so that the floor has
-    the same number); bootstrap: resamples of subjects; choose: ``best`` by the curve, or ``final``; truncation: of the
-    generator; seed: of generated images and resamples.
+    n_fake, n_fake_curve: generated images; bootstrap: resamples of subjects; choose: ``best`` by the curve, or
+    ``final``; truncation: of the generator; seed: of generated images and resamples.
     """
 
-    n_fake: int = 10000
-    n_fake_curve: int = 2000
-    bootstrap: int = 200
+    n_fake: int = 5000
+    n_fake_curve: int = 1000
+    bootstrap: int = 1000
     choose: str = "best"
     truncation: float = 1.0
     seed: int = 0
@@ -93,14 +92,10 @@ class Judge:
         """The name of ``metric`` with the first extractor."""
         return registry.metric_name(metric, self.panel[0].name)
 
-    def number(self, wanted: int) -> int:
-        """Number of images to generate: ``wanted``, but at most the number of real training images for the floor."""
-        return min(wanted, *(len(known.subjects["train"]) for known in self.reference.features.values()))
-
     def curve(self, path: Path, protocol: Protocol) -> list[dict[str, Any]]:
         """The metrics of `CURVE` of the snapshot ``path`` on the validation split, kept in a JSON file next to it."""
         # other latents than those of the final scores, so that choosing a snapshot does not flatter the chosen one
-        seed, number = protocol.seed + 1, self.number(protocol.n_fake_curve)
+        seed, number = protocol.seed + 1, protocol.n_fake_curve
         asked = {"extractors": [extract.id for extract in self.panel], "number": number, "seed": seed}
         asked |= {"truncation": protocol.truncation, "run_key": load_header(path)["run_key"]}
         asked |= {"revision": METRICS_REVISION, "metrics": CURVE}
@@ -125,8 +120,8 @@ class Judge:
         if task := generator.data.get("translate"):
             features = self._features(protocol, joint(to_score(generator.data)))
             return self._translated(path, generator, task, "test", seed, bootstrap, features)
-        probes, number = self.probes(protocol, generator.data, generator.mask_labels), self.number(protocol.n_fake)
-        return self._generated(path, generator, number, seed, protocol.truncation, probes)
+        probes = self.probes(protocol, generator.data, generator.mask_labels)
+        return self._generated(path, generator, protocol.n_fake, seed, protocol.truncation, probes)
 
     def probes(self, protocol: Protocol, data: dict[str, Any], mask_labels: int) -> list[Probe]:
         """The probes of all metrics on the test split, for samples that ``data`` of a store describes.
@@ -154,7 +149,7 @@ class Judge:
         number = min([number, *(limit for label in labels if (limit := available(generator, label)) is not None)])
         samples = generated(generator, contrasts, number, seed, truncation)
         self._look(path, generator, samples, number * len(labels), probes)
-        return [row for probe in probes for row in probe.rows(self.reference)]
+        return [row | {"truncation": truncation} for probe in probes for row in probe.rows(self.reference)]
 
     def _translated(
         self,
@@ -180,7 +175,8 @@ class Judge:
         floors, named = self.reference.images.floors[split], dict(zip(task["target"], slices.directions, strict=True))
         rows = [row | {"floor": floors.get((row["metric"], row["contrast"]), row["floor"])} for row in paired.rows()]
         of_features = [row for probe in features for row in probe.rows(self.reference)]
-        return rows + [row | {"contrast": named.get(row["contrast"], row["contrast"])} for row in of_features]
+        rows += [row | {"contrast": named.get(row["contrast"], row["contrast"])} for row in of_features]
+        return [row | {"truncation": 1.0} for row in rows]
 
     def _look(
         self, path: Path, generator: Snapshot, samples: Iterator[Samples], total: int, probes: Sequence[Probe]

@@ -16,7 +16,7 @@ from gan.metrics.facts import PIXELS
 from gan.metrics.scores import Sets, join, score_areas, score_similarity
 from gan.metrics.ssim import PAIRS, similarity_of_pairs
 from gan.scoring.extractors.files import Extractor
-from gan.scoring.extractors.registry import metric_name
+from gan.scoring.extractors.registry import metric_name, published
 from gan.scoring.paired import Pairs
 from gan.scoring.reference import Reference
 
@@ -47,13 +47,14 @@ class Probe(Protocol):
 
 
 class FeatureProbe:
-    """Metrics of the features that ``extract`` gives, by contrast, against the real images of ``split``.
+    """Metrics of the features that ``extract`` gives, by contrast, against the real images of ``split``, val or test.
 
+    The floor is of the other one of the two: neither generator nor encoder has seen its subjects.
     scoring: from `Sets` to rows, `gan.metrics.scores.score` or `score_curve`; joint: whether contrasts are channels of
     one sample, whose features are also scored concatenated.
     """
 
-    def __init__(self, extract: Extractor, scoring: Callable[[Sets], Rows], split: str, seed: int, joint: bool):
+    def __init__(self, extract: Extractor, scoring: Callable[..., Rows], split: str, seed: int, joint: bool):
         self.extract, self.scoring, self.split, self.seed, self.joint = extract, scoring, split, seed, joint
         self.found: dict[str, list[NDArray]] = {}
 
@@ -68,14 +69,14 @@ class FeatureProbe:
 
     def rows(self, reference: Reference) -> Rows:
         known, fake = reference.features[self.extract.id], self.features()
-        number = len(next(iter(fake.values())))
-        every = (known.features[self.split], known.features["train"], known.draw(number, self.seed))
+        other = {"val": "test", "test": "val"}[self.split]
+        every = (known.features[split] for split in (self.split, "train", other))
         real = [{contrast: of[contrast] for contrast in self.found} for of in every]
-        held_out, train, drawn = map(join, real) if JOINT in fake else real
-        subjects = known.subjects[self.split]
-        conditions = {"split": self.split, "n_real": len(subjects), "n_fake": number}
-        conditions |= {"extractor": self.extract.id, "seed": self.seed}
-        rows = self.scoring(Sets(held_out, fake, subjects, train, drawn))
+        held_out, train, unseen = map(join, real) if JOINT in fake else real
+        sets = Sets(held_out, fake, known.subjects[self.split], train, unseen, known.subjects[other])
+        conditions = {"split": self.split, "n_real": len(sets.subjects), "n_subjects": len(np.unique(sets.subjects))}
+        conditions |= {"n_fake": sets.number, "extractor": self.extract.id, "seed": self.seed}
+        rows = self.scoring(sets, published=published(self.extract.name))
         return [row | {"metric": metric_name(row["metric"], self.extract.name)} | conditions for row in rows]
 
 
@@ -93,10 +94,13 @@ class LikenessProbe:
             seen.append(similarity_of_pairs(images[: 2 * room]))
 
     def rows(self, reference: Reference) -> Rows:
-        pairs, real = {name: np.concatenate(parts) for name, parts in self.found.items()}, reference.images.similarity
+        pairs, known = {name: np.concatenate(parts) for name, parts in self.found.items()}, reference.images
+        real, subjects = known.similarity, known.pairs
         numbers = {name: 2 * len(next(iter(of.values()))) for name, of in (("n_real", real), ("n_fake", pairs))}
-        conditions = {"split": "train", **numbers, "extractor": PIXELS, "seed": self.seed}
-        return [row | conditions for row in score_similarity(pairs, real, bootstrap=self.bootstrap, seed=self.seed)]
+        conditions = {"split": "train", **numbers, "n_subjects": len(np.unique(known.subjects))}
+        conditions |= {"extractor": PIXELS, "seed": self.seed}
+        rows = score_similarity(pairs, real, subjects, bootstrap=self.bootstrap, seed=self.seed)
+        return [row | conditions for row in rows]
 
 
 class MaskProbe:
@@ -111,8 +115,8 @@ class MaskProbe:
             self.found.append(label_areas(batch.masks, self.labels))
 
     def rows(self, reference: Reference) -> Rows:
-        fake, real = np.concatenate(self.found), reference.images.areas
-        conditions = {"split": "train", "n_real": len(real), "n_fake": len(fake), "extractor": PIXELS}
-        conditions |= {"seed": self.seed}
-        rows = score_areas(fake, real, self.mask, bootstrap=self.bootstrap, seed=self.seed)
+        fake, real, subjects = np.concatenate(self.found), reference.images.areas, reference.images.subjects
+        conditions = {"split": "train", "n_real": len(real), "n_subjects": len(np.unique(subjects))}
+        conditions |= {"n_fake": len(fake), "extractor": PIXELS, "seed": self.seed}
+        rows = score_areas(fake, real, subjects, self.mask, bootstrap=self.bootstrap, seed=self.seed)
         return [row | conditions for row in rows]

@@ -43,11 +43,6 @@ class RealFeatures:
     def contrasts(self) -> list[str]:
         return list(self.features["train"])
 
-    def draw(self, number: int, seed: int) -> dict[str, NDArray[np.float32]]:
-        """``number`` of the training images, without replacement, the same ones for every contrast."""
-        rows = np.random.default_rng([seed, 2]).permutation(len(self.subjects["train"]))[:number]
-        return {contrast: features[np.sort(rows)] for contrast, features in self.features["train"].items()}
-
     def save(self, path: str | os.PathLike) -> None:
         """Write an uncompressed .npz, atomically."""
         arrays = {f"subjects/{split}": codes for split, codes in self.subjects.items()}
@@ -77,13 +72,16 @@ class ImageFacts:
     """Facts of the pixels of the real images.
 
     similarity[contrast]: MS-SSIM of pairs of training images of different subjects, [pairs]. areas: those of the labels
-    of the training masks, in % of the image [n, L], L = 0 without a mask (`gan.metrics.areas`). pixels[split][contrast]
-    of the splits `DESCRIBED`: sums over the images of each subject. floors[split]: of translations, by metric and
-    direction, what the family ``lookup`` reaches.
+    of the training masks, in % of the image [n, L], L = 0 without a mask (`gan.metrics.areas`). pairs [pairs, 2],
+    subjects [n]: whose images these are, as codes without meaning. pixels[split][contrast] of the splits `DESCRIBED`:
+    sums over the images of each subject. floors[split]: of translations, by metric and direction, what the family
+    ``lookup`` reaches.
     """
 
     similarity: dict[str, NDArray[np.float64]]
     areas: NDArray[np.float64]
+    pairs: NDArray[np.int64]
+    subjects: NDArray[np.int64]
     pixels: dict[str, dict[str, PixelSums]]
     floors: Floors = field(default_factory=dict)
 
@@ -93,7 +91,8 @@ class ImageFacts:
 
     def save(self, path: str | os.PathLike) -> None:
         """Write an uncompressed .npz, atomically."""
-        arrays = {f"similarity/{name}": values for name, values in self.similarity.items()} | {"areas": self.areas}
+        arrays = {f"similarity/{name}": values for name, values in self.similarity.items()}
+        arrays |= {"areas": self.areas, "pairs": self.pairs, "subjects": self.subjects}
         for split, by_contrast in self.pixels.items():
             for contrast, sums in by_contrast.items():
                 arrays |= {f"pixels/{split}/{name}/{contrast}": values for name, values in vars(sums).items()}
@@ -104,7 +103,7 @@ class ImageFacts:
     @classmethod
     def load(cls, path: str | os.PathLike) -> "ImageFacts":
         """Read the file of `save`. Raises `GanError` if it is absent or broken."""
-        arrays = _load(path, "areas")
+        arrays = _load(path, "areas", "pairs", "subjects")
         found: dict[str, dict[str, dict[str, NDArray]]] = {split: {} for split in DESCRIBED}
         for name, array in arrays.items():
             if name.startswith("pixels/"):
@@ -123,7 +122,7 @@ class ImageFacts:
                 _, split, metric, way = name.split("/", 3)
                 floors[split][metric, way] = float(arrays[name])
         similarity = {name.removeprefix("similarity/"): arrays[name] for name in names}
-        return cls(similarity, arrays["areas"], pixels, floors)
+        return cls(similarity, arrays["areas"], arrays["pairs"], arrays["subjects"], pixels, floors)
 
 
 class Reference(NamedTuple):
@@ -204,16 +203,18 @@ def image_facts(store: str | os.PathLike, out: str | os.PathLike, floors: Floors
     contrasts = to_score(opened.meta)
     rows = [rows_of(opened, "train", contrast.label) for contrast in contrasts]
     kept = opened.index[opened.index["kept"]].set_index("row")["subject"]
-    pairs = pairs_of_subjects(_codes(kept, rows[0])).ravel()
+    codes = _codes(kept, rows[0])
+    pairs = pairs_of_subjects(codes)
     similarity = {
-        contrast.name: similarity_of_pairs(stored_to_uint8(opened.images[mine[pairs], contrast.channel]))
+        contrast.name: similarity_of_pairs(stored_to_uint8(opened.images[mine[pairs.ravel()], contrast.channel]))
         for contrast, mine in zip(contrasts, rows, strict=True)
     }
     pixels = {
         split: {contrast.name: _pixel_sums(opened, split, contrast, kept) for contrast in contrasts}
         for split in DESCRIBED
     }
-    ImageFacts(similarity, _training_areas(opened), pixels, floors or {}).save(out)
+    subjects = _codes(kept, opened.rows("train"))
+    ImageFacts(similarity, _training_areas(opened), codes[pairs], subjects, pixels, floors or {}).save(out)
 
 
 def _pixel_sums(store: Store, split: str, contrast: Scored, subjects: Any) -> PixelSums:
@@ -265,12 +266,13 @@ def _save(path: str | os.PathLike, arrays: dict[str, NDArray]) -> None:
         np.savez(file, allow_pickle=False, **arrays)
 
 
-def _load(path: str | os.PathLike, needed: str) -> dict[str, NDArray]:
+def _load(path: str | os.PathLike, *needed: str) -> dict[str, NDArray]:
     """Read the arrays of a file of `_save`, which must contain ``needed``."""
     try:
         with np.load(Path(path), allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-        arrays[needed]
+        for name in needed:
+            arrays[name]
     except FileNotFoundError as error:
         raise GanError(f"{path}: no such file; run the step that makes it from the real images") from error
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:

@@ -34,8 +34,8 @@ def make(recipe: dict[str, Any], dataset: Dataset, folder: Path, images: Path | 
     # Pictures, the one snapshot, and last of all what says that the cell is there.
     grid, name = Grid(shown, recipe["seed"]), f"snapshots/{stem(0)}"
     write_grid(folder / "real.png", grid.real.numpy(), grid.columns, snapshot.mask_labels)
-    images, picture = grid.draw(snapshot)
-    text = Mark.of(snapshot, recipe["seed"]).text(first(len(images)))
+    drawn, picture = grid.draw(snapshot)
+    text = Mark.of(snapshot, recipe["seed"]).text(first(len(drawn)))
     write_grid(folder / f"{name}.png", picture.numpy(), grid.columns, snapshot.mask_labels, text)
     save_generator(folder / f"{name}.pt", snapshot)
     write_json(folder / "recipe.json", recipe)

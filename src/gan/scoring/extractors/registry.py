@@ -51,7 +51,12 @@ def schema(name: str) -> dict[str, Any]:
 
 def metric_name(metric: str, name: str) -> str:
     """A metric's name in every table: ``fid`` and ``kid`` of Inception alone, else the metric and its extractor."""
-    return facts.column(metric, name, options_class(name).PUBLISHED)
+    return facts.column(metric, name)
+
+
+def published(name: str) -> bool:
+    """Whether the extractor ``name`` is the one of published scores, so that they are computed with it."""
+    return options_class(name).PUBLISHED
 
 
 def sentence(id: str) -> str | None:
