@@ -109,7 +109,7 @@ class Judge:
         if task := generator.data.get("translate"):
             found = self._translated(path, generator, task, "val", seed, 0, features)
         else:
-            found = self._generated(path, generator, number, seed, truncation, features)
+            found = self.look(path, generator, number, seed, truncation, features)
         rows = [{"kimg": generator.kimg, **row} for row in found]
         write_json(said, {"asked": asked, "rows": rows})
         return rows
@@ -121,7 +121,7 @@ class Judge:
             features = self._features(protocol, joint(to_score(generator.data)))
             return self._translated(path, generator, task, "test", seed, bootstrap, features)
         probes = self.probes(protocol, generator.data, generator.mask_labels)
-        return self._generated(path, generator, protocol.n_fake, seed, protocol.truncation, probes)
+        return self.look(path, generator, protocol.n_fake, seed, protocol.truncation, probes)
 
     def probes(self, protocol: Protocol, data: dict[str, Any], mask_labels: int) -> list[Probe]:
         """The probes of all metrics on the test split, for samples that ``data`` of a store describes.
@@ -139,7 +139,7 @@ class Judge:
         scoring = functools.partial(score, bootstrap=protocol.bootstrap, seed=protocol.seed)
         return [FeatureProbe(extract, scoring, "test", protocol.seed, together) for extract in self.panel]
 
-    def _generated(
+    def look(
         self, path: Path, generator: Snapshot, number: int, seed: int, truncation: float, probes: Sequence[Probe]
     ) -> list[dict[str, Any]]:
         """The rows of ``probes`` on ``number`` images of ``generator``, or on as many as there are."""
