@@ -51,7 +51,7 @@ def test_the_console_script_is_this_one():
     assert scripts == {"gan": "gan.__main__:main"} and program.__name__ == "gan.__main__"
 
 
-@pytest.mark.parametrize("name", ["status", "report", "ui", "publish"])
+@pytest.mark.parametrize("name", ["inspect", "status", "report", "ui", "publish"])
 def test_what_reads_files_starts_without_torch_and_pandas(name):
     heavy = ("torch", "numpy", "pandas", "scipy", "mlflow", "snakemake")
     code = "import sys, gan.__main__ as g\n"

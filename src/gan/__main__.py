@@ -12,6 +12,7 @@ COMMANDS = {
     "run": ("gan.run:program", "train one cell of a study"),
     "generate": ("gan.generate:main", "images from a trained generator"),
     "evaluate": ("gan.evaluate:main", "the steps of scoring by hand"),
+    "inspect": ("gan.inspect.command:program", "what lies in a folder, or in a configured data set"),
     "status": ("gan.status.command:program", "the state of each cell of a study, while jobs run"),
     "report": ("gan.report.command:main", "compare the cells that have scores so far"),
     "ui": ("gan.tracking.command:ui", "look at a study in MLflow"),
