@@ -21,7 +21,7 @@ import steps
 import torch
 from torch import Tensor, nn
 
-from gan.families.contract import Batch, ImageShape
+from gan.families.contract import Batch, ImageShape, Variant
 from gan.families.registry import build
 from gan.nn.unet import Dropout
 from gan.ops.precision import full_precision
@@ -65,10 +65,10 @@ def _in_order(network: nn.Module) -> list[nn.Module]:
 def differences(networks: ModuleType, given: argparse.Namespace) -> dict[str, float]:
     """The largest difference of both programs in evaluation of the generator and in training, without dropout."""
     generator, discriminator = official(networks, given)
-    variant = build("pix2pix", _options(given), _shape(given), given.batch)
-    ours = {"U-Net": (generator, variant.generator.network), "PatchGAN": (discriminator, variant.discriminator)}
+    mine = _parts(build("pix2pix", _options(given), _shape(given), given.batch))
+    pairs = {"U-Net": (generator, mine["G"]), "PatchGAN": (discriminator, mine["D"])}
     found = {}
-    for name, (its, mine) in ours.items():
+    for name, (its, mine) in pairs.items():
         copied(its, mine)
         for network in (its, mine):
             network.double().train()
@@ -91,7 +91,7 @@ def this_step(given: argparse.Namespace, batch: Batch) -> tuple[Callable[[], Non
         for phase in phases.values():
             phase()
 
-    return step, {"G": variant.generator.network, "D": variant.discriminator}  # type: ignore[dict-item]
+    return step, _parts(variant)
 
 
 def official_step(
@@ -130,13 +130,18 @@ def passes(step: Callable[[], None], networks: dict[str, nn.Module]) -> Counter[
             result.register_hook(lambda _: found.update([f"{name} back"]))
 
     hooks = [
-        network.register_forward_hook(lambda module, given, result, name=name: count(name, result))
+        network.register_forward_hook(lambda *hook, name=name: count(name, hook[2]))
         for name, network in networks.items()
     ]
     step()
     for hook in hooks:
         hook.remove()
     return found
+
+
+def _parts(variant: Variant) -> dict[str, nn.Module]:
+    """Its networks, the generator without what it puts next to the source."""
+    return {"G": variant.get_submodule("generator.network"), "D": variant.get_submodule("discriminator")}
 
 
 def _options(given: argparse.Namespace) -> dict[str, Any]:

@@ -220,7 +220,9 @@ def test_what_does_not_fit_is_named(options, message):
         _pix2pix(**options)
 
 
-def test_a_depth_that_no_size_reaches_is_refused_with_the_config():
-    make_options("pix2pix", {"depth": 6}).check_fit(4, 1, 1)
+def test_layers_that_no_size_has_are_refused_with_the_config():
+    make_options("pix2pix", {"depth": 6, "patch_layers": 5}).check_fit(4, 1, 1)
     with pytest.raises(GanError, match="option depth is 7; images of this size can be halved 6 times at most"):
         make_options("pix2pix", {"depth": 7}).check_fit(4, 1, 1)
+    with pytest.raises(GanError, match="option patch_layers is 6; images of this size are too small for more than 5"):
+        make_options("pix2pix", {"patch_layers": 6}).check_fit(4, 1, 1)

@@ -7,10 +7,11 @@ import torch
 import yaml
 from driver import merge
 from golden import SMALL
+from tiny import sources
 
 from gan import study
 from gan.families.contract import Batch, ImageShape
-from gan.families.registry import defaults
+from gan.families.registry import defaults, options_of
 from gan.train.trainer import Trainer
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -30,6 +31,7 @@ SYSTEMS = {  # what docs/systems.md says that each one is, beside the defaults o
     },
     "seed002_dcgan": {"layers": 4, "activation": "leaky_relu", "noise": "uniform", "lr_d": 1e-4},
     "seed002_progan": {"lr": 2e-4, "lr_d": 1e-4},
+    "seed002_pix2pix": {"norm": "batch", "attention": "gates", "depth": 4, "lr_d": 1e-4, "d_weight": 1},
     "seed003": {
         **{"objective": "wgan_gp", "r1_gamma": 0.002, "pl_weight": 0, "lr": 1e-4, "lr_phases": [[667, 1e-5]]},
         **{"xflip": True},
@@ -60,21 +62,29 @@ def test_each_system_differs_in_what_is_said_of_it_and_in_nothing_else(config):
     assert all(f"`{name}`" in page for name in SYSTEMS)
 
 
-def test_every_system_takes_part_in_the_shown_study_of_presets():
-    assert set(SYSTEMS) <= set(_shown(ROOT / "docs/examples/presets.yaml").variants)
+def test_every_system_takes_part_in_a_shown_study(config):
+    """Those that generate images in one; a study of translations is another one."""
+    tasks = {name: options_of(config["variants"][name]["family"]).TASK for name in SYSTEMS}
+    shown = set(_shown(ROOT / "docs/examples/presets.yaml").variants)
+    assert {name for name, task in tasks.items() if task == "generate"} <= shown
+    for name in (name for name, task in tasks.items() if task == "translate"):
+        assert any(name in _shown(path).variants for path in EXAMPLES), name
 
 
 class _Noise:
-    """Images of noise in two classes."""
+    """Images of noise in two classes, and ``sources`` channels of others to translate."""
 
     meta: dict = {}
-    shape = ImageShape(1, (32, 32), 2)
+
+    def __init__(self, sources):
+        self.shape = ImageShape(1, (32, 32), 2, sources=sources)
 
     def __len__(self):
         return 64
 
     def batch(self, indices):
-        return Batch(torch.rand(len(indices), 1, 32, 32) * 2 - 1, torch.eye(2)[torch.as_tensor(indices) % 2])
+        real, source = (torch.rand(len(indices), width, 32, 32) * 2 - 1 for width in (1, self.shape.sources))
+        return Batch(real, torch.eye(2)[torch.as_tensor(indices) % 2], source)
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
@@ -86,7 +96,7 @@ def test_every_system_trains(config, name):
         "training": {"batch": 8, "precision": "fp32", "kimg": 0.064},
         "seed": 0,
     }
-    trainer = Trainer(recipe, _Noise(), torch.device("cpu"))
+    trainer = Trainer(recipe, _Noise(sources(row["family"])), torch.device("cpu"))
     for _ in range(2):
         trainer.advance(measure=True)
     means = trainer.meter.read()

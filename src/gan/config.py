@@ -89,6 +89,12 @@ def check_pair(config: dict[str, Any], dataset: str, variant: str) -> None:
             f"config: datasets.{dataset}.labels is contrast, but variants.{variant} is not conditional; "
             f"set its options.conditional to true or leave the pair out of the study"
         )
+    if options.get("drop_inputs") and len(row["translate"]["source"]) == 1:
+        raise GanError(
+            f"config: variants.{variant}.options.drop_inputs is {options['drop_inputs']:g}, but "
+            f"datasets.{dataset}.translate has one source, which has to stay; name several or leave the pair out of "
+            f"the study"
+        )
     training, size = config["training"] | chosen["training"], row["slices"]["size"]
     try:
         pyramid = Pyramid.of(tuple(size) if isinstance(size, list) else (size, size))
@@ -418,7 +424,7 @@ def _in_words(kind: Any) -> str:
 def _check_resolutions(options: dict[str, Any], pyramid: Pyramid) -> None:
     for kind in ("attention", "quantize"):
         if options.get(kind, "none") != "none":
-            for resolution in options[f"{kind}_at"]:
+            for resolution in options.get(f"{kind}_at", ()):
                 pyramid.level(resolution, f"{kind}_at")
 
 

@@ -51,8 +51,13 @@ class Pix2PixOptions(Options):
         return {} if self.dropout_layers else {"dropout_at_test": "dropout_layers is empty"}
 
     def check_fit(self, doublings: int, kimg: float, batch: int) -> None:
-        """The grid has 3 to 7 points a side, so that it can be halved at most twice more."""
+        """The grid has 3 to 7 points a side: it can be halved twice more, and once more with 3 points left."""
         if self.depth is not None and self.depth > doublings + 2:
             raise GanError(
                 f"option depth is {self.depth}; images of this size can be halved {doublings + 2} times at most"
+            )
+        if self.patch_layers is not None and self.patch_layers > doublings + 1:
+            raise GanError(
+                f"option patch_layers is {self.patch_layers}; images of this size are too small for more than "
+                f"{doublings + 1}"
             )
