@@ -3,10 +3,12 @@
 import contextlib
 import importlib.util
 import json
+import multiprocessing
 import os
 import struct
 import subprocess
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -63,14 +65,22 @@ def program(path: Path, text: str) -> Path:
     return path
 
 
+@pytest.fixture
+def unoptimised(tmp_path, monkeypatch) -> None:
+    """Lets the compilers leave out what takes most of their time. In a cache of its own: no other test may run it."""
+    monkeypatch.setenv("NVCC_APPEND_FLAGS", "-Xcicc -O0 -Xptxas -O0")
+    monkeypatch.setenv("CXX", str(program(tmp_path / "bin/cxx", 'exec c++ "$@" -O0')))
+
+
 @needs_nvcc
-@pytest.mark.timeout(1800)  # 75 s of CPU time
-def test_the_kernels_compile_for_two_architectures_and_load_without_a_gpu(request, monkeypatch):
-    monkeypatch.setenv("GAN_OPS_CACHE", str(request.config.cache.mkdir("gan_ops")))
+@pytest.mark.timeout(1800)  # 45 s of CPU time
+def test_the_kernels_compile_and_load_without_a_gpu(request, unoptimised, monkeypatch):
+    """For the oldest architecture: the newer ones can do what it can."""
+    monkeypatch.setenv("GAN_OPS_CACHE", str(request.config.cache.mkdir("gan_ops_unoptimised")))
     receipt = Path(os.environ["GAN_OPS_CACHE"]) / "receipt.json"
-    assert build.main(["--arch", "80,9.0", "--receipt", str(receipt)]) == 0
+    assert build.main(["--arch", "8.0", "--receipt", str(receipt)]) == 0
     path = Path(json.loads(receipt.read_text())["library"])
-    assert path == build.library((80, 90))
+    assert path == build.library((80,))
     code = f"""{SAMPLE}
 import torch
 x = torch.empty(2, 8, 4, 6, device="meta").to(memory_format=torch.channels_last)
@@ -82,7 +92,13 @@ y = torch.ops.gan.upfirdn(x, torch.empty(4, device="meta"), 2, 1, [2, 1, 2, 1], 
 assert y.shape == (2, 8, 8, 12) and y.is_contiguous(memory_format=torch.channels_last)
 """
     subprocess.run([sys.executable, "-c", code, path], check=True, env={**os.environ, "CUDA_VISIBLE_DEVICES": ""})
-    assert device_code(path) == {("elf", 80), ("elf", 90), ("ptx", 90)}
+    assert device_code(path) == {("elf", 80), ("ptx", 80)}
+
+
+@needs_nvcc
+def test_a_library_has_code_for_each_architecture_and_ptx_for_later_ones(sources):
+    assert build.main(["--arch", "80,9.0"]) == 0
+    assert device_code(build.library((80, 90))) == {("elf", 80), ("elf", 90), ("ptx", 90)}
 
 
 def device_code(path: Path) -> set[tuple[str, int]]:
@@ -174,13 +190,9 @@ def test_two_builds_at_once_compile_once(sources, tmp_path, monkeypatch):
     calls = tmp_path / "calls"
     cxx = program(tmp_path / "bin/cxx", f'echo "$@" >> {calls}; sleep 0.5; exec c++ "$@"')
     monkeypatch.setenv("CXX", str(cxx))
-    code = "import sys; from pathlib import Path; from gan.ops import build; build.SOURCES = Path(sys.argv[1])"
-    code += "; print(build.build(build.HOST))"
-    jobs = [
-        subprocess.Popen([sys.executable, "-c", code, sources], stdout=subprocess.PIPE, text=True) for _ in range(2)
-    ]
-    paths = {job.communicate(timeout=120)[0].strip() for job in jobs}
-    assert paths == {str(build.library(build.HOST))} and not any(job.returncode for job in jobs)
+    with ProcessPoolExecutor(2, multiprocessing.get_context("fork")) as pool:
+        paths = {job.result(timeout=120) for job in [pool.submit(build.build, build.HOST) for _ in range(2)]}
+    assert paths == {build.library(build.HOST)}
     assert sum(" -c " in line for line in calls.read_text().splitlines()) == 2  # of two sources
     assert {path.suffix for path in build.folder().iterdir()} == {".so", ".lock", ".log"}
 
