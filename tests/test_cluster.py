@@ -20,6 +20,7 @@ import pytest
 import yaml
 from cluster import Cluster, missing
 from driver import copy_workflow, merge, run_snakemake
+from test_families import install
 
 from gan.cells import last_stats
 
@@ -30,12 +31,15 @@ pytestmark = [
 ]
 PATIENCE = 900  # s that one mishap may take on a busy machine
 AT_ONCE = 5  # mishaps
+PAUSE = 0.1  # s that a step of the training rests
 # On top of tests/tiny.yaml: one cell that trains for some seconds, and what its jobs ask of Slurm.
 LONG = {
     "study": {"name": "long", "variants": ["dcgan"]},
-    "training": {"kimg": 10, "snapshot_kimg": 5},
-    "resources": {"train": {"gpu": 1, "mem_mb": 1500, "runtime": 30, "checkpoint_kimg": 0.5}},
+    "variants": {"dcgan": {"family": "paused"}},
+    "training": {"kimg": 1, "snapshot_kimg": 0.5},
+    "resources": {"train": {"gpu": 1, "mem_mb": 1500, "runtime": 30, "checkpoint_kimg": 0.05}},
 }
+SHORT = {"training": {"kimg": 0.2, "snapshot_kimg": 0.2}}
 CELL = "phantom/dcgan/seed0"
 TRAINED = f"results/long/{CELL}/generator.pt"
 
@@ -43,8 +47,8 @@ TRAINED = f"results/long/{CELL}/generator.pt"
 class OnCluster:
     """A copy of the workflow that runs on the cluster through ``--profile slurm``."""
 
-    def __init__(self, folder: Path, cluster: Cluster, overlay: dict):
-        self.folder, self.cluster = folder, cluster
+    def __init__(self, folder: Path, cluster: Cluster, overlay: dict, pause: float = PAUSE):
+        self.folder, self.cluster, self.pause = folder, cluster, pause
         self.name, self.recipe = overlay["study"]["name"], overlay["training"]
         (folder / f"{self.name}.yaml").write_text(yaml.safe_dump(overlay))
         self.cell = folder / f"results/{self.name}/{CELL}"
@@ -56,9 +60,10 @@ class OnCluster:
         command += ["--slurm-init-seconds-before-status-checks", "1", "--seconds-between-status-checks", "1"]
         command += ["--latency-wait", "5", *options, "--configfile", "tiny.yaml", f"{self.name}.yaml", "--"]
         command += [target] if isinstance(target, str) else target
+        environment = self.cluster.environment | {"PAUSE": str(self.pause)}
         with open(self.log, "a") as log:
             return subprocess.Popen(
-                command, cwd=self.folder, env=self.cluster.environment, stdout=log, stderr=log, start_new_session=True
+                command, cwd=self.folder, env=environment, stdout=log, stderr=log, start_new_session=True
             )
 
     def finish(self, snakemake: subprocess.Popen) -> str:
@@ -121,14 +126,25 @@ class OnCluster:
         return {str(path.relative_to(self.cell)): path.read_bytes() for path in found}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def paused(tmp_path_factory):
+    """Installs the family of tests/pausedfamily for all that is started here."""
+    site = tmp_path_factory.mktemp("site")
+    shutil.copytree(REPOSITORY / "tests/pausedfamily", site / "pausedfamily")
+    install(site, {"paused": "pausedfamily"})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(site), prepend=os.pathsep)
+        yield
+
+
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
+def cluster(paused, tmp_path_factory):
     with Cluster(tmp_path_factory.mktemp("slurm")) as cluster:
         yield cluster
 
 
 @pytest.fixture(scope="module")
-def local(tmp_path_factory) -> OnCluster:
+def local(paused, tmp_path_factory) -> OnCluster:
     """The long cell trained and scored on this machine, without Slurm and without mishaps."""
     folder = copy_workflow(tmp_path_factory.mktemp("local"))
     study = OnCluster(folder, None, LONG | {"resources": {}})  # type: ignore[arg-type]
@@ -141,10 +157,10 @@ def local(tmp_path_factory) -> OnCluster:
 def prepared(local, cluster) -> Callable[..., OnCluster]:
     """Makes a copy of the workflow in which all that comes before the training has been done."""
 
-    def copy(folder: Path, changes: dict | None = None) -> OnCluster:
+    def copy(folder: Path, changes: dict | None = None, pause: float = PAUSE) -> OnCluster:
         shutil.copytree(local.folder, folder, symlinks=True)
         shutil.rmtree(folder / f"results/long/{CELL}")
-        return OnCluster(folder, cluster, merge(LONG, changes or {}))
+        return OnCluster(folder, cluster, merge(LONG, changes or {}), pause)
 
     return copy
 
@@ -169,7 +185,7 @@ def two_studies(study: OnCluster) -> None:
 
 def cancelled(study: OnCluster) -> None:
     call = study.start(target=TRAINED)
-    study.wait_for_kimg(2)
+    study.wait_for_kimg(0.2)
     study.cluster("scancel", study.train_jobs()[0])
     study.finish(call)
     assert len(study.train_jobs()) == 2 and study.cost["resumed"] == 1
@@ -179,7 +195,7 @@ def time_limit(study: OnCluster) -> None:
     """Twice the limit is drawn near, and Slurm sends its warning."""
     call = study.start("--set-resources", "train:slurm_extra='--signal=TERM@90 --open-mode=append'", target=TRAINED)
     for restarts in (1, 2):
-        study.wait_for_kimg(study.kimg + 2)
+        study.wait_for_kimg(study.kimg + 0.064)
         (job,) = study.train_jobs()
         minutes = int(study.cluster("squeue", "-h", "-j", job, "-o", "%M").split(":")[0])
         study.cluster("scontrol", "update", f"jobid={job}", f"timelimit={minutes + 2}")
@@ -192,7 +208,7 @@ def time_limit(study: OnCluster) -> None:
 
 def node_down(study: OnCluster) -> None:
     call = study.start("--set-resources", "train:slurm_partition=fragile", target=TRAINED)
-    study.wait_for_kimg(2)
+    study.wait_for_kimg(0.2)
     study.cluster.kill("slurmd.n3")
     study.cluster("scontrol", "update", "nodename=n3", "state=down", "reason=test")
     (job,) = study.train_jobs()
@@ -214,7 +230,7 @@ def memory(study: OnCluster) -> None:
 def killed(study: OnCluster) -> None:
     """kill -9 of Snakemake with a job at work, and a new call at once: its job waits until the other one ends."""
     call = study.start(target=TRAINED)
-    study.wait_for_kimg(2)
+    study.wait_for_kimg(0.2)
     os.killpg(call.pid, signal.SIGKILL)
     call.wait()
     unlock = [sys.executable, "-m", "snakemake", "--unlock", "--configfile", "tiny.yaml", "long.yaml"]
@@ -230,7 +246,7 @@ def killed(study: OnCluster) -> None:
 def interrupted(study: OnCluster) -> None:
     """Ctrl-C, and the same call again."""
     call = study.start(target=TRAINED)
-    study.wait_for_kimg(2)
+    study.wait_for_kimg(0.2)
     os.killpg(call.pid, signal.SIGINT)
     assert call.wait(PATIENCE) != 0
     study.wait_for_job(study.train_jobs()[0], re.compile("JobState=CANCELLED"))
@@ -253,7 +269,7 @@ def gpu_cap(study: OnCluster) -> None:
 def two_gpus(study: OnCluster) -> None:
     """Two ranks on a node, told to move on: `scancel --signal=TERM` queues the job again."""
     call = study.start(target=TRAINED)
-    study.wait_for_kimg(2)
+    study.wait_for_kimg(0.2)
     (job,) = study.train_jobs()
     study.cluster("scancel", "--signal=TERM", job)
     study.finish(call)
@@ -266,21 +282,18 @@ def two_nodes(study: OnCluster) -> None:
     assert "NodeList=n[1-2]" in study.cluster("scontrol", "show", "job", job)
 
 
-SCENARIOS = {  # what happens, and how its study differs from LONG
-    whole_study: {},
-    time_limit: {"training": {"kimg": 120, "snapshot_kimg": 60}},
-    killed: {"training": {"kimg": 60, "snapshot_kimg": 30}},
-    cancelled: {},
-    node_down: {},
-    memory: {"resources": {"train": {"mem_mb": 500}}},
-    interrupted: {"training": {"kimg": 60, "snapshot_kimg": 30}},
-    two_studies: {},
-    two_gpus: {"resources": {"train": {"gpu": 2, "mem_mb": 4000}}},
-    two_nodes: {
-        "training": {"kimg": 1, "snapshot_kimg": 1},
-        "resources": {"train": {"gpu": 4, "nodes": 2, "mem_mb": 4000}},
-    },
-    gpu_cap: {"study": {"seeds": [0, 1, 2, 3]}, "training": {"kimg": 1, "snapshot_kimg": 1}},
+SCENARIOS = {  # what happens, how its study differs from LONG, and the pause where a training has to last longer
+    whole_study: ({}, PAUSE),
+    time_limit: ({}, 1.6),
+    killed: ({}, 0.6),
+    cancelled: ({}, PAUSE),
+    node_down: ({}, PAUSE),
+    memory: ({"resources": {"train": {"mem_mb": 500}}}, PAUSE),
+    interrupted: ({}, 0.6),
+    two_studies: ({}, PAUSE),
+    two_gpus: ({"resources": {"train": {"gpu": 2, "mem_mb": 4000}}}, PAUSE),
+    two_nodes: (SHORT | {"resources": {"train": {"gpu": 4, "nodes": 2, "mem_mb": 4000}}}, PAUSE),
+    gpu_cap: (SHORT | {"study": {"seeds": [0, 1, 2, 3]}}, PAUSE),
 }
 
 
@@ -289,12 +302,12 @@ def happened(cluster, prepared, tmp_path_factory) -> dict[str, tuple[OnCluster, 
     """Every mishap by name: its study, and its end, which may be a failed assertion."""
     results = {}
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        for scenario, changes in SCENARIOS.items():
+        for scenario, (changes, pause) in SCENARIOS.items():
             folder = tmp_path_factory.mktemp(scenario.__name__) / "study"
             if scenario is whole_study:
                 study = OnCluster(copy_workflow(folder), cluster, LONG)
             else:
-                study = prepared(folder, changes)
+                study = prepared(folder, changes, pause)
             results[scenario.__name__] = study, pool.submit(scenario, study)
     return results
 
@@ -312,7 +325,7 @@ def test_controller_outage(happened, cluster, local, prepared, tmp_path):
     """Slurm's controller is gone for a while; the jobs are not. Last: it would disturb the others."""
     study = prepared(tmp_path / "study")
     call = study.start(target=TRAINED)
-    study.wait_for_kimg(1)
+    study.wait_for_kimg(0.1)
     cluster.kill("slurmctld")
     time.sleep(8)
     cluster.restart("slurmctld")
