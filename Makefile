@@ -13,7 +13,7 @@ demo: $(READY)  ## the phantom study: three variants, minutes on two CPU cores
 	@echo "Open results/demo/comparison.html, or run 'make ui' to browse the runs."
 
 test: $(READY)  ## all tests
-	$(BIN)/pytest -n $(CORES) --dist loadfile  # fixtures of a file, such as a finished study, are made once
+	$(BIN)/pytest -n $(CORES) --dist loadfile --no-loadscope-reorder  # a file's fixtures are made once; the order is conftest's
 
 lint: $(READY)  ## style, types, layers, workflow
 	$(BIN)/ruff check .

@@ -12,6 +12,15 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SCHEMA = REPOSITORY / "workflow/schemas/config.schema.yaml"
+# The files that take longest, to be started first: then the workers end at about the same time.
+LONGEST = ("cluster", "workflow", "gpu_benchmark", "deploy", "parallel", "ops_build", "families", "metrics_extractors")
+LONGEST += ("realdata", "tracking", "ops_cuda", "benchmarks", "checkpoint")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first."""
+    place = {f"test_{name}": index for index, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(place)))
 
 
 @pytest.fixture
