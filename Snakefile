@@ -3,7 +3,7 @@ import sys
 from snakemake.utils import min_version
 
 from gan.errors import GanError
-from gan.config import check_syntax
+from gan.syntax import check_syntax
 
 min_version("9.27")
 
@@ -40,6 +40,7 @@ onerror:
 rule all:
     default_target: True
     input:
-        [f"{ROOT}/{cell.folder}/scores.json" for cell in STUDY.cells()],
+        [f"{ROOT}/{cell.folder}/scores.json" for cell in SCORED],
+        [f"{ROOT}/{cell.folder}/generator.pt" for cell in UNSCORED],
         f"{ROOT}/comparison.html",
         f"{ROOT}/tracking.json" if STUDY.config["tracking"]["enabled"] else [],

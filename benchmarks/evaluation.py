@@ -26,6 +26,7 @@ from cleanfid.inception_torchscript import InceptionV3W
 from cleanfid.resize import build_resizer
 from torch import nn
 
+from gan.files import checksum
 from gan.metrics.distances import frechet_distance
 from gan.scoring.extractors.inception import model as inception
 from gan.scoring.extractors.random.model import random_layers
@@ -81,7 +82,7 @@ def bench_extraction(images: int, side: int, repeats: int) -> dict[str, float]:
         path = Path(folder) / "inception-2015-12-05.pt"
         torch.jit.script(WeightsFile(random_layers(0)).eval()).save(str(path))
         network = InceptionV3W(folder, download=False).eval()
-        extractor = inception.InceptionFeatures("benchmark", "inception", inception.read_weights(path, None))
+        extractor = inception.InceptionFeatures("benchmark", "inception", inception.read_weights(path, checksum(path)))
     resizer = build_resizer("clean")
 
     def theirs() -> np.ndarray:

@@ -1,7 +1,9 @@
 """Fixtures of more than one test file."""
 
+import http.server
 import os
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
@@ -55,6 +57,24 @@ def finished(tmp_path_factory) -> Path:
 def study(finished, tmp_path) -> Path:
     """A copy of the finished study that a test may edit; times of files are kept."""
     return Path(shutil.copytree(finished, tmp_path / "study", symlinks=True))
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory):
+    """A folder and the address at which a server on this machine gives its files."""
+    folder = tmp_path_factory.mktemp("served")
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *arguments):
+            super().__init__(*arguments, directory=str(folder))
+
+        def log_message(self, format, *arguments):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield folder, f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 def copy_workflow(folder: Path) -> Path:
-    for name in ("workflow", "slurm"):
+    for name in ("workflow", "slurm", "profiles"):
         shutil.copytree(REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("Snakefile", "config.yaml", "tests/tiny.yaml"):
         shutil.copy(REPOSITORY / name, folder)

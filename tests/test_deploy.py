@@ -178,9 +178,8 @@ def embedded(file: Path) -> str:
 def test_prefetch_plans_what_needs_the_internet(tmp_path):
     folder = copy_workflow(tmp_path)
     assert planned(folder, "prefetch") == Counter({(rule, None, None): 1 for rule in ("prefetch", "fetch")})
-    weights = {"url": "https://example.org/inception.pt", "sha256": "0" * 64}
-    edit(folder, {"metrics": {"extractors": ["inception", "indomain"], "inception": weights}})
-    assert {job[0] for job in planned(folder, "prefetch")} == {"prefetch", "fetch", "inception"}
+    edit(folder, {"metrics": {"extractors": ["inception", "indomain"]}})
+    assert {job[0] for job in planned(folder, "prefetch")} == {"prefetch", "fetch", "extractor_file"}
 
 
 def test_pinned_archive_may_move_and_another_one_is_fetched(tmp_path):

@@ -120,6 +120,16 @@ def test_a_difference_is_claimed_only_where_intervals_lie_apart(tmp_path, values
     assert ("**0.100**" in text) == (bold == "a")
 
 
+def test_published_scores_come_first_and_are_descriptive(tmp_path):
+    both = {name: [[kid(value), score("kd_indomain", value, width=0.01)]] * 2 for name, value in (("a", 0.1), ("b", 1))}
+    rows = table.comparison(table.scores(cells_with(tmp_path, **both)))
+    read, leading = view.wide(rows, "set", "all", "kd_indomain")
+    assert read.conditions.endswith("descriptive") and "descriptive" not in leading.conditions
+    assert [[line.entries[0].best for line in wide.lines] for wide in (read, leading)] == [[False] * 2, [True, False]]
+    (alone,) = view.wide(rows[rows.metric == "kid"], "set", "all", "kid")
+    assert "descriptive" not in alone.conditions and alone.lines[0].entries[0].best
+
+
 def test_worse_variants_are_named_beside_equal_ones(tmp_path):
     cells = cells_with(tmp_path, a=[[kid(0.10)]] * 2, b=[[kid(0.101)]] * 2, c=[[kid(0.3)]] * 2)
     assert "c is worse than a." in view.verdict(table.comparison(table.scores(cells)), "set", "kid")[0]
@@ -215,6 +225,19 @@ def test_a_study_without_any_result_still_has_a_report(tmp_path):
     cells = [CellFiles("set", "a", seed, tmp_path / f"seed{seed}") for seed in range(2)]
     write_report("Empty", cells, tmp_path)
     assert "No variant is scored yet" in (tmp_path / "comparison.html").read_text()
+
+
+@pytest.mark.parametrize(("lacking", "said"), [("test", "no test subjects"), ("val", "no validation subjects")])
+def test_cells_that_are_not_to_be_scored_are_said_as_such(lacking, said, tmp_path):
+    cell = CellFiles("set", "a", 0, tmp_path / "set/a/seed0")
+    cell.folder.mkdir(parents=True)
+    write(cell, "recipe.json", {"data": {"split": {"train": 0.5, "val": 0.5, "test": 0.5} | {lacking: 0}}})
+    (cell.folder / "generator.pt").touch()
+    write_report("x", [cell], tmp_path)
+    assert pd.read_csv(tmp_path / "comparison.csv").status.tolist() == [f"seed 0 not scored: {said}"]
+    for name in ("comparison.md", "comparison.html"):
+        assert f"not scored: {said}" in (tmp_path / name).read_text()
+    assert "leaves no subjects for it" in (tmp_path / "comparison.html").read_text()
 
 
 def test_a_failed_write_leaves_the_earlier_report(study, tmp_path, monkeypatch):

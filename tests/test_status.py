@@ -223,7 +223,8 @@ def test_a_job_that_loads_is_starting_and_one_that_went_silent_is_not(study):
 def test_a_run_whose_lock_is_held_is_running(study):
     state = begin(study, kimg=0.096)
     for name, value in (("kimg00000", 9), ("kimg0.064", 3)):
-        rows = [{"metric": "kd_indomain", "contrast": "all", "value": value}]
+        rows = [{"metric": "kid", "contrast": "all", "value": 7, "extractor": "inception-clean-f58cb9b6"}]
+        rows += [{"metric": "kd_indomain", "contrast": "all", "value": value, "extractor": "indomain-1"}]
         write_json(state / f"snapshots/{name}.json", {"rows": rows})
     touch(state / "snapshots/kimg0.096.json", '{"rows": [{"metric"')
     with trainer(state, job="17"):

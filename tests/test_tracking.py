@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from fake_study import make_study, write
+from fake_study import make_study, score, write
 
 from gan.cells import CellFiles
 from gan.errors import GanError
@@ -334,6 +334,19 @@ def test_saved_views_decode_and_name_metrics_that_exist(study):
     assert charted <= known
     assert {"metrics.`kd_indomain/val_n500`", "metrics.`best/kd_indomain_n2000`"} <= charted
     assert views.unpack(tags[views.MEANS]["state"])["groupBy"]["groupByKeys"][0]["groupByData"] == "variant"
+
+
+def test_the_leaderboard_shows_published_scores_first(tmp_path):
+    (cell,) = make_study(tmp_path, variants={"dcgan": 0.1}, seeds=1)
+    scores = cell.object("scores.json")
+    read = [score(name, 0.5, extractor="inception-clean-f58cb9b6") for name in ("kid", "fid")]
+    write(cell, "scores.json", scores | {"scores": read + scores["scores"]})
+    assert send(tmp_path, [cell]).ok
+    tags = open_store(tmp_path).get_experiment_by_name("demo/phantom").tags
+    state = views.unpack(json.loads(tags[views.TAG + views.LEADERBOARD])["state"])
+    wanted = ["metrics.`best/kid_n2000`", "metrics.`best/fid_n2000`", "metrics.`best/kd_indomain_n2000`"]
+    assert state["selectedColumns"][:3] == wanted
+    assert state["orderByKey"] == wanted[2], "read, not ranked by"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,9 @@
 """The workflow runs a whole tiny study, and after an edit it runs again what the edit touches and nothing else."""
 
 import json
+import shutil
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -109,6 +112,18 @@ def test_dead_tracking_server_is_told_and_fails_nothing(study):
     assert (study / "results/tiny/comparison.html").read_bytes() == page
 
 
+def test_a_file_that_cannot_be_had_stops_before_any_training(study, served):
+    shutil.rmtree(study / "results/tiny/phantom/dcgan")
+    address = f"{served[1]}/nowhere.pt"
+    edit(study, {"metrics": {"extractors": ["inception", "indomain"], "inception": {"url": address}}})
+    done = run_snakemake(study, "all", "--keep-going")
+    assert done.returncode == 1
+    told = f"error: {address}: the server answers 404"
+    (line,) = {line for line in done.stderr.splitlines() if line.startswith(told) and line.endswith(".log)")}
+    assert "GAN_INCEPTION" in line and "metrics.extractors" in line
+    assert not (study / "results/tiny/phantom/dcgan").exists(), "no job of the cell has begun"
+
+
 CONFIG_MISTAKES = {
     "unknown key": (
         lambda folder: edit(folder, {"training": {"kimgs": 3}}),
@@ -124,6 +139,18 @@ CONFIG_MISTAKES = {
     "an unclosed brace": (
         lambda folder: (folder / "config.yaml").write_text("study: {name: x}\ntraining: {kimg: 3\nmetrics: {}\n"),
         "error: config.yaml: line 3, column 8: expected ',' or '}', but got ':'; correct it there or just above",
+    ),
+    "a source that is not there": (
+        lambda folder: edit(folder, {"study": {"datasets": ["nifti"]}}),
+        "error: data set nifti: data/nifti: no such file or folder; correct the data set's source.path",
+    ),
+    "a key twice in an overlay": (
+        lambda folder: (folder / "tiny.yaml").open("a").write("study: {name: other}\n"),
+        "error: tiny.yaml: line 18: the key 'study' is given twice, also in line 2; keep one",
+    ),
+    "a tab in an overlay": (
+        lambda folder: (folder / "tiny.yaml").open("a").write("\tx: 1\n"),
+        "error: tiny.yaml: line 18, column 1: found character '\\t' that cannot start any token; correct it",
     ),
     "a tab": (
         lambda folder: (folder / "config.yaml").write_text("study:\n\tname: x\n"),
@@ -171,7 +198,6 @@ def bad_rows(folder: Path) -> dict[str, tuple[dict, str]]:
         ),
         "dark": (rows["dark"], "data set dark: no slice passes the filter (fraction 0.999 above threshold 50); the"),
         "pinned": (pinned, f"{archive}: its sha256 is "),
-        "absent": (rows["dark"] | {"source": {"path": "no/such"}}, "no/such: no such file or folder; correct the data"),
     }
 
 
@@ -189,6 +215,24 @@ def test_bad_data_is_told_at_the_end_while_the_rest_goes_on(study, tmp_path):
         assert not (study / f"results/tiny/data/{name}/store").exists()
     assert (study / "results/tiny/data/good/store/images.npy").exists()
     assert (study / "results/tiny/comparison.html").read_bytes() == page
+
+
+def test_cells_without_test_subjects_are_trained_and_not_scored(study):
+    """A second data set of another split; all of it runs, and the status says so."""
+    unscored = {"source": {"phantom": {"subjects": 3, "matrix": 16, "spacing": 12.0}}, "layout": "brats"}
+    unscored |= {"contrasts": ["t1c"], "slices": {"size": 16, "fraction": 0.0}}
+    unscored["split"] = {"train": 0.7, "val": 0.3, "test": 0}
+    edit(study, {"study": {"variants": ["dcgan"], "datasets": ["phantom", "few"]}, "datasets": {"few": unscored}})
+    snakemake(study, "all")
+    cell = study / "results/tiny/few/dcgan/seed0"
+    assert (cell / "generator.pt").exists() and not (cell / "scores.json").exists()
+    assert not (study / "results/tiny/features/few").exists()
+    assert "few,dcgan" in (study / "results/tiny/comparison.csv").read_text()
+    assert "not scored: no test subjects" in (study / "results/tiny/comparison.md").read_text()
+    status = [sys.executable, "-m", "gan", "status", "--configfile", "tiny.yaml"]
+    said = subprocess.run(status, cwd=study, capture_output=True, text=True).stdout
+    assert "done: not scored, no test subjects" in said and "2 done" in said
+    assert planned(study, "all") == Counter()
 
 
 def test_large_study_is_planned_without_torch(tmp_path):

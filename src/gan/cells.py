@@ -19,6 +19,14 @@ MADE = "made"  # how the only snapshot of a row that is not trained was chosen
 JOINT = "joint"  # the contrast of a score that sees the contrasts of each sample together
 
 
+def no_scores(split: Any) -> str | None:
+    """Why cells of a data set with this ``split`` are trained and not scored, in a few words; None if they are."""
+    for part, name in (("test", "test"), ("val", "validation")):
+        if isinstance(split, dict) and split.get(part) == 0:
+            return f"no {name} subjects"
+    return None
+
+
 @dataclass(frozen=True)
 class CellFiles:
     """One run of the grid. ``folder`` is ``results/<study>/<dataset>/<variant>/seed<k>``."""
@@ -52,6 +60,11 @@ class CellFiles:
             return {}
         return value if isinstance(value, dict) else {}
 
+    def unscored(self) -> str | None:
+        """Why the study asks for no scores of the cell (`no_scores`); None if it does, or before there is a recipe."""
+        data = self.object("recipe.json").get("data")
+        return no_scores(data.get("split")) if isinstance(data, dict) else None
+
     def unfinished(self) -> str | None:
         """Why the cell has no scores, in a few words; None when it has them."""
         try:
@@ -63,7 +76,8 @@ class CellFiles:
         if scores is not None:
             return "scores.json holds no scores"
         if (self.folder / "generator.pt").exists():
-            return "trained, not scored"
+            reason = self.unscored()
+            return f"not scored: {reason}" if reason else "trained, not scored"
         last = last_stats(self.folder / "stats.jsonl")
         return f"training stopped or running at {last['kimg']:g} kimg" if "kimg" in last else "not started"
 

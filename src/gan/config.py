@@ -114,22 +114,6 @@ def check_place(config: dict[str, Any], variant: str, seed: int) -> None:
         raise GanError(f"config: variants.{variant}.options: {error}") from error
 
 
-def check_syntax(path: str | Path) -> None:
-    """`GanError` that names the line where the file ``path`` is not YAML; a file that is absent is no concern here."""
-    import yaml
-
-    try:
-        yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return
-    except yaml.MarkedYAMLError as error:
-        place = error.problem_mark or error.context_mark
-        where = f"line {place.line + 1}, column {place.column + 1}" if place else "somewhere"
-        raise GanError(f"{path}: {where}: {error.problem or error.context}; correct it there or just above") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise GanError(f"{path}: not YAML in UTF-8 ({str(error).splitlines()[0]}); correct it") from error
-
-
 @functools.cache
 def read_schema(path: str) -> dict[str, Any]:
     """The schema of a config, with the extractors that there are."""

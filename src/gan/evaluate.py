@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for name, doc in (("curve", "score all snapshots"), ("scores", "score the chosen snapshot")):
         step = steps.add_parser(name, help=doc)
         step.add_argument("cell", type=Path, help="folder of the cell, .../<dataset>/<variant>/seed<k>")
-        step.add_argument("--extractor", type=Path, nargs="+", required=True, help="extractor.pt; the first leads")
+        step.add_argument("--extractor", type=Path, nargs="+", required=True, help="extractor.pt of each")
         step.add_argument("--real", type=Path, nargs="+", required=True, help="real.npz of each, in the same order")
         step.add_argument("--images", type=Path, required=True, help="images.npz of the data set")
         step.add_argument("--store", type=Path, help="folder of the packed store, for translations")

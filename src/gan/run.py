@@ -132,9 +132,11 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--runtime", default="", help=f"what it runs on, as device=cuda,gpus=2: {usage()}")
     parser.add_argument("--endpoint", help=argparse.SUPPRESS)
-    parser.add_argument("--judge", type=Path, help="JSON file of the judge that scores each snapshot while training")
     parser.add_argument("--images", type=Path, help="folder of images that the row is made of, if it is made of one")
     # an empty value equals no option: the rule has one command line for all cells
+    parser.add_argument(
+        "--judge", type=Path, nargs="?", help="JSON file of the judge that scores each snapshot while training"
+    )
     parser.add_argument("--init-from", type=Path, nargs="?", help="weights.pt that the recipe starts from")
     parser.add_argument("--log", type=Path, help="file that also gets the messages")
     return parser.parse_args(argv)

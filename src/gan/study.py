@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gan.cells import flatten
+from gan.cells import flatten, no_scores
 from gan.config import check_pair, check_place, complete
 from gan.families.options import Options
 from gan.families.registry import defaults, make_options, options_of
 from gan.labels import label_of
+from gan.scoring.extractors import registry
 
 DATA_REVISION = 1  # raise when the store made from the same volumes changes
 TRAIN_REVISION = 1  # raise when the loop gives other results for the same variant
@@ -57,6 +58,10 @@ class Study:
     def dataset(self, name: str) -> dict[str, Any]:
         """The row of a data set, with defaults."""
         return self.config["datasets"][name]
+
+    def scored(self, dataset: str) -> bool:
+        """Whether cells of ``dataset`` are scored; without validation or test subjects they are trained alone."""
+        return no_scores(self.dataset(dataset)["split"]) is None
 
     def volumes_spec(self, name: str) -> dict[str, Any]:
         """The part of a data set's row that decides its volumes."""
@@ -129,6 +134,11 @@ class Study:
             "seed": cell.seed,
             "revisions": {"data": DATA_REVISION, "train": TRAIN_REVISION},
         }
+
+    def extractor_files(self) -> dict[str, str]:
+        """The sha256 of the file that each extractor in use needs; of those that need one."""
+        known = {name: registry.needed_file(name, self.metrics[name]) for name in self.metrics["extractors"]}
+        return {name: file.sha256 for name, file in known.items() if file}
 
     def baselines(self) -> dict[str, str]:
         """The variants of the study that modify another one, each with that baseline; it may not be in the study."""

@@ -5,15 +5,19 @@ import sys
 import time
 from pathlib import Path
 
+from gan.data.planned import check_inputs
 from gan.errors import GanError, failures
 from gan.study import METRICS_REVISION, Cell, canonical, load
 
+RESULTS = "results"
+
 try:
     STUDY = load(config, workflow.source_path("../schemas/config.schema.yaml"))
+    if workflow.is_main_process:
+        check_inputs(STUDY, Path(RESULTS))
 except GanError as error:
     sys.exit(f"error: {error}")
 
-RESULTS = "results"
 ROOT = f"{RESULTS}/{STUDY.name}"
 DATA = f"{ROOT}/data/{{dataset}}"
 REAL = f"{ROOT}/features/{{dataset}}"
@@ -24,9 +28,15 @@ LOGS = f"{ROOT}/logs"
 BENCHMARKS = f"{ROOT}/benchmarks"
 STARTED = time.time()
 TRAINED = [*STUDY.cells(), *STUDY.sources()]
+SCORED = [cell for cell in STUDY.cells() if STUDY.scored(cell.dataset)]
+UNSCORED = [cell for cell in STUDY.cells() if not STUDY.scored(cell.dataset)]
 METRICS = STUDY.metrics
 KERNELS = f"{ROOT}/kernels.json"
-WEIGHTS = f"{RESULTS}/inception/{(METRICS['inception']['sha256'] or 'weights')[:12]}.pt"
+# The files that extractors need, by their checksum: another place to get one from repeats nothing.
+EXTRACTOR_FILES = {
+    name: f"{RESULTS}/extractors/{name}-{sha256[:12]}.pt"
+    for name, sha256 in STUDY.extractor_files().items()
+}
 
 IMAGE = "envs/study.sif"
 DEPLOYED = {str(method) for method in workflow.deployment_settings.deployment_method}
@@ -61,6 +71,7 @@ wildcard_constraints:
     variant="|".join(dict.fromkeys(cell.variant for cell in TRAINED)),
     seed=r"\d+",
     extractor="|".join(METRICS["extractors"]),
+    sha256="[0-9a-f]{12}",
 
 
 def cell(wildcards):
@@ -82,6 +93,12 @@ def start_weights(wildcards):
         return f"{ROOT}/{source.folder}/weights.pt"
     path = STUDY.weights(cell(wildcards))
     return ancient(path) if path else []
+
+
+def training_judge(wildcards):
+    """The judge that scores snapshots during training; ancient: another one is no reason to train again."""
+    judge = JUDGE.format(dataset=wildcards.dataset)
+    return ancient(judge) if STUDY.scored(wildcards.dataset) else []
 
 
 def ask(kind, what):
@@ -129,8 +146,8 @@ def wanted_kernels():
 
 def extractor_spec(wildcards):
     spec = METRICS[wildcards.extractor]
-    if wildcards.extractor == "inception" and spec["url"]:
-        spec = {"path": WEIGHTS, "sha256": spec["sha256"]}
+    if file := EXTRACTOR_FILES.get(wildcards.extractor):
+        spec = spec | {"path": file, "url": None, "size": None}
     return canonical(spec)
 
 
@@ -139,5 +156,5 @@ def protocol(*keys):
 
 
 def judges(name):
-    """This file of every extractor, in the order of the config: the first one leads."""
+    """This file of every extractor, in the order of the config."""
     return [f"{REAL}/{kind}/{name}" for kind in METRICS["extractors"]]

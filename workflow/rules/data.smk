@@ -11,11 +11,7 @@ localrules:
 rule prefetch:
     input:
         expand(f"{DATA}/raw", dataset=dict.fromkeys(cell.dataset for cell in TRAINED)),
-        (
-            WEIGHTS
-            if "inception" in METRICS["extractors"] and METRICS["inception"]["url"]
-            else []
-        ),
+        EXTRACTOR_FILES.values() if SCORED else [],
 
 
 rule fetch:

@@ -2,30 +2,28 @@
 
 
 localrules:
-    inception,
+    extractor_file,
     judge,
 
 
-rule inception:
+# Before anything else: where a file cannot be had, nothing is trained.
+rule extractor_file:
     output:
-        weights=WEIGHTS,
+        file=f"{RESULTS}/extractors/{{extractor}}-{{sha256}}.pt",
     log:
-        f"{LOGS}/inception.log",
+        f"{LOGS}/{{extractor}}-{{sha256}}.log",
+    priority: 2
     params:
-        url=METRICS["inception"]["url"],
-        sha256=METRICS["inception"]["sha256"],
+        # Snakemake tracks no param that uses `output`: from another place it is still the same file.
+        spec=lambda w, output: canonical(METRICS[w.extractor]),
     script:
-        "../scripts/inception.py"
+        "../scripts/extractor_file.py"
 
 
 rule extractor:
     input:
         store=rules.slices.output.store,
-        weights=lambda w: (
-            WEIGHTS
-            if w.extractor == "inception" and METRICS["inception"]["url"]
-            else []
-        ),
+        file=lambda w: EXTRACTOR_FILES.get(w.extractor, []),
     output:
         extractor=f"{FEATURES}/extractor.pt",
     log:

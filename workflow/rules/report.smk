@@ -32,8 +32,9 @@ rule baselines:
 rule compare:
     input:
         baselines=rules.baselines.output.baselines,
-        scores=[f"{ROOT}/{cell.folder}/scores.json" for cell in STUDY.cells()],
-        curves=[f"{ROOT}/{cell.folder}/curve.json" for cell in STUDY.cells()],
+        scores=[f"{ROOT}/{cell.folder}/scores.json" for cell in SCORED],
+        curves=[f"{ROOT}/{cell.folder}/curve.json" for cell in SCORED],
+        unscored=[f"{ROOT}/{cell.folder}/generator.pt" for cell in UNSCORED],
     output:
         page=report(
             f"{ROOT}/comparison.html",

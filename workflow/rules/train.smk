@@ -25,9 +25,8 @@ rule train:
         variant=names(c.variant for c in TRAINED if STUDY.trained(c.variant)),
     input:
         store=rules.slices.output.store,
-        # ancient: it scores snapshots during training; another judge is no reason to train again
-        judge=ancient(JUDGE),
-        # ancient: nor are other kernels
+        judge=training_judge,
+        # ancient: other kernels are no reason to train again
         kernels=ancient(KERNELS),
         # the weights of the cell that this one starts from, if any
         init_from=start_weights,

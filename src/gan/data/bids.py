@@ -53,7 +53,7 @@ def find_bids(row: Row, root: Path) -> list[Found]:
     A folder in front, ``derivatives/<name>/desc-brain_mask``, leads to derivatives, which are passed over otherwise.
     Sessions are scans of their subject, and so are runs where a session has several of a contrast.
     """
-    rules = {contrast: _rule(row, contrast) for contrast in channels(row)}
+    rules = contrast_rules(row)
     grouped: dict[tuple[str, str], dict[str, list[File]]] = defaultdict(lambda: defaultdict(list))
     subjects = set()
     for path in files_below(root):
@@ -72,6 +72,11 @@ def find_bids(row: Row, root: Path) -> list[Found]:
     if found and (without := sorted(subjects - {item.subject for item in found})):
         warn(f"{root}: {len(without)} of {len(subjects)} subjects have none of {', '.join(rules)}: {some(without)}")
     return found
+
+
+def contrast_rules(row: Row) -> dict[str, Rule]:
+    """The rule of each contrast; `GanError` for a pattern that names no entities and suffix."""
+    return {contrast: _rule(row, contrast) for contrast in channels(row)}
 
 
 def _rule(row: Row, contrast: str) -> Rule:

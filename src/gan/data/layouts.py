@@ -8,10 +8,11 @@ from pathlib import Path
 
 from gan.data.bids import find_bids, parse
 from gan.data.dicom_export import asks_for_export, find_export
-from gan.data.endings import DICOM, is_volume, unread
+from gan.data.endings import DICOM, is_volume
 from gan.data.found import Found, Row, channels, check_files
 from gan.data.label_table import read_labels
-from gan.data.notices import shown, some, warn
+from gan.data.matching import enclosing, nothing, pattern_rules
+from gan.data.notices import some, warn
 from gan.data.patterns import compile_pattern, files_below, folders_with_files
 from gan.data.picture_layout import find_pictures
 from gan.data.pool import together
@@ -35,11 +36,11 @@ def find(row: Row, root: Path) -> list[Found]:
     root = Path(root)
     if not root.is_dir():
         raise GanError(f"{root}: no such folder; make it with the data set's source")
-    for folder in _enclosing(root):
+    for folder in enclosing(root):
         if everything := LAYOUTS[layout](row, folder):
             break
     else:
-        raise GanError(_nothing(row, root))
+        raise GanError(nothing(row, root))
     if layout == "images":
         return _labelled(everything, row, folder)
     _report_unmatched(row, folder, everything)
@@ -47,26 +48,6 @@ def find(row: Row, root: Path) -> list[Found]:
     check_files(found)
     _warn_of_sessions(found)
     return _labelled(found, row, folder)
-
-
-def _enclosing(root: Path) -> list[Path]:
-    """``root`` and, as long as it is the only entry of its parent, the folder inside."""
-    folders = [root]
-    while len(entries := [e for e in folders[-1].iterdir() if not e.name.startswith((".", "__MACOSX"))]) == 1:
-        if not entries[0].is_dir() or len(folders) > 4:
-            break
-        folders.append(entries[0])
-    return folders
-
-
-def _nothing(row: Row, root: Path) -> str:
-    files = files_below(root)
-    if not files:
-        return f"{root}: the folder is empty; check the data set's source"
-    wanted = f"pattern '{row['pattern']}'" if row["layout"] in ("nifti", "dicom") else EXPECTED[row["layout"]]
-    hint = unread(files)
-    example = f"a file found there: {shown(files[len(files) // 2])}"
-    return f"{root}: nothing matches layout {row['layout']} ({wanted}); {example}{hint and '; '}{hint}"
 
 
 def _report_unmatched(row: Row, root: Path, everything: list[Found]) -> None:
@@ -196,25 +177,8 @@ def _ixi(row: Row, root: Path) -> list[Found]:
 
 
 def _by_pattern(row: Row, root: Path, paths: Iterable[str]) -> list[Found]:
-    """Paths that match the row's pattern, or the pattern of each contrast, the one with the most text first:
-    ``s1_seg.nii`` is of ``{subject}_seg.nii``, not of ``{subject}.nii``."""
-    pattern, wanted = row["pattern"], channels(row)
-    if not pattern:
-        raise GanError(f"layout {row['layout']}: it needs a pattern, such as '{{subject}}_{{contrast}}.nii.gz'")
-    if isinstance(pattern, dict):
-        if missing := [contrast for contrast in wanted if contrast not in pattern]:
-            raise GanError(f"pattern: no entry for {', '.join(missing)}; give a pattern for each contrast and the mask")
-        narrow = sorted(wanted, key=lambda contrast: -len(re.sub(r"\{[^{}]*\}|\*", "", pattern[contrast])))
-        rules = [(compile_pattern(pattern[contrast], [contrast]), contrast) for contrast in narrow]
-    elif "{contrast}" in pattern:
-        rules = [(compile_pattern(pattern, wanted), None)]
-    elif len(wanted) == 1:
-        rules = [(compile_pattern(pattern), wanted[0])]
-    else:
-        raise GanError(
-            f"pattern '{pattern}': without {{contrast}} it cannot tell {', '.join(wanted)} apart; add {{contrast}}, "
-            "or give a pattern for each contrast"
-        )
+    """Paths that match the row's pattern, or the pattern of each contrast."""
+    rules = pattern_rules(row)
     found = []
     for path in paths:
         for rule, contrast in rules:
@@ -254,11 +218,4 @@ LAYOUTS: dict[str, Callable[[Row, Path], list[Found]]] = {
     "nifti": _nifti,
     "dicom": _dicom,
     "images": find_pictures,
-}
-EXPECTED = {
-    "bids": "sub-<label>/[ses-<label>/]anat/sub-<label>[_ses-<label>]_<suffix>.nii.gz",
-    "brats": "<class>/<case>/<case>-<contrast>.nii.gz",
-    "chaos": "MR/<id>/T1DUAL/DICOM_anon/InPhase",
-    "ixi": "IXI012-HH-1211-T1.nii.gz",
-    "images": "train/<class>/*.png, test/<class>/*.png",
 }

@@ -1,7 +1,6 @@
 """Where a data set comes from: a folder, an archive, an address or the phantom becomes its ``raw`` folder."""
 
 import hashlib
-import os
 import re
 import shutil
 import sys
@@ -14,6 +13,7 @@ from gan.data.download import download
 from gan.data.endings import PARTED, is_volume
 from gan.data.folders import atomic_folder
 from gan.data.phantom import write_phantom
+from gan.data.places import locate
 from gan.errors import GanError
 from gan.files import checksum
 
@@ -47,21 +47,13 @@ def fetch(source: dict[str, Any], folder: Path, *, workers: int = 1) -> Path:
 
 
 def _from_path(source: dict[str, Any], folder: Path) -> None:
-    path = Path(os.path.expandvars(source["path"])).expanduser()
-    if not path.exists():
-        if unset := re.search(r"\$\{?(\w+)", str(path)):
-            raise GanError(f"{path}: the environment variable {unset[1]} is not set; set it or write out source.path")
-        raise GanError(f"{path}: no such file or folder; correct the data set's source.path")
-    if not path.is_file() and not path.is_dir():
-        raise GanError(f"{path}: a pipe, socket or device; give a folder or a file as source.path")
+    path = locate(source["path"])
     if path.is_file():
         verify(path, source)
         _open_into(path, folder)
         return
     if any(source.get(algorithm) for algorithm in LENGTHS):
         raise GanError(f"{path}: a checksum needs a file, and this is a folder; set sha256 and md5 to null")
-    if not any(path.iterdir()):
-        raise GanError(f"{path}: the folder is empty; correct the data set's source.path")
     if folder.resolve().is_relative_to(path.resolve()):
         raise GanError(f"{path}: the study's results are inside it; keep raw data and results apart")
     if folder.exists():

@@ -234,6 +234,11 @@ def column(name: str, extractor: str) -> str:
     return name if FACTS[name].published else f"{name}_{extractor}"
 
 
+def published(column: str) -> bool:
+    """Whether a column is called as published, by the metric alone: ``fid``, ``kid``."""
+    return any(fact.published == column for fact in FACTS.values())
+
+
 def rank(column: str) -> int:
     """Place of a column's metric in the order of preference; unknown ones come last."""
     known = fact(column)

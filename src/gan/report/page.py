@@ -106,7 +106,7 @@ def _dataset(name: str, cells: list[CellFiles], found: Tables, looks: dict, stor
     missing = rows[rows.status != "finished"]
     return {
         "name": name,
-        "verdict": view.verdict(rows, name, lead) if lead else ["No variant is scored yet."],
+        "verdict": view.verdict(rows, name, lead),
         "against": pairs_view.sentence(found.pairs, name, lead),
         "scores": [
             (
@@ -143,10 +143,12 @@ def _intervals(rows: pd.DataFrame, seeds: pd.DataFrame, lead: str | None, looks:
 
 
 def _curves(rows: pd.DataFrame, lead: str | None, looks: dict) -> list[tuple[Markup, str]]:
-    """(figure, caption) of all metrics by the leading extractor, of the others, of the leading metric's contrasts."""
+    """(figure, caption) of all metrics by each extractor, descriptive ones first, then the leading one; then of the
+    contrasts of the leading metric."""
     found = []
     for group in view.by_conditions(rows[rows.contrast == WHOLE], lead):
-        found.append((Markup(curves.by_metric(group, looks)), _conditions(group.iloc[0])))
+        note = ", descriptive" if view.descriptive(group, lead) else ""
+        found.append((Markup(curves.by_metric(group, looks)), _conditions(group.iloc[0]) + note))
     leading = rows[rows.metric == lead]
     if figure := curves.by_contrast(leading, looks):
         label = f"{facts.title(str(lead))} of each contrast; {_conditions(leading.iloc[0])}"

@@ -11,7 +11,7 @@ import pandas as pd
 from gan.cells import WHOLE
 from gan.metrics.facts import title
 from gan.report.table import MEASURE, signed
-from gan.report.view import Column, by_conditions, column, enumerated, escape, markdown_rows
+from gan.report.view import Column, by_conditions, column, descriptive, enumerated, escape, markdown_rows
 
 WORDS = ("better", "worse", "higher", "lower", "no evidence", "no evidence (one seed)")  # in the order of a sentence
 
@@ -53,7 +53,8 @@ def tables(pairs: pd.DataFrame, dataset: str, contrast: str, lead: str | None) -
 
 def _table(rows: pd.DataFrame, lead: str | None) -> Pairs:
     metrics = sorted(rows.metric.unique(), key=lambda name: name != lead)
-    columns = [column(rows[rows.metric == name].iloc[0]) for name in metrics]
+    read = descriptive(rows, lead)
+    columns = [column(rows[rows.metric == name].iloc[0], read) for name in metrics]
     lines = []
     for variant, mine in rows.groupby("variant", sort=False):
         first = mine.iloc[0]

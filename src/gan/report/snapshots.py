@@ -13,7 +13,7 @@ import pandas as pd
 from gan.cells import CellFiles
 from gan.metrics.facts import direction
 from gan.report.table import MEASURE, WHOLE, number
-from gan.report.view import Column, by_conditions, column, escape, markdown_rows
+from gan.report.view import Column, by_conditions, column, descriptive, escape, markdown_rows
 
 
 def best_snapshots(rows: pd.DataFrame, cells: Sequence[CellFiles]) -> pd.DataFrame:
@@ -78,7 +78,8 @@ def tables(best: pd.DataFrame, lead: str | None) -> list[Snapshots]:
 
 def _table(rows: pd.DataFrame, lead: str | None) -> Snapshots:
     metrics = sorted(rows.metric.unique(), key=lambda name: name != lead)
-    columns = [column(rows[rows.metric == name].iloc[0]) for name in metrics]
+    read = descriptive(rows, lead)
+    columns = [column(rows[rows.metric == name].iloc[0], read) for name in metrics]
     lines = []
     for (variant, seed), mine in rows.groupby(["variant", "seed"], sort=False):
         kimg = mine.chosen_kimg.iloc[0]

@@ -70,7 +70,8 @@ def scores(cells: Iterable[CellFiles]) -> pd.DataFrame:
         }
         reason = cell.unfinished()
         if reason:
-            rows.append({**base, "status": f"not finished: {reason}"})
+            status = reason if reason.startswith("not scored") else f"not finished: {reason}"
+            rows.append({**base, "status": status})
             continue
         result = cell.object("scores.json")
         base |= {"status": "finished", "run_key": result.get("run_key")}

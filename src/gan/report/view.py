@@ -16,6 +16,7 @@ from gan.metrics.facts import direction, title
 from gan.report import cost
 from gan.report import table as tables
 from gan.report.table import MEASURE, WHOLE, measure_label, number
+from gan.scoring.extractors import registry
 
 HEADINGS = {WHOLE: "Mean over contrasts", JOINT: "The contrasts of a sample together"}
 
@@ -83,17 +84,23 @@ def wide(table: pd.DataFrame, dataset: str, contrast: str, lead: str | None) -> 
 
 
 def by_conditions(rows: pd.DataFrame, lead: str | None) -> list[pd.DataFrame]:
-    """``rows`` apart by extractor, split and numbers of images; those of the metric ``lead`` first."""
+    """``rows`` apart by extractor, split and numbers of images: descriptive ones, then those of the metric ``lead``."""
     groups = [group for _, group in rows.groupby(MEASURE[1:], dropna=False, sort=False)]
-    return sorted(groups, key=lambda group: lead not in set(group.metric))
+    return sorted(groups, key=lambda group: (not descriptive(group, lead), lead not in set(group.metric)))
+
+
+def descriptive(rows: pd.DataFrame, lead: str | None) -> bool:
+    """Whether ``rows``, of one extractor, are for reading alone, since the metric ``lead`` is of another one."""
+    return lead not in set(rows.metric) and registry.descriptive(str(rows.extractor.iloc[0]))
 
 
 def _wide(rows: pd.DataFrame, done: pd.DataFrame, dataset: str, contrast: str, lead: str | None) -> Wide:
     """``rows``: all of the dataset, for what is not finished; ``done``: scores under the same conditions."""
     metrics = sorted(done.metric.unique(), key=lambda name: name != lead)
     groups = [done[done.metric == name] for name in metrics]
-    winners = [tables.best(group) for group in groups]
-    columns = [column(group.iloc[0]) for group in groups]
+    read = descriptive(done, lead)
+    winners = [None if read else tables.best(group) for group in groups]
+    columns = [column(group.iloc[0], read) for group in groups]
     lines = []
     for variant in _ranked(rows, groups[0]):
         mine = done[done.variant == variant]
@@ -123,10 +130,10 @@ def same(frame: pd.DataFrame, measure: tuple) -> pd.Series:
     return mask
 
 
-def column(row: pd.Series) -> Column:
-    """The column of the measurement of ``row``."""
+def column(row: pd.Series, read: bool) -> Column:
+    """The column of the measurement of ``row``; read: it is `descriptive`."""
     title, _, details = measure_label(row).partition(" (")
-    return Column(title.replace(" ", "\u00a0"), details.removesuffix(")").split("; "))
+    return Column(title.replace(" ", "\u00a0"), [*details.removesuffix(")").split("; "), *["descriptive"] * read])
 
 
 def _entry(rows: pd.DataFrame, winner: int | None) -> Entry | None:
@@ -138,11 +145,13 @@ def _entry(rows: pd.DataFrame, winner: int | None) -> Entry | None:
     return Entry(number(row.value), span, relative, rows.index[0] == winner)
 
 
-def verdict(table: pd.DataFrame, dataset: str, lead: str) -> list[str]:
+def verdict(table: pd.DataFrame, dataset: str, lead: str | None) -> list[str]:
     """The conclusions of the leading metric, in plain sentences: first the answer, then its limits."""
     done = table[(table.dataset == dataset) & (table.status == "finished") & (table.metric == lead)]
     if done.empty:
-        return ["No variant is scored yet."]
+        missing = table[table.dataset == dataset].status.str
+        wanted = missing.contains("not scored: ").all()
+        return ["No run is scored: the data set leaves no subjects for it." if wanted else "No variant is scored yet."]
     contrast = WHOLE if WHOLE in set(done.contrast) else done.contrast.iloc[0]
     done = done[done.contrast == contrast]
     sizes = done.groupby(MEASURE, dropna=False, sort=False).size()
@@ -222,7 +231,7 @@ def markdown(
         missing = table[(table.dataset == dataset) & (table.status != "finished")]
         if len(missing):
             listed = "\n".join(f"- {escape(row.variant)}: {escape(row.status)}" for row in missing.itertuples())
-            parts.append(f"### Not finished\n\n{listed}\n")
+            parts.append(f"### Without scores\n\n{listed}\n")
         parts.append(_markdown_cost(table[(table.dataset == dataset) & (table.status == "finished")]))
     parts.append(
         "Mean over seeds (95 % interval over patients and seeds). Bold: its interval overlaps no other one. "

@@ -57,7 +57,7 @@ class Protocol:
 
 
 class Judge:
-    """Extractors and their reference, the real images of one data set; the first extractor leads.
+    """Extractors and their reference, the real images of one data set; `registry.leading` says which of them leads.
 
     extractors, real, images: the files of `prepare_extractor`, `real_features` (in the same order) and `image_facts` of
     `gan.scoring.reference`; store: of the images to translate, where that is the task. `GanError` if a file is missing,
@@ -89,8 +89,9 @@ class Judge:
         return PAIRED_CURVE[0] if data.get("translate") else self.leading(CURVE[0])
 
     def leading(self, metric: str) -> str:
-        """The name of ``metric`` with the first extractor."""
-        return registry.metric_name(metric, self.panel[0].name)
+        """The name of ``metric`` with the leading extractor."""
+        names = [extract.name for extract in self.panel]
+        return registry.metric_name(metric, names[registry.leading(names)])
 
     def curve(self, path: Path, protocol: Protocol) -> list[dict[str, Any]]:
         """The metrics of `CURVE` of the snapshot ``path`` on the validation split, kept in a JSON file next to it."""

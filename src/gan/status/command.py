@@ -10,11 +10,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from gan.config import check_syntax
 from gan.errors import GanError, command
 from gan.status.show import render
 from gan.status.states import survey
 from gan.study import Study, load
+from gan.syntax import check_syntax
 
 CONFIG, SCHEMA = Path("config.yaml"), Path("workflow/schemas/config.schema.yaml")
 CLEAR = "\033[H\033[J"

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gan.cells import WHOLE, number
+from gan.cells import WHOLE, no_scores, number
+from gan.scoring.extractors import registry
 from gan.status.disk import Run, held, modified, read_object
 from gan.status.jobs import AGAIN, Job, last_line, read_jobs, tail
 from gan.study import Cell, Study, run_key
@@ -74,7 +75,10 @@ def _row(study: Study, cell: Cell, results: Path, jobs: dict[Path, Job]) -> Row:
         _running(row, run, lines)
     elif run.trained():
         row.kimg = row.total
-        _trained(row, run, jobs)
+        if reason := no_scores(study.dataset(cell.dataset)["split"]):
+            row.state, row.note = "done", f"not scored, {reason}"
+        else:
+            _trained(row, run, jobs)
     else:
         _open(row, run, jobs)
         if row.state == "waiting":
@@ -103,7 +107,7 @@ def _cost(row: Row, lines: list[dict[str, Any]], cost: dict[str, Any]) -> None:
 
 def _score(run: Run) -> tuple[str, float, str] | None:
     """The metric that leads: of the chosen snapshot on the test split, before that of the newest one on the validation
-    split. It is the first of the scores of a snapshot."""
+    split. It is the first of the scores of a snapshot that are not descriptive, if there are such."""
     scores = run.object("scores.json")
     chosen = scores.get("snapshot")
     lead = chosen.get("metric") if isinstance(chosen, dict) else None
@@ -123,10 +127,11 @@ def _kimg(snapshot: Path) -> float:
 
 
 def _leading(rows: Any, metric: str | None = None) -> tuple[str, float, str] | None:
-    for row in rows if isinstance(rows, list) else []:
-        if isinstance(row, dict) and row.get("contrast") == WHOLE and metric in (None, row.get("metric")):
-            value = number(row.get("value"))
-            return None if value is None else (str(row.get("metric")), value, str(row.get("split", "")))
+    whole = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+    whole = [row for row in whole if row.get("contrast") == WHOLE and metric in (None, row.get("metric"))]
+    for row in sorted(whole, key=lambda row: registry.descriptive(str(row.get("extractor")))):
+        value = number(row.get("value"))
+        return None if value is None else (str(row.get("metric")), value, str(row.get("split", "")))
     return None
 
 
@@ -189,7 +194,7 @@ def _open(row: Row, run: Run, jobs: dict[Path, Job]) -> None:
 
 def _missing(study: Study, cell: Cell, root: Path, jobs: dict[Path, Job]) -> tuple[str, str, Path | None]:
     """The step that a cell waits for, and how it failed if it did."""
-    for chain in _chains(study, cell, root):
+    for chain in filter(None, _chains(study, cell, root)):
         made = [path.exists() for _, path, _ in chain]
         if made[-1]:  # what it was made of may be gone since
             continue
@@ -217,6 +222,8 @@ def _chains(study: Study, cell: Cell, root: Path) -> tuple[list[tuple[str, Path,
         judge.append(("features", features / kind / "real.npz", logs / f"{kind}_features.log"))
     judge.append(("image_facts", features / "images.npz", logs / "image_facts.log"))
     judge.append(("judge", features / "judge.json", logs / "judge.log"))
+    if not study.scored(cell.dataset):
+        judge = []
     kernels = [("kernels", root / "kernels.json", root / "logs/kernels.log")]
     if not (source := study.source(cell)):
         return store, judge, kernels

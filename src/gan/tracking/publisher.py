@@ -15,7 +15,7 @@ from PIL import Image
 
 from gan.cells import CellFiles, baselines, flatten, stats
 from gan.files import write_json
-from gan.metrics.facts import direction
+from gan.metrics.facts import direction, published
 from gan.report.pairs import by_seed, compare
 from gan.report.table import chosen_by, headline, scores
 from gan.study import run_key
@@ -190,7 +190,8 @@ class _Publisher:
         rows = cell.object("scores.json").get("scores") or []
         tags |= {"extractors": ", ".join(dict.fromkeys(row["extractor"] for row in rows))} if rows else {}
         self._tag(run, tags)
-        status = "FINISHED" if cell.unfinished() is None else "FAILED" if "diverged" in events else "RUNNING"
+        done = cell.unfinished() is None or (cell.unscored() and (cell.folder / "generator.pt").exists())
+        status = "FINISHED" if done else "FAILED" if "diverged" in events else "RUNNING"
         if status == run.info.status:
             return
         if status == "RUNNING":
@@ -208,19 +209,28 @@ class _Publisher:
         """Saved views on the metrics that the cells really have; none before there is a score or a curve."""
         lead = pairs.lead
         rows = [row for cell in cells for row in cell.object("curve.json").get("rows") or []]
-        rows.sort(key=lambda row: (row.get("contrast") != names.WHOLE, row["metric"] != lead))
+        rows.sort(
+            key=lambda row: (
+                row.get("contrast") != names.WHOLE,
+                not published(row["metric"]),
+                row["metric"] != lead,
+            )
+        )
         curves = list(dict.fromkeys(names.curve(row) for row in rows))
         if lead is None:
             return
-        leading = pairs.seeds[(pairs.seeds.status == "finished") & (pairs.seeds.metric == lead)]
+        done = pairs.seeds[pairs.seeds.status == "finished"]
+        leading = done[done.metric == lead]
         whole = leading[leading.contrast == names.WHOLE]
-        first = (whole if len(whole) else leading).iloc[0]
+        led = names.final(dict((whole if len(whole) else leading).iloc[0]))
+        read = done[done.metric.map(published) & (done.contrast == names.WHOLE) & (done.metric != lead)]
+        first = dict.fromkeys(names.final(dict(row)) for _, row in read.iterrows())
         known = {point.key for cell in cells for point in (*points.final(cell), *pairs.points(cell))}
         kimg = max((int(row["kimg"]) for row in rows), default=0)
         views.save(
             self.client,
             experiment_id,
-            **{"lead": names.final(dict(first)), "lower": direction(lead) < 0},
+            **{"lead": led, "lower": direction(lead) < 0, "first": list(first)},
             **{"known": known, "curves": curves[:4], "kimg": kimg},
         )
 

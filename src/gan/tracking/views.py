@@ -34,16 +34,18 @@ def save(
     *,
     lead: str,
     lower: bool,
+    first: Sequence[str],
     known: Collection[str],
     curves: Sequence[str],
     kimg: int,
 ) -> None:
     """Write the three views of an experiment, unless they are there already.
 
-    lead: metric of the final score that leads (``best/fid_n10000``), ``lower`` when low is good; known: all final
-    metrics of the runs; curves: metrics of the snapshots; kimg: the step whose sample grids are shown first.
+    lead: metric of the final score that leads (``best/fid_n10000``), ``lower`` when low is good; first: final metrics
+    that the leaderboard shows before it; known: all final metrics of the runs; curves: metrics of the snapshots; kimg:
+    the step whose sample grids are shown first.
     """
-    base = _base(lead, lower, known)
+    base = _base(lead, lower, known, first)
     charts = {"compareRunCharts": _charts(lead, curves, kimg), "compareRunSections": _sections()}
     means = {  # MLflow shows no images for groups of runs
         "compareRunCharts": [chart for chart in charts["compareRunCharts"] if chart["type"] != "IMAGE"],
@@ -75,9 +77,9 @@ def unpack(text: str) -> dict[str, Any]:
     return json.loads(zlib.decompress(base64.b64decode(text.removeprefix("deflate;"))))
 
 
-def _base(lead: str, lower: bool, known: Collection[str]) -> dict[str, Any]:
+def _base(lead: str, lower: bool, known: Collection[str], first: Sequence[str]) -> dict[str, Any]:
     """State of the table: current runs, sorted by the leading score, with the columns that explain it."""
-    columns = [lead, *(lead.replace("best/", f"{kind}/") for kind in ("low", "high", "relative", "difference"))]
+    columns = [*first, lead, *(lead.replace("best/", f"{kind}/") for kind in ("low", "high", "relative", "difference"))]
     columns += ["best/kimg", "cost/wall_h", "cost/gpu_h", "cost/cpu_h"]
     shown = [f"metrics.`{name}`" for name in columns if name in known]
     return {

@@ -5,7 +5,9 @@ training_images, device)``, the content of the extractor's file, which ``torch.l
 ``load(content, device)``, a `gan.scoring.extractors.files.Extractor`.
 """
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 
@@ -13,12 +15,35 @@ from typing import ClassVar
 class ExtractorOptions:
     """Its section of ``metrics`` in the config. The metadata of a field are its JSON schema, without the default.
 
-    SENTENCE: what it is, for the report; PUBLISHED: whether metrics keep their published names with it (FID).
+    SENTENCE: what it is, for the report; PUBLISHED: whether metrics keep their published names with it (FID);
+    DESCRIPTIVE: whether its scores are shown first for reading and decide nothing, if another extractor can.
     """
 
     SENTENCE: ClassVar[str]
     PUBLISHED: ClassVar[bool] = False
+    DESCRIPTIVE: ClassVar[bool] = False
 
     def fault(self, used: bool) -> str | None:
         """What is wrong with the options, in use or not, and the remedy; None if they are valid."""
         return None
+
+
+@dataclass(frozen=True)
+class FileOptions(ExtractorOptions):
+    """Of an extractor that needs a file, which this project does not hold.
+
+    VARIABLE: the environment variable that may name it; path, url: where it is, or where to fetch it; size (bytes) and
+    sha256: which file it is.
+    """
+
+    VARIABLE: ClassVar[str]
+
+    path: str | None
+    url: str | None
+    size: int | None
+    sha256: str
+
+    def place(self) -> Path | None:
+        """The file on this machine, by ``path`` or else the environment; None if it has to be fetched."""
+        named = self.path or os.environ.get(self.VARIABLE)
+        return Path(os.path.expandvars(named)).expanduser() if named else None

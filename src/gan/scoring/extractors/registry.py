@@ -4,13 +4,14 @@ import dataclasses
 import functools
 import importlib
 import pkgutil
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
 from gan.errors import GanError
 from gan.metrics import facts
 from gan.scoring import extractors
-from gan.scoring.extractors.contract import ExtractorOptions
+from gan.scoring.extractors.contract import ExtractorOptions, FileOptions
 
 
 @functools.cache
@@ -34,6 +35,12 @@ def options(name: str, spec: dict[str, Any]) -> ExtractorOptions:
     return options_class(name)(**spec)
 
 
+def needed_file(name: str, spec: dict[str, Any]) -> FileOptions | None:
+    """The options of an extractor that needs a file; None for others."""
+    known = options(name, spec)
+    return known if isinstance(known, FileOptions) else None
+
+
 def model(name: str) -> ModuleType:
     """``make`` and ``load`` of the extractor ``name``. Needs torch."""
     return importlib.import_module(f"{extractors.__name__}.{name}.model")
@@ -47,6 +54,19 @@ def schema(name: str) -> dict[str, Any]:
         **{"type": "object", "default": {}, "description": known.SENTENCE},
         **{"additionalProperties": False, "properties": fields},
     }
+
+
+def leading(names: Sequence[str]) -> int:
+    """The index of the extractor that leads among ``names``: the first one that is not descriptive, if there is one.
+
+    It chooses the snapshots, and its metrics alone carry words of evidence.
+    """
+    return next((place for place, name in enumerate(names) if not options_class(name).DESCRIPTIVE), 0)
+
+
+def descriptive(id: str) -> bool:
+    """Whether scores of the extractor with that ``id`` are for reading alone where another extractor leads."""
+    return any(options_class(name).DESCRIPTIVE for name in names() if id.startswith(name))
 
 
 def metric_name(metric: str, name: str) -> str:

@@ -23,21 +23,19 @@ from gan.scoring.extractors.inception.options import Options
 
 SIDE = 299
 DIM = 2048
-WEIGHTS_URL = (
-    "https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/metrics/inception-2015-12-05.pt"  # as clean-fid
-)
 
 
 def make(options: Options, training_images: Callable, device: str | torch.device) -> dict[str, Any]:
     """The path of the weights and their checksum, after a check of the file."""
-    if not options.path:
+    path = options.place()
+    if path is None:
         raise GanError(
-            f"metrics.extractors names inception, but metrics.inception.path is not set; download {WEIGHTS_URL} and "
-            f"give its path, or choose another extractor"
+            f"metrics.extractors names inception, but neither metrics.inception.path nor {options.VARIABLE} is set; "
+            f"download {options.url} and name it there, or choose another extractor"
         )
-    path = Path(options.path).absolute()
     check_frozen(read_weights(path, options.sha256), path)
-    return {"path": str(path), "sha256": checksum(path)}
+    here, whole = Path.cwd(), path.absolute()  # as all paths of a study from its root, so that the project can be moved
+    return {"path": str(whole.relative_to(here) if whole.is_relative_to(here) else whole), "sha256": options.sha256}
 
 
 def load(content: dict[str, Any], device: str | torch.device) -> "InceptionFeatures":
@@ -79,15 +77,15 @@ def frozen(layers: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
     return torch.jit.freeze(nn.Module.to(layers.eval(), memory_format=torch.channels_last))  # type: ignore[arg-type]
 
 
-def read_weights(path: str | os.PathLike, sha256: str | None) -> torch.jit.ScriptModule:
+def read_weights(path: str | os.PathLike, sha256: str) -> torch.jit.ScriptModule:
     """The layers of the TorchScript file that clean-fid uses (``inception-2015-12-05.pt``), read from ``path``.
 
     Raises `GanError` if it is absent, has another checksum than ``sha256``, or is not that network.
     """
     path = Path(path)
     if not path.is_file():
-        raise GanError(f"{path}: no such file (metrics.inception.path); download {WEIGHTS_URL} and name it there")
-    if sha256 and checksum(path) != sha256:
+        raise GanError(f"{path}: no such file (metrics.inception.path); download {Options.url} and name it there")
+    if checksum(path) != sha256:
         raise GanError(
             f"{path}: sha256 is {checksum(path)}, but metrics.inception.sha256 says {sha256}; fetch the file again"
         )
@@ -96,10 +94,10 @@ def read_weights(path: str | os.PathLike, sha256: str | None) -> torch.jit.Scrip
         width = layers(torch.zeros(1, 3, SIDE, SIDE)).numel()
     except (RuntimeError, AttributeError, ValueError) as error:
         raise GanError(
-            f"{path}: not the TorchScript Inception of clean-fid (metrics.inception.path); download {WEIGHTS_URL}"
+            f"{path}: not the TorchScript Inception of clean-fid (metrics.inception.path); download {Options.url}"
         ) from error
     if width != DIM:
-        raise GanError(f"{path}: gives {width} features instead of {DIM} (metrics.inception.path); use {WEIGHTS_URL}")
+        raise GanError(f"{path}: gives {width} features instead of {DIM} (metrics.inception.path); use {Options.url}")
     return layers
 
 
