@@ -18,7 +18,7 @@ from gan.runtime import DEVICES, OPS
 from gan.sampling.between import interpolation_grid, mixing_grid
 from gan.sampling.marks import Mark, first
 from gan.sampling.snapshot import Snapshot, load_generator
-from gan.sampling.tasks import chunks, latents
+from gan.sampling.tasks import chunks, classes_of
 from gan.sampling.write import FORMATS, write_images
 from gan.train.device import pick_device
 
@@ -67,9 +67,7 @@ def main(argv: list[str] | None = None) -> None:
     check.say(check.choose(given.ops, device))
     snapshot = load_generator(given.generator, device)
     label = pick_label(snapshot, given.label)
-    _, classes = latents(snapshot, given.n, given.seed)
-    if label is not None:
-        classes[:] = label
+    classes = classes_of(snapshot, given.n, given.seed, label)
     about = _about(snapshot, given, classes)
     _refuse_others(given.out, about)
     text = Mark.of(snapshot, given.seed).text(first(given.n))

@@ -13,7 +13,7 @@ from gan.families.contract import Dataset, Source
 from gan.grids import layout
 from gan.metrics.ssim import similarity_of_set
 from gan.sampling.snapshot import Snapshot
-from gan.sampling.tasks import sample, translated
+from gan.sampling.tasks import available, sample, translated
 from gan.scales import generated_to_uint8
 
 PAIRS = 100  # of samples whose likeness is looked at: their mean to 0.01
@@ -46,6 +46,9 @@ class Grid:
     def draw(self, snapshot: Snapshot) -> tuple[Tensor, Tensor]:
         """Images of ``snapshot`` [N, C, *size], on the CPU, and the picture of them, [N, C', *size]."""
         target = self._batch.real.float().cpu()
+        if (limit := available(snapshot)) is not None:
+            images = sample(snapshot, min(limit, len(target)), self._seed)
+            return images, images[torch.arange(len(target)) % len(images)]
         if not self._shape.sources:
             images = sample(snapshot, len(target), self._seed, self._labels)
             return images, images

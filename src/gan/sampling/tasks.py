@@ -67,6 +67,14 @@ def latents(snapshot: Snapshot, n: int, seed: int) -> tuple[Tensor, Tensor]:
     return torch.cat(z)[:n], torch.cat(classes)[:n]
 
 
+def classes_of(snapshot: Snapshot, n: int, seed: int, label: int | None = None) -> Tensor:
+    """Classes int64 [n] of the images of `sample`, 0 without labels."""
+    if families()[snapshot.family].model.request is Images:
+        return torch.from_numpy(snapshot.network.classes.cpu().numpy()[_order(snapshot, n, seed, label)])  # type: ignore
+    _, classes = latents(snapshot, n, seed)
+    return classes if label is None else torch.full_like(classes, label)
+
+
 def _from_latents(snapshot: Snapshot, n: int, seed: int, labels: Classes, truncation: float) -> Iterator[Tensor]:
     whole = -(-n // CHUNK) * CHUNK  # the last chunk is drawn in full: a smaller batch gets other noise
     z, classes = latents(snapshot, whole, seed)
@@ -81,11 +89,16 @@ def _from_latents(snapshot: Snapshot, n: int, seed: int, labels: Classes, trunca
 def _from_album(snapshot: Snapshot, n: int, seed: int, labels: Classes, truncation: float) -> Iterator[Tensor]:
     if truncation != 1:
         raise GanError(f"truncation is {truncation:g}, but {snapshot.family} has fixed images; set it to 1")
-    places = _places(snapshot, labels)
-    order = places[np.random.default_rng([seed, 0]).permutation(len(places))[:n]]
+    order = _order(snapshot, n, seed, labels)
     for first in range(0, n, CHUNK):
         indices = torch.from_numpy(order[first : first + CHUNK]).to(snapshot.device)
         yield snapshot.render(Images(indices), seed, first // CHUNK)
+
+
+def _order(snapshot: Snapshot, n: int, seed: int, labels: Classes) -> np.ndarray:
+    """Indices of the first ``n`` fixed images in the order of ``seed``."""
+    places = _places(snapshot, labels)
+    return places[np.random.default_rng([seed, 0]).permutation(len(places))[:n]]
 
 
 def _places(snapshot: Snapshot, labels: Classes) -> np.ndarray:
@@ -100,7 +113,8 @@ def _places(snapshot: Snapshot, labels: Classes) -> np.ndarray:
 
 def _latents(snapshot: Snapshot, seed: int, chunk: int) -> tuple[Tensor, Tensor]:
     if "z_dim" not in snapshot.options:
-        raise GanError(f"{snapshot.family} translates images and has no latents; use gan translate")
+        does = "has fixed images" if available(snapshot) is not None else "translates images (gan translate)"
+        raise GanError(f"{snapshot.family} {does} and has no latents to draw from")
     random = torch.Generator().manual_seed(mix(seed, chunk, 0))
     z = torch.randn(CHUNK, snapshot.options["z_dim"], generator=random)
     counts = snapshot.data.get("label_counts") or [1] * snapshot.shape.labels

@@ -19,8 +19,9 @@ class StoreDataset:
 
     Intensities: 0..65535 to [-1, 1]. Mask: 0 to the largest label of the split to [-1, 1]. Images stay on the GPU when
     they take at most a quarter of its free memory, else they are read from the memory-mapped file batch by batch.
-    task: ``translate`` of the data set's row; its targets are then the images, without those that lack one, and its
-    sources the images to translate. rows: the store's row of each image.
+    task: ``translate`` of the data set's row; its targets are then the images, and its sources the images to translate.
+    Images without a target are left out, and in other splits than ``train`` those that lack any contrast, since all are
+    scored on the same. rows: the store's row of each image.
     """
 
     def __init__(
@@ -37,12 +38,11 @@ class StoreDataset:
         self._images, self._device, self._mask = store.images, device, store.meta["mask"]
         self._names = list(store.meta["channels"])
         targets = task["target"] if task else self._names
-        self._used = np.flatnonzero(store.present(self._split, targets))
+        needed = targets if split == "train" else self._names
+        self._used = np.flatnonzero(store.present(self._split, needed))
         self.rows = self._split[self._used]
         if not len(self.rows):
-            raise GanError(
-                f"{store.folder}: no image of the split {split} has {', '.join(targets)}; check the data set"
-            )
+            raise GanError(f"{store.folder}: no image of the split {split} has {', '.join(needed)}; check the data set")
         names = list(store.meta["labels"]) if conditional else []
         classes = store.labels(self.rows) if names else np.zeros(len(self.rows), dtype=np.int64)
         if (classes < 0).any():
