@@ -284,8 +284,8 @@ def two_nodes(study: OnCluster) -> None:
 
 SCENARIOS = {  # what happens, how its study differs from LONG, and the pause where a training has to last longer
     whole_study: ({}, PAUSE),
-    time_limit: ({}, 1.6),
-    killed: ({}, 0.6),
+    time_limit: ({}, 1.2),
+    killed: ({}, 1.2),
     cancelled: ({}, PAUSE),
     node_down: ({}, PAUSE),
     memory: ({"resources": {"train": {"mem_mb": 500}}}, PAUSE),
