@@ -37,7 +37,9 @@ def tiny_family(request):
     if "TinyData" not in vars(request.module):
         yield
         return
-    from tiny import TINY, families
+    from tiny import TINY
+
+    from gan.families.registry import families
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(families(), "tiny", TINY)

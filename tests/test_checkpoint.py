@@ -1,15 +1,16 @@
 """Interrupted, killed, full disk, damaged: a run goes on where it was, and ends as if nothing had happened."""
 
 import fcntl
+import multiprocessing
 import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 import time
 import zipfile
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,7 @@ from gan.train.outputs import release
 from gan.train.resume import changes
 from gan.train.signals import Stopped, StopSignals
 
-TESTS = Path(__file__).parent
+FORK = multiprocessing.get_context("fork")  # a process of its own that need not import torch
 CHECKPOINT_KIMG = 0.08  # every 10 of the 40 steps
 
 
@@ -48,6 +49,15 @@ def stop_at(step: int, signum: int = signal.SIGTERM):
             os.kill(os.getpid(), signum)
 
     return emit
+
+
+def in_child(work: Callable[[], object]) -> int:
+    """How a fork of this process ends that does ``work``: its exit code, or minus the signal that ended it."""
+    child = FORK.Process(target=work)
+    child.start()
+    child.join()
+    assert child.exitcode is not None
+    return child.exitcode
 
 
 @pytest.fixture(scope="module")
@@ -118,9 +128,7 @@ def test_outputs_cleared_by_a_scheduler_come_back(whole, tmp_path):
 @pytest.mark.parametrize("step", [8, 32])
 def test_kill_9_then_resume(whole, tmp_path, step):
     """Killed before the first checkpoint and between two; rows and files after the checkpoint are written again."""
-    command = [sys.executable, "-m", "tiny", str(tmp_path / "cell"), str(tmp_path / "state")]
-    killed = subprocess.run([*command, str(int(signal.SIGKILL)), str(step)], cwd=TESTS, env=os.environ)
-    assert killed.returncode == -signal.SIGKILL
+    assert in_child(lambda: run(tmp_path, emit=stop_at(step, signal.SIGKILL))) == -signal.SIGKILL
     assert read_stats(tmp_path / "cell/stats.jsonl")[-1]["step"] == step
     cost = run(tmp_path)
     assert cost.resumed == (1 if step > 10 else 0)
@@ -137,20 +145,19 @@ def test_a_snapshot_lost_from_the_state_is_named(tmp_path):
     assert str(lost) in str(error.value)
 
 
-def test_kill_9_while_a_checkpoint_is_written(whole, tmp_path):
-    code = """
-import os, tiny, torch
-def save(content, file, save=torch.save):
-    if content.get("state", {}).get("trainer", {}).get("step") == 20:
-        file.write(b"half of it")
-        file.flush()
-        os.kill(os.getpid(), 9)
-    save(content, file)
-torch.save = save
-tiny.main()
-"""
-    command = [sys.executable, "-c", code, str(tmp_path / "cell"), str(tmp_path / "state")]
-    assert subprocess.run(command, cwd=TESTS, env=os.environ).returncode == -signal.SIGKILL
+def test_kill_9_while_a_checkpoint_is_written(whole, tmp_path, monkeypatch):
+    save = torch.save
+
+    def half(content, file):
+        if content.get("state", {}).get("trainer", {}).get("step") == 20:
+            file.write(b"half of it")
+            file.flush()
+            os.kill(os.getpid(), signal.SIGKILL)
+        save(content, file)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", half)
+        assert in_child(lambda: run(tmp_path)) == -signal.SIGKILL
     assert len(list((tmp_path / "state").glob(".part-*"))) == 1
     assert run(tmp_path).resumed == 1
     assert outcome(tmp_path / "cell") == whole
@@ -179,13 +186,19 @@ def test_checkpoint_of_another_recipe(tmp_path):
     assert load_checkpoint(tmp_path / "state", run_key(recipe())) is not None, "the refused run damaged the checkpoint"
 
 
-def hold(state: Path) -> subprocess.Popen:
+def hold(state: Path) -> BaseProcess:
     """Another process that holds the lock of ``state`` until it is killed."""
-    code = "import pathlib, sys, time; from gan.train.lock import locked; from gan.train.signals import StopSignals\n"
-    code += "with locked(pathlib.Path(sys.argv[1]), StopSignals()): print('held', flush=True); time.sleep(600)"
-    environment = os.environ | {"SLURM_JOB_ID": "4242"}
-    holder = subprocess.Popen([sys.executable, "-c", code, state], stdout=subprocess.PIPE, text=True, env=environment)
-    assert holder.stdout and holder.stdout.readline() == "held\n"
+    held = FORK.Event()
+
+    def work() -> None:
+        os.environ["SLURM_JOB_ID"] = "4242"
+        with lock.locked(state, StopSignals()):
+            held.set()
+            time.sleep(600)
+
+    holder = FORK.Process(target=work, daemon=True)
+    holder.start()
+    assert held.wait(60)
     return holder
 
 
@@ -251,7 +264,7 @@ def test_a_run_at_work_is_not_released(tmp_path):
     release(tmp_path / "state")
     assert (tmp_path / "state/lock").exists()
     holder.kill()
-    holder.wait()
+    holder.join()
     release(tmp_path / "state")
     assert not (tmp_path / "state").exists()
 

@@ -1,8 +1,6 @@
 """The family of ``tinyfamily`` and random images: training tests in milliseconds a step."""
 
 import dataclasses
-import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,12 +12,10 @@ from torch import nn
 
 from gan.cells import stats as read_stats
 from gan.families.contract import Batch, ImageShape, Latents, Source, Variant
-from gan.families.registry import Family, families, options_of
+from gan.families.registry import Family, options_of
 from gan.runtime import Runtime
-from gan.train.loop import train
 from gan.train.machine import Machine
 from gan.train.outputs import Paths
-from gan.train.signals import Stopped
 
 TINY = Family("tinyfamily", TinyOptions)
 
@@ -123,23 +119,3 @@ def assert_equal(one: Any, other: Any, where: str = "") -> None:
         assert torch.equal(one, other), where
     else:
         assert one == other, where
-
-
-def main() -> None:
-    """``python -m tiny FOLDER CHECKPOINTS [SIGNAL STEP]``: train, and send oneself the signal at the row of STEP."""
-    families()["tiny"] = TINY
-    folder, checkpoints, *signal = sys.argv[1:]
-
-    def emit(row: dict[str, Any]) -> None:
-        if signal and row["step"] == int(signal[1]):
-            os.kill(os.getpid(), int(signal[0]))
-
-    try:
-        paths = Paths(Path(folder), Path(checkpoints))
-        train(recipe(), TinyData(), paths, machine(checkpoint_kimg=0.08), emit=emit)
-    except Stopped as stopped:
-        sys.exit(stopped.code)
-
-
-if __name__ == "__main__":
-    main()
