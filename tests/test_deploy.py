@@ -1,7 +1,7 @@
 """Jobs run in the environments of `--sdm`, `--report` holds what it shows, `prefetch` gets what needs the internet.
 
 Neither conda nor Apptainer is needed: programs of these names take their place, note how they are called, and run the
-command here.
+command here. The Python inside puts back what the finished study has, since the scripts would run here in any case.
 """
 
 import base64
@@ -40,7 +40,11 @@ PATH="$STANDINS/inside:$PATH" exec "$@"
 """
 PYTHON = f"""#!/usr/bin/env bash
 echo "$0 $*" >> "$CALLS"
-if [ "$2" != pip ]; then exec "{sys.executable}" "$@"; fi
+case "$*" in
+*" pip "*) ;;
+*.py | "-m gan "*) cp -rn "$MADE/." results/tiny || true ;;
+*) exec "{sys.executable}" "$@" ;;
+esac
 """
 
 
@@ -51,10 +55,12 @@ def program(path: Path, text: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    """A study of one cell, with the stand-ins on the PATH; ``calls`` is what they have noted."""
-    folder = copy_workflow(tmp_path_factory.mktemp("study"))
-    edit(folder, {"study": {"variants": ["dcgan"]}, "training": {"kimg": 0.064}})
+def study(finished, tmp_path_factory):
+    """One cell of the finished study, with the stand-ins on the PATH; ``calls`` is what they have noted."""
+    folder = Path(shutil.copytree(finished, tmp_path_factory.mktemp("deployed") / "study", symlinks=True))
+    shutil.rmtree(folder / "results/tiny/benchmarks")
+    made = shutil.copytree(folder / "results/tiny", folder.with_name("made"), symlinks=True)
+    edit(folder, {"study": {"variants": ["dcgan"]}})
     shutil.copy(REPOSITORY / "pyproject.toml", folder)
     standins, calls = tmp_path_factory.mktemp("standins"), folder / "calls"
     program(standins / "conda", CONDA)
@@ -65,13 +71,15 @@ def study(tmp_path_factory):
         patch.setenv("PATH", f"{standins}:{os.environ['PATH']}")
         patch.setenv("STANDINS", str(standins))
         patch.setenv("CALLS", str(calls))
+        patch.setenv("MADE", str(made))
         yield SimpleNamespace(folder=folder, standins=standins, calls=calls, root=folder / "results/tiny")
 
 
 @pytest.fixture(scope="module")
 def by_conda(study) -> list[str]:
-    """The calls of a run with conda up to the trained generator."""
-    snakemake(study.folder, "results/tiny/phantom/dcgan/seed0/generator.pt", "--sdm", "conda")
+    """The calls of a run with conda from the volumes up to the trained generator."""
+    arguments = ("--sdm", "conda", "--forcerun", "convert")
+    snakemake(study.folder, "results/tiny/phantom/dcgan/seed0/generator.pt", *arguments)
     return study.calls.read_text().splitlines()
 
 
