@@ -209,7 +209,7 @@ def test_stopped_and_gone_on_with_two_processes(tmp_path):
     assert load_generator(tmp_path / "cell/generator.pt").kimg == 0.4
 
 
-def test_an_error_of_all_ranks_is_one_line(forks, tmp_path, capfd):
+def test_an_error_of_all_ranks_is_one_line(tmp_path, capfd):
     make_store(tmp_path / "store")
     assert command(tmp_path, dcgan(batch=9), 2) == 1
     (line,) = (tmp_path / "log").read_text().splitlines()
