@@ -90,7 +90,7 @@ def _become(main, folder: Path, words: list[str], out: IO[str], err: IO[str]) ->
             del sys.modules[name]  # imported anew from the path, or not at all
         os.dup2(out.fileno(), 1)
         os.dup2(err.fileno(), 2)
-        sys.stdout, sys.stderr = out, err
+        sys.stdout, sys.stderr, sys.argv = out, err, ["snakemake", *words]
         os.chdir(folder)
         main(words)
         code = 0
