@@ -178,7 +178,7 @@ def command(base, given, gpus):
     return main(["--recipe", json.dumps(given), *places, *more])
 
 
-def test_stopped_and_gone_on_with_two_processes(tmp_path):
+def test_stopped_and_gone_on_with_two_processes(tmp_path, request):
     """SIGTERM to the process that started them; then one cell comes of it, as of one process."""
     make_store(tmp_path / "store")
     given = dcgan(kimg=0.4, snapshot_kimg=0.2)
@@ -195,6 +195,7 @@ def test_stopped_and_gone_on_with_two_processes(tmp_path):
     assert (tmp_path / "log").read_text().splitlines()[-1].endswith("state saved; run again to resume")
     saved = load_checkpoint(tmp_path / "states" / run_key(given), run_key(given))
     assert saved is not None and 4 <= saved[0]["trainer"]["step"] < 50
+    request.getfixturevalue("forks")
     assert command(tmp_path, given, 2) == 0
     (one := tmp_path / "one").mkdir()
     (one / "store").symlink_to(tmp_path / "store")
