@@ -7,29 +7,19 @@ template, and 20 subjects with 3 contrasts are 20 and 3.
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from gan.data.endings import cut_ending
+from gan.inspect import wild
+from gan.inspect.places import SEPARATORS, Tokens, best, subject_of, template_of, tokens_of
 from gan.inspect.words import is_contrast, is_session, is_telling, may_be_session
 
-SUBJECT, SESSION, LABEL = "{subject}", "{session}", "{label}"
-SAMPLE, BEST, WORDS, DEPTH = 300, 12, 8, 6  # paths that rank the guesses; guesses tried on all; their reach
+SESSION, LABEL = "{session}", "{label}"
+FEW = 4  # templates that any folder may have
 CLASSES = 20  # most folders that are taken for classes
 SPLITS = re.compile(r"train(ing)?|val(id(ation)?)?|test(ing)?|dev", re.IGNORECASE)
-_TOKEN = re.compile(r"(?:sub|ses|session|visit|run|acq|tp)-[A-Za-z0-9]+(?=[/_. ]|$)|[^/_\-. ]+|[/_.\- ]")
-_SEPARATORS = frozenset("/_.- ")
-
-Tokens = tuple[str, ...]
-
-
-class Place(NamedTuple):
-    """A guess: tokens ``first`` to ``last`` (from the end if negative; None: to the end) of a part of the path."""
-
-    part: int
-    first: int
-    last: int | None
 
 
 @dataclass
@@ -45,7 +35,7 @@ class Kind:
 
     @property
     def words(self) -> list[str]:
-        return [token for token in _TOKEN.findall(self.pattern) if token not in _SEPARATORS and "{" not in token]
+        return [token for token in tokens_of(self.pattern) if token not in SEPARATORS and "{" not in token]
 
 
 class Scheme(NamedTuple):
@@ -61,104 +51,29 @@ class Scheme(NamedTuple):
 def read_names(paths: Sequence[str], *, folders: bool = False) -> Scheme:
     """The scheme behind relative ``paths`` of files, or of ``folders``, which have no ending."""
     stems = {path: (path, "") if folders else cut_ending(path) for path in paths}
-    endings = {ending.lower() for _, ending in stems.values()}
-    split = {path: tuple(_tokens(part) for part in stem.split("/")) for path, (stem, _) in stems.items()}
-    place = _best(list(split.values()))
+    split = {path: tuple(tokens_of(part) for part in stem.split("/")) for path, (stem, _) in stems.items()}
+    place = best(list(split.values()))
     templates: dict[str, dict[str, str]] = defaultdict(dict)
     unmatched = []
     for path, parts in split.items():
-        if subject := _subject(parts, place):
-            templates[_template(parts, subject)][path] = "".join(subject)
+        if subject := subject_of(parts, place):
+            templates[template_of(parts, subject)][path] = "".join(subject)
         else:
             unmatched.append(path)
-    labelled, labels = _classes(templates)
-    kinds = sorted(_by_session(labelled).values(), key=lambda kind: (-len(kind.paths), kind.pattern))
-    ending = next(iter(stems.values()))[1] if len(endings) == 1 else ".*"
-    return Scheme(kinds, ending, labels, unmatched)
+    if len(templates) > max(FEW, len(paths) / 2):
+        found, unmatched = wild.read(split)
+        kinds, labels = [Kind(pattern, scans) for pattern, scans in found.items()], {}
+    else:
+        labelled, labels = _classes(templates)
+        kinds = list(_by_session(labelled).values())
+    kinds.sort(key=lambda kind: (-len(kind.paths), kind.pattern))
+    return Scheme(kinds, _ending(stems), labels, unmatched)
 
 
-def _tokens(part: str) -> Tokens:
-    return tuple(_TOKEN.findall(part))
-
-
-def _best(paths: Sequence[tuple[Tokens, ...]]) -> Place:
-    """The guess with the lowest cost."""
-    step = max(1, len(paths) // SAMPLE)
-    few = paths[::step]
-    guesses = sorted(_guesses(few), key=lambda place: _cost(few, place))[:BEST]
-    best = min(guesses, key=lambda place: _cost(paths, place))
-    return _to_the_left(paths, best)
-
-
-def _guesses(paths: Sequence[tuple[Tokens, ...]]) -> Iterator[Place]:
-    depth = min(DEPTH, max(map(len, paths)))
-    ragged = len(set(map(len, paths))) > 1
-    for part in [*range(-1, -depth - 1, -1), *(range(depth) if ragged else ())]:
-        longest = min(2 * WORDS, max((len(path[part]) for path in paths if -len(path) <= part < len(path)), default=0))
-        yield Place(part, 0, None)
-        for first in range(0, longest, 2):
-            yield from (Place(part, first, last) for last in range(first + 1, longest + 1, 2))
-        yield from (Place(part, -back, None) for back in range(1, longest, 2))
-
-
-def _cost(paths: Sequence[tuple[Tokens, ...]], place: Place) -> tuple[float, ...]:
-    """Subjects + templates + paths without a subject; then what is less likely: names of contrasts, few subjects, many
-    words, and those far from the start."""
-    subjects: Counter[Tokens] = Counter()
-    templates, lacking = set(), 0
-    for parts in paths:
-        if subject := _subject(parts, place):
-            subjects[subject] += 1
-            templates.add(_template(parts, subject))
-        else:
-            lacking += 1
-    if not subjects:
-        return (float("inf"),)
-    named = sum(any(map(is_contrast, subject)) for subject in subjects)
-    words = max(map(len, subjects))
-    wrong = named > len(subjects) / 2
-    return (wrong, len(subjects) + len(templates) + lacking, -len(subjects), words, place.part < 0 and -place.part)
-
-
-def _subject(parts: tuple[Tokens, ...], place: Place) -> Tokens:
-    """The tokens at ``place``, empty if the path has none there."""
-    if not -len(parts) <= place.part < len(parts):
-        return ()
-    part = parts[place.part]
-    if place.last is not None and place.last > len(part):
-        return ()
-    found = part[place.first : place.last]
-    return found if found and found[0] not in _SEPARATORS and found[-1] not in _SEPARATORS else ()
-
-
-def _template(parts: tuple[Tokens, ...], subject: Tokens) -> str:
-    """The path with ``{subject}`` wherever the words of ``subject`` are."""
-    return "/".join("".join(_replaced(part, subject)) for part in parts)
-
-
-def _replaced(part: Tokens, subject: Tokens) -> Iterator[str]:
-    place, length = 0, len(subject)
-    while place < len(part):
-        if part[place : place + length] == subject:
-            yield SUBJECT
-            place += length
-        else:
-            yield part[place]
-            place += 1
-
-
-def _to_the_left(paths: Sequence[tuple[Tokens, ...]], place: Place) -> Place:
-    """``place`` with the words before it that are the same in all paths: ``hippocampus_001``, not ``001``; or that
-    name a site, so that numbers are repeated: neither contrasts nor sessions."""
-    while place.first >= 2 and place.last is not None:
-        wider = place._replace(first=place.first - 2)
-        words = {found[0] for path in paths if (found := _subject(path, wider))}
-        whole = all(bool(_subject(path, wider)) == bool(_subject(path, place)) for path in paths)
-        constant = len(words) == 1
-        if not whole or any(is_contrast(word) or (may_be_session(word) and not constant) for word in words):
-            break
-        place = wider
-    return place
+def _ending(stems: dict[str, tuple[str, str]]) -> str:
+    """The ending of all paths, or ``.*``. stems: by path what `cut_ending` gives."""
+    several = {ending.lower() for _, ending in stems.values()}
+    return next(iter(stems.values()))[1] if len(several) == 1 else ".*"
 
 
 def _classes(templates: dict[str, dict[str, str]]) -> tuple[dict[str, dict[str, str]], dict[str, str]]:
@@ -188,7 +103,7 @@ def _classes(templates: dict[str, dict[str, str]]) -> tuple[dict[str, dict[str, 
 
 def _by_session(templates: dict[str, dict[str, str]]) -> dict[str, Kind]:
     """Kinds by pattern: a word that tells scans of a subject apart becomes ``{session}``."""
-    found = {template: _tokens(template) for template in templates}
+    found = {template: tokens_of(template) for template in templates}
     differing = _differing(list(found.values()))
     kinds: dict[str, Kind] = {}
     for template, paths in templates.items():
@@ -221,7 +136,7 @@ def _differing(templates: Sequence[Tokens]) -> list[int]:
 def named_kinds(kinds: Sequence[Kind]) -> tuple[dict[str, Kind], str | None]:
     """The kinds by the name of a contrast, and the pattern that all share, with ``{contrast}``; None if they need one
     each."""
-    tokens = [_tokens(kind.pattern) for kind in kinds]
+    tokens = [tokens_of(kind.pattern) for kind in kinds]
     if len(kinds) == 1:
         word = next(iter(_telling(kinds[0].words)), "")
         if not word:

@@ -247,6 +247,6 @@ def _of_values(values: Sequence[Values], row: dict[str, Any]) -> list[str]:
     if all(of.dtype == np.uint8 for of in values):
         lines.append("8 bits, at most 256 values; if you have the scanner's own values, take those")
     top = max((of.top for of in values if not of.levels), default=0.0)
-    if top > CLIPPED:
+    if top > CLIPPED and below <= NEGATIVE:
         lines.append(f"up to {top:.0%} of the voxels have the highest value: bright tissue is clipped")
     return lines

@@ -93,6 +93,8 @@ def _length(path: Path) -> int:
 
 
 def _quick(path: Path) -> object:
+    if not path.is_file():  # a pipe would wait for ever
+        raise FileNotFoundError(path)
     length = _length(path)
     with open(path, "rb") as file:
         if _packed(path.name):
