@@ -1,6 +1,7 @@
 """`gan inspect`: what it says of a folder and of a data set, and that the row it proposes works as pasted."""
 
 import gzip
+import os
 import re
 import subprocess
 import sys
@@ -236,6 +237,26 @@ def test_what_is_odd_in_a_folder_is_said(tmp_path, capsys):
         "contrasts: [t1]  # not all of the 7 subjects have t2 (1)\n",
     ):
         assert part in found.text, part
+
+
+def test_equal_voxels_are_found_and_empty_masks_are_not_reported(tmp_path, capsys):
+    for n in range(1, 6):
+        write(tmp_path / f"raw/s{n}_t1.nii.gz", egg(n))
+        write(tmp_path / f"raw/s{n}_lesion.nii.gz", np.zeros(SHAPE, np.uint8))
+    shifted = AFFINE + np.array([[0, 0, 0, 1.0]] * 3 + [[0] * 4])
+    write(tmp_path / "raw/s5_t1.nii.gz", egg(4), shifted)
+    write(tmp_path / "raw/s5_lesion.nii.gz", np.zeros(SHAPE, np.uint8), shifted)
+    found = inspected(tmp_path / "raw", tmp_path / "out", capsys)
+    assert found.row["mask"] == "lesion"
+    assert "equal images\n  s4 t1 = s5 t1 (the same voxels)\n\n" in found.text
+
+
+def test_a_pipe_and_a_link_to_nowhere_do_not_stop_it(tmp_path, capsys):
+    plain(tmp_path / "raw")
+    os.mkfifo(tmp_path / "raw/s9_t1.nii.gz")
+    (tmp_path / "raw/s0_t1.nii.gz").symlink_to("/nowhere/s0.nii.gz")
+    found = inspected(tmp_path / "raw", tmp_path / "out", capsys)
+    assert "s9_t1.nii.gz: a pipe, socket or device" in found.text and "refused: " in found.text
 
 
 def test_8_bits_and_masks_are_noticed(tmp_path, capsys):

@@ -10,7 +10,7 @@ from gan.errors import GanError, command
 from gan.files import atomic_path
 
 SHEET, ROW, SUBJECTS = "contact_sheet.png", "row.yaml", "subjects.csv"
-OUT = Path("inspect")
+OUT = Path("inspected")
 
 
 @command

@@ -68,7 +68,8 @@ def survey(folder: Path, *, everything: bool = False, workers: int = 1, scratch:
     if not wanted:
         reasons = "; ".join(f"{name}: {why}" for name, why in list(rejected.items())[:3])
         raise GanError(f"{files.root}: no images that can be used ({reasons or 'label volumes only'})")
-    found = Survey(files, guessed, heads, peeks, unread, _equal(files), masks, rejected, {}, name)
+    equal = _equal(files, {path for mask in masks for path in guessed.contrasts[mask].values()})
+    found = Survey(files, guessed, heads, peeks, unread, equal, masks, rejected, {}, name)
     found.remarks += [*guessed.remarks, *_participants(files, guessed)]
     _propose(found, wanted)
     _try(found, everything, workers, scratch)
@@ -83,6 +84,8 @@ def _participants(files: Inventory, guessed: guess.Guess) -> list[str]:
         return []
     with open(path, encoding="utf-8-sig", errors="replace") as file:
         columns = file.readline().strip().split("\t")
+    if "participant_id" not in columns:
+        return []
     return [
         f"participants.tsv has the columns {', '.join(columns)}; for classes of subjects add labels: "
         "{table: participants.tsv, subject: participant_id, label: <column>}"
@@ -196,12 +199,14 @@ def _rank(name: str) -> tuple[int, str]:
     return (order.index(name.lower()) if name.lower() in order else len(order), name)
 
 
-def _equal(files: Inventory) -> list[list[str]]:
-    """Groups of equal files; of DICOM folders, those whose middle file is the same."""
+def _equal(files: Inventory, masks: set[str]) -> list[list[str]]:
+    """Groups of equal files, apart from ``masks``, which may be empty; of DICOM folders, those with the same middle
+    file."""
     if files.kind == "dicom":
         middle = {f"{folder}/{names[len(names) // 2]}": folder for folder, names in files.dicom.items()}
         return [[middle[path] for path in group] for group in equal_files(files.root, list(middle))]
-    return equal_files(files.root, files.volumes if files.kind == "volumes" else files.pictures)
+    images = files.volumes if files.kind == "volumes" else files.pictures
+    return equal_files(files.root, [path for path in images if path not in masks])
 
 
 def _propose(found: Survey, wanted: list[str]) -> None:

@@ -12,7 +12,7 @@ from gan.inspect.folder import Survey
 from gan.inspect.inventory import Inventory
 from gan.inspect.look import Seen
 from gan.inspect.row import DEFAULTS, NEGATIVE, complete, to_yaml
-from gan.inspect.text import count, headed, joined, span, spans, table
+from gan.inspect.text import NAMED, count, headed, joined, span, spans, table
 from gan.inspect.values import Values
 
 MAPS = {
@@ -145,21 +145,23 @@ def _slices(found: Survey) -> list[str]:
 
 
 def _equal(found: Survey) -> list[str]:
-    lines = [" = ".join(group) for group in found.equal[:10]]
+    lines = [_same(group) for group in found.equal[:10]]
     if len(found.equal) > 10:
         lines.append(f"and {len(found.equal) - 10} more groups")
-    known = {path for group in found.equal for path in group}
-    digests: dict[bytes, list[str]] = {}
-    for of in found.look.seen if found.look else []:
-        for name, values in of.values.items():
-            if name not in found.masks:
-                digests.setdefault(values.digest, []).append(
-                    f"{of.item.subject} {of.item.scan} {name}".replace("  ", " ")
-                )
-    twins = [same for same in digests.values() if len(same) > 1]
-    if len(twins) > len(found.equal) or (twins and not known):
-        lines += [" = ".join(same) + " (the same voxels)" for same in twins[:10]]
+    same: dict[bytes, dict[str, str]] = {}  # of the voxels that were read: names, and their files
+    for of in found.look.seen if found.look and found.files.kind != "pictures" else []:
+        for name in found.row["contrasts"]:
+            file = found.guess.contrasts[name].get((of.item.subject, of.item.scan), "")
+            title = " ".join(filter(None, (of.item.subject, of.item.scan, name)))
+            same.setdefault(of.values[name].digest, {})[title] = file
+    twins = [of for of in same.values() if len(of) > 1 and not any({*of.values()} <= {*group} for group in found.equal)]
+    lines += [f"{_same(list(of))} (the same voxels)" for of in twins[:10]]
     return lines
+
+
+def _same(names: Sequence[str]) -> str:
+    rest = len(names) - NAMED
+    return " = ".join(names[:NAMED]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _unused(found: Survey) -> list[str]:
