@@ -53,7 +53,7 @@ def _rows(key: str, part: dict[str, Any], root: dict[str, Any]) -> list[str]:
 
 def _type(part: dict[str, Any]) -> str:
     if "enum" in part:
-        return " \\| ".join(f"`{value}`" for value in part["enum"])
+        return " \\| ".join(_value(value) for value in part["enum"])
     if "anyOf" in part:
         return " or ".join(_type(one) for one in part["anyOf"])
     if "const" in part:

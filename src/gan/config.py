@@ -84,6 +84,11 @@ def check_pair(config: dict[str, Any], dataset: str, variant: str) -> None:
             f"config: variants.{variant}.options.conditional is true, but datasets.{dataset}.labels is null; "
             f"name its labels or leave the pair out of the study"
         )
+    if row["missing"] == "leave" and options_of(chosen["family"]).TASK != "translate":
+        raise GanError(
+            f"config: datasets.{dataset}.missing is leave, but variants.{variant} makes all contrasts of an image and "
+            f"would learn the zeros of those that are missing; set it to refuse or leave the pair out of the study"
+        )
     if row["labels"] == "contrast" and not options.get("conditional"):
         raise GanError(
             f"config: datasets.{dataset}.labels is contrast, but variants.{variant} is not conditional; "
@@ -164,7 +169,7 @@ def _validate(config: dict[str, Any], schema: dict[str, Any], below: str = "") -
     if error.validator in ("pattern", "maxLength", "not") and isinstance(error.instance, str):
         raise GanError(f"config: {where or 'the top level'} has the name {error.instance!r}; {_NAMES}")
     if error.validator == "enum":
-        allowed = ", ".join(map(str, error.validator_value))
+        allowed = ", ".join(one if isinstance(one, str) else json.dumps(one) for one in error.validator_value)
         raise GanError(f"config: {where} is {error.instance!r}; allowed: {allowed}")
     if error.validator == "type":
         kinds = error.validator_value if isinstance(error.validator_value, list) else [error.validator_value]
@@ -192,6 +197,8 @@ def _check_dataset(name: str, row: dict[str, Any]) -> None:
         _check_slice_labels(name, row)
     if row["translate"]:
         _check_translate(name, row)
+    if row["missing"] == "leave":
+        _check_missing(name, row)
     parts = sum(row["split"][part] for part in SPLITS)
     if abs(parts - 1) > 1e-6:
         raise GanError(f"config: datasets.{name}.split adds up to {parts:g}; train + val + test must be 1")
@@ -238,6 +245,15 @@ def _check_translate(name: str, row: dict[str, Any]) -> None:
         raise GanError(f"{where}: with labels contrast each image is of one contrast; set labels to null")
     if row["layout"] == "images":
         raise GanError(f"{where}: layout images has one contrast; give volumes of both contrasts")
+
+
+def _check_missing(name: str, row: dict[str, Any]) -> None:
+    """Subjects may lack a contrast where there are several, as channels of an image."""
+    where = f"config: datasets.{name}.missing is leave"
+    if len(row["contrasts"]) == 1 and not row["mask"]:
+        raise GanError(f"{where}, but there is one contrast, which every subject needs; set it to refuse")
+    if row["labels"] == "contrast":
+        raise GanError(f"{where}, but labels is contrast, so that each image is of one; set one of them to its default")
 
 
 def _in_use(config: dict[str, Any]) -> dict[str, None]:

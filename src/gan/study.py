@@ -69,6 +69,8 @@ class Study:
         keys = ("layout", "pattern", "contrasts", "reference", "align", "mask")
         labels = row["labels"] if label_of(row["labels"]) == "subject" else None
         decides = {key: row[key] for key in keys} | {"labels": labels}
+        if row["missing"] != "refuse":  # else as before there was the key: no run key changes
+            decides["missing"] = row["missing"]
         return {"source": identity(row["source"]), **decides, "revision": DATA_REVISION}
 
     def options(self, variant: str) -> Options:

@@ -1,4 +1,4 @@
-"""Compare the grids of two volumes, and resample one onto the other's, without registration."""
+"""Compare the grids of two volumes, and resample one onto the other's."""
 
 import numpy as np
 import SimpleITK as sitk
@@ -17,18 +17,22 @@ def same_grid(a: Volume, b: Volume) -> bool:
     return float(np.linalg.norm(shift, axis=0).max()) <= TOLERANCE * min(a.spacing)
 
 
-def resample(moving: Volume, reference: Volume, *, labels: bool = False) -> Volume:
+def resample(
+    moving: Volume, reference: Volume, *, labels: bool = False, transform: sitk.Transform | None = None
+) -> Volume:
     """``moving`` on the grid of ``reference``: linear, or nearest for ``labels``; 0 where it has no voxels.
 
-    The scanner's coordinates are trusted: movement between two scans stays.
+    transform: of points of the reference to points of ``moving``, in RAS and mm. Without one the scanner's coordinates
+    are trusted: movement between two scans stays.
     """
-    itk = _to_itk(moving if labels else Volume(moving.values(), moving.affine))
+    itk = to_itk(moving if labels else Volume(moving.values(), moving.affine))
     interpolator = sitk.sitkNearestNeighbor if labels else sitk.sitkLinear
-    moved = sitk.Resample(itk, _to_itk(reference), sitk.Transform(), interpolator, 0.0)
+    moved = sitk.Resample(itk, to_itk(reference), transform or sitk.Transform(), interpolator, 0.0)
     return Volume(np.asfortranarray(sitk.GetArrayFromImage(moved).T), reference.affine)
 
 
-def _to_itk(volume: Volume) -> sitk.Image:
+def to_itk(volume: Volume) -> sitk.Image:
+    """``volume`` as an image of SimpleITK, whose physical space is RAS."""
     image = sitk.GetImageFromArray(volume.data.T)
     spacing = np.array(volume.spacing)
     image.SetSpacing(volume.spacing)

@@ -19,25 +19,27 @@ BLOCK = 8  # slices at a time: intermediate values stay in the processor's cache
 
 
 class Item(NamedTuple):
-    """The input of one worker. files: one per channel; first: number of its first slice; tiles: how many to show;
-    notes: those of its files; scan: which of several of the subject."""
+    """The input of one worker. files: one per channel, None where the subject lacks it; first: number of its first
+    slice; tiles: how many to show; notes: those of its files; scan: which of several of the subject; moved: by
+    contrast, degrees, mm and correlation of edges of its registration."""
 
     subject: str
-    files: tuple[Path, ...]
+    files: tuple[Path | None, ...]
     label: str
     split: str
     first: int = 0
     tiles: int = 0
     notes: str = ""
     scan: str = ""
+    moved: dict[str, tuple[float, ...]] = {}
 
 
 class Encoded(NamedTuple):
     """S candidates, K of them kept. images: uint16 [K, C, H, W]; slices, fractions, kept: [S]; positions: 0..1 [S];
     labels: class names [S], empty where a slice has none; digests: of kept images; limits: (low, high) per contrast,
-    None where the map is by slice; tiles: place among the candidates -> uint16 [C, H, W]; shape: of the source; frame:
-    how its pixels came to be stored; notes: what the map does that the user may not want. Where each contrast is an
-    image of its own, S and K count those."""
+    None where the map is by slice, or the contrast missing; tiles: place among the candidates -> uint16 [C, H, W];
+    shape: of the source; frame: how its pixels came to be stored; notes: what the map does that the user may not want.
+    Where each contrast is an image of its own, S and K count those."""
 
     images: np.ndarray
     slices: np.ndarray
@@ -68,12 +70,16 @@ def encode(item: Item, row: dict[str, Any]) -> Encoded:
     """Apply intensity map, filter and frame of ``row`` to ``item``.
 
     The filter looks at the reference contrast on its native pixels, before padding and resampling: a slice is kept
-    when more than ``slices.fraction`` of them exceed ``slices.threshold`` on the scale 0..255.
+    when more than ``slices.fraction`` of them exceed ``slices.threshold`` on the scale 0..255. Of a subject that lacks
+    that contrast it looks at the first one there is; what is missing is stored as 0.
     """
     spec = row["slices"]
-    opened = [_channel(path, row, mask=place >= len(row["contrasts"])) for place, path in enumerate(item.files)]
+    opened = [
+        None if path is None else _channel(path, row, mask=place >= len(row["contrasts"]))
+        for place, path in enumerate(item.files)
+    ]
     every = slice(None, None, spec["every"])
-    reference = opened[row["contrasts"].index(row["reference"] or row["contrasts"][0])]
+    reference = _reference(opened, row)
     low, high = reference.low[every], reference.high[every]  # type: ignore[index]
     fractions = intensity.fraction_above(reference.stack[every], spec["threshold"], low, high)
     unfiltered = row["layout"] == "images" and spec["fraction"] == 0
@@ -102,12 +108,21 @@ def encode(item: Item, row: dict[str, Any]) -> Encoded:
     return _apart(encoded, row["contrasts"]) if row["labels"] == "contrast" else encoded
 
 
-def _notes(opened: list[Channel], row: dict[str, Any]) -> str:
+def _reference(opened: list[Channel | None], row: dict[str, Any]) -> Channel:
+    """The reference contrast, or the first one that there is."""
+    wanted = opened[row["contrasts"].index(row["reference"] or row["contrasts"][0])]
+    contrasts = (wanted, *opened[: len(row["contrasts"])])
+    return next(channel for channel in contrasts if channel is not None)
+
+
+def _notes(opened: list[Channel | None], row: dict[str, Any]) -> str:
     """Note on volumes whose values below 0 become black in the map percentile: z-scores, phase."""
     if row["layout"] == "images" or row["intensity"]["map"] != "percentile":
         return ""
     notes = []
     for contrast, channel in zip(row["contrasts"], opened, strict=False):
+        if channel is None:
+            continue
         zero = -channel.inter / channel.slope
         share = intensity.share_below(channel.stack, zero - NEAR_0 * (channel.high[0] - zero))  # type: ignore[index]
         if share > FEW:
@@ -173,13 +188,13 @@ def _check_window(path: Path, values: np.ndarray, spec: dict[str, Any]) -> None:
         )
 
 
-def _stored(opened: list[Channel], slices: np.ndarray, to: Frame) -> np.ndarray:
+def _stored(opened: list[Channel | None], slices: np.ndarray, to: Frame) -> np.ndarray:
     """Slices of all channels as they are stored: uint16 [K, C, H, W]."""
     images = np.empty((len(slices), len(opened), *to.size), dtype=np.uint16)
     for start in range(0, len(slices), BLOCK):
         block = slices[start : start + BLOCK]
         for place_, channel in enumerate(opened):
-            images[start : start + BLOCK, place_] = _pixels(channel, block, to)
+            images[start : start + BLOCK, place_] = 0 if channel is None else _pixels(channel, block, to)
     return images
 
 
@@ -193,8 +208,8 @@ def _pixels(channel: Channel, slices: np.ndarray, to: Frame) -> np.ndarray:
     return scaled
 
 
-def _limits(channel: Channel, row: dict[str, Any]) -> tuple[float, float] | None:
-    if row["intensity"]["map"] == "slice_minmax" or channel.low is None or channel.high is None:
+def _limits(channel: Channel | None, row: dict[str, Any]) -> tuple[float, float] | None:
+    if channel is None or row["intensity"]["map"] == "slice_minmax" or channel.low is None or channel.high is None:
         return None
     low, high = (float(end[0] * channel.slope + channel.inter) for end in (channel.low, channel.high))
     return low, high

@@ -47,6 +47,16 @@ def channels(row: Row) -> list[str]:
     return [*row["contrasts"], *([row["mask"]] if row.get("mask") else [])]
 
 
+def leaves(row: Row) -> bool:
+    """Whether ``row`` takes subjects that lack a contrast, too."""
+    return row.get("missing") == "leave"
+
+
+def has(contrast: str) -> str:
+    """The column of the index that says whether a slice has ``contrast``, where some may lack it."""
+    return f"has_{contrast}"
+
+
 def check_files(found: Sequence[Found]) -> None:
     """Raise `GanError` for a file whose name is not UTF-8, a pipe, or a broken link."""
     for item in found:

@@ -9,7 +9,7 @@ from pathlib import Path
 from gan.data.bids import find_bids, parse
 from gan.data.dicom_export import asks_for_export, find_export
 from gan.data.endings import DICOM, is_volume
-from gan.data.found import Found, Row, channels, check_files
+from gan.data.found import Found, Row, channels, check_files, leaves
 from gan.data.label_table import read_labels
 from gan.data.matching import enclosing, nothing, pattern_rules
 from gan.data.notices import some, warn
@@ -25,7 +25,7 @@ def find(row: Row, root: Path) -> list[Found]:
     row: ``layout``, ``pattern``, ``contrasts``, ``mask`` of config.yaml, and ``labels`` if they are of subjects; root:
     the data set's ``raw``. Where nothing matches there and it holds a single folder (as archives often do), that folder
     is the root. Each scan of a subject has each contrast once, except in the layout ``images``, where a subject has any
-    number of images.
+    number of images, and with ``missing: leave``, where a scan has one of the contrasts at least.
 
     Raises GanError when the folder is missing or empty, nothing matches, a subject lacks a contrast or its mask or has
     one twice, a label is unknown, or an image is in train and test.
@@ -85,6 +85,9 @@ def _complete(everything: list[Found], row: Row) -> list[Found]:
                 "remove one, make the pattern narrower, or put {session} into it if they are scans of one subject"
             )
     lacking = {key: [contrast for contrast in wanted if contrast not in scans[key]] for key in sorted(scans)}
+    if leaves(row):
+        taken = _taken(scans, lacking, row)
+        return [scans[key][contrast] for key in taken for contrast in wanted if contrast in scans[key]]
     whole = {subject for (subject, _), missing in lacking.items() if not missing}
     errors, left_out = [], []
     for (subject, scan), missing in lacking.items():
@@ -100,6 +103,24 @@ def _complete(everything: list[Found], row: Row) -> list[Found]:
     if left_out:
         warn(f"scans that are not whole are left out: {some(left_out)}")
     return [scans[key][contrast] for key, missing in lacking.items() if not missing for contrast in wanted]
+
+
+def _taken(
+    scans: dict[tuple[str, str], dict[str, Found]], lacking: dict[tuple[str, str], list[str]], row: Row
+) -> list[tuple[str, str]]:
+    """The scans that have one of the contrasts at least; a warning counts those that lack some."""
+    taken = [key for key in lacking if not scans[key].keys().isdisjoint(row["contrasts"])]
+    lines = []
+    for contrast in channels(row):
+        names = [next(iter(scans[key].values())).name for key in taken if contrast in lacking[key]]
+        if len(names) == len(taken):
+            raise GanError(f"missing: leave: no subject has {contrast}; check its name and the pattern of the row")
+        lines += [f"{len(names)} of {len(taken)} scans lack {contrast} ({some(names, 3)})"] * bool(names)
+    if without := [f"{key[0]} {key[1]}".strip() for key in lacking if key not in taken]:
+        lines.append(f"{len(without)} with none of the contrasts are left out ({some(without, 3)})")
+    if lines:
+        warn(f"missing: leave: {'; '.join(lines)}")
+    return taken
 
 
 def _lacks(fault: str, contrasts: dict[str, Found]) -> GanError:

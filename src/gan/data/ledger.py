@@ -7,6 +7,7 @@ import pandas as pd
 
 from gan.data import notices, splits
 from gan.data.encode import Encoded, Item
+from gan.data.found import channels, has, leaves
 from gan.errors import GanError
 
 NAMED = 20  # subjects without a slice in one line of the log; subjects.csv has all
@@ -37,6 +38,9 @@ class Ledger:
                     store[place], kept[candidate], reasons[candidate] = False, False, f"copy of {other}"
         self._digests += [digest for digest, stored in zip(result.digests, store, strict=True) if stored]
         columns = {"slice": result.slices, "position": result.positions, "fraction": result.fractions}
+        if leaves(self.row):
+            there = zip(channels(self.row), item.files, strict=True)
+            columns |= {has(name): np.full(len(kept), path is not None) for name, path in there}
         self._columns.append({**columns, "kept": kept, "reason": reasons, "label": result.labels})
         # Without the images, which would fill the memory.
         self._items.append((item, result._replace(images=result.images[:0].copy(), kept=kept, tiles={})))
@@ -100,13 +104,22 @@ class Ledger:
                 both = f"{brought[item.subject]} and {item.split}"
                 raise GanError(f"subject {item.subject}: in {both}; a subject belongs to one split, move its files")
         fixed = {subject: split for subject, split in brought.items() if split in ("val", "test")}
-        return splits.assign(self._subject_labels(), self.row["split"], fixed)
+        return splits.assign(self._strata(), self.row["split"], fixed)
+
+    def _strata(self) -> dict[str, str]:
+        """What the splits share out evenly: labels of subjects, and what each one lacks."""
+        strata = self._subject_labels()
+        if leaves(self.row):
+            for item, _ in self._items:
+                strata[item.subject] += "|" + "".join("01"[path is not None] for path in item.files)
+        return strata
 
     def subjects(self, index: pd.DataFrame) -> pd.DataFrame:
         """A summary per subject; for volumes with the limits of the intensity map in the scanner's units.
 
         Where a subject keeps no slice it has the column ``largest_fraction``, where subjects have several scans
-        ``scans`` (shape, spacing and limits are those of the first), where something is noted ``notes``.
+        ``scans`` (shape, spacing and limits are those of the first), where contrasts may be missing the kept slices
+        that have each (``has_t1``), where something is noted ``notes``.
         """
         groups = index.groupby("subject", sort=True)
         table = pd.DataFrame(
@@ -118,6 +131,8 @@ class Ledger:
                 "mean_fraction": groups["fraction"].mean(),
             }
         )
+        for name in [has(contrast) for contrast in channels(self.row) if leaves(self.row)]:
+            table[name] = (index[name] & index["kept"]).groupby(index["subject"]).sum()
         if set(index["subject"]) - set(index.loc[index["kept"], "subject"]):
             table["largest_fraction"] = groups["fraction"].max()
         table = table.reset_index()
@@ -169,6 +184,8 @@ class Ledger:
         for contrast, ends in zip(self.row["contrasts"], result.limits, strict=True):
             if ends is not None:
                 details |= {f"low_{contrast}": ends[0], f"high_{contrast}": ends[1]}
+        for contrast, (degrees, mm, correlation) in item.moved.items():
+            details |= {f"degrees_{contrast}": degrees, f"mm_{contrast}": mm, f"correlation_{contrast}": correlation}
         return details
 
     def meta(self) -> dict[str, Any]:

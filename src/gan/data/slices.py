@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from gan.data.encode import Encoded, Item, encode
+from gan.data.found import has, leaves
 from gan.data.intensity import DEFAULT_PERCENTILES
 from gan.data.ledger import Ledger
 from gan.data.pool import ordered
@@ -73,12 +74,14 @@ def items_of(row: dict[str, Any], volumes: Path) -> list[Item]:
     items = []
     for (subject, scan), of_contrast in sorted(records.items()):
         missing = [contrast for contrast in channels(row) if contrast not in of_contrast]
-        if missing:
+        if missing and not leaves(row):
             raise GanError(f"{volumes / TABLE}: subject {subject} has no {missing[0]}; convert the data set again")
-        wanted = [of_contrast[contrast] for contrast in channels(row)]
-        files = tuple(volumes / record["file"] for record in wanted)
+        wanted = [of_contrast[contrast] for contrast in channels(row) if contrast in of_contrast]
+        places = {record["contrast"]: volumes / record["file"] for record in wanted}
+        files = tuple(places.get(contrast) for contrast in channels(row))
         notes = [f"{contrast} {record['notes']}" for contrast, record in of_contrast.items() if record.get("notes")]
-        items.append(Item(subject, files, wanted[0]["label"], wanted[0]["split"], notes="; ".join(notes), scan=scan))
+        item = Item(subject, files, wanted[0]["label"], wanted[0]["split"], notes="; ".join(notes), scan=scan)
+        items.append(item._replace(moved=_moved(wanted)))
     return with_tiles(items, row)
 
 
@@ -88,6 +91,13 @@ def with_tiles(items: list[Item], row: dict[str, Any]) -> list[Item]:
     for place in spread(len(items), SHEET_ROWS):
         items[place] = items[place]._replace(tiles=tiles)
     return items
+
+
+def _moved(records: list[dict[str, str]]) -> dict[str, tuple[float, ...]]:
+    """What `convert` says of the registration of each contrast: degrees, mm, correlation of edges."""
+    columns = ("degrees", "mm", "correlation")
+    registered = [record for record in records if record.get("transform")]
+    return {record["contrast"]: tuple(float(record[name]) for name in columns) for record in registered}
 
 
 def picture_items(volumes: Path, table: pd.DataFrame) -> list[Item]:
@@ -131,10 +141,13 @@ def _previews(
     apart = row["labels"] == "contrast"
     scans = [f"_{scan}" * bool(scan) for scan in kept["scan"]] if "scan" in kept else [""] * len(kept)
     columns = [kept[key] for key in ("subject", "slice", "row", "label")]
+    flags = {name: kept.set_index("row")[has(name)] for name in channels(row)} if leaves(row) else {}
+    absent = {place: [name for name, there in flags.items() if not there[place]] for place in kept["row"]}
     for subject, number, place, label, scan in zip(*columns, scans, strict=True):
         names = [label] if apart else stored_channels(row)
         for contrast, image in zip(names, as_grey(images[place], _mask(row), top), strict=True):
-            preview(image, folder / f"{subject}{scan}_{number:03d}_{contrast}.png")
+            if contrast not in absent.get(place, ()):
+                preview(image, folder / f"{subject}{scan}_{number:03d}_{contrast}.png")
 
 
 def _mask(row: dict[str, Any]) -> int | None:
@@ -161,4 +174,5 @@ def facts_of(row: dict[str, Any], name: str) -> dict[str, Any]:
         "filter": {key: spec[key] for key in ("every", "threshold", "fraction")},
         "intensity": intensity,
         "split": row["split"],
+        **({"missing": row["missing"]} if leaves(row) else {}),
     }

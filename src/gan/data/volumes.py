@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from itertools import groupby
 from pathlib import Path
+from statistics import median
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -20,14 +21,18 @@ from gan.data.layouts import Found, channels
 from gan.data.nifti import Volume, canonical, check_image, check_mask, write_nifti
 from gan.data.pictures import read_picture
 from gan.data.pool import ordered
+from gan.data.register import Movement, check_movement, register
 from gan.errors import GanError
 
 TABLE = "volumes.csv"
 COLUMNS = ["subject", "contrast", "file", "label", "split", "shape", "spacing"]
+MOVED = ["degrees", "mm", "transform", "information", "correlation"]  # of a registration
+RIGID = "rigid"
+LEAST, DOUBT = 0.25, 0.67  # correlation of edges, and its fraction of the data set's median, that bring a warning
 
 
 class Scan(NamedTuple):
-    """A scan of a subject, its only one or a session, and its files in the order of the channels."""
+    """A scan of a subject, its only one or a session, and its files in the order of the channels, those it has."""
 
     subject: str
     files: tuple[Found, ...]
@@ -38,9 +43,9 @@ def convert(row: dict[str, Any], raw: Path, folder: Path, *, workers: int = 1) -
 
     Writes ``<subject>[_<scan>]_<contrast>.nii`` (RAS, integers kept with their slope, else float32, a header of its
     own) and ``volumes.csv``: subject, contrast, file (relative to ``folder``), label, split, shape (voxels), spacing
-    (mm), ``scan`` where subjects have several, ``notes`` where there is something to say, such as what of a folder is
-    not in its stack of DICOM slices. A warning names the first that have notes. For layout ``images`` each file is
-    checked and listed where it is; nothing is copied.
+    (mm), ``scan`` where subjects have several, `MOVED` where contrasts are registered, ``notes`` where there is
+    something to say, such as what of a folder is not in its stack of DICOM slices. A warning names the first that have
+    notes. For layout ``images`` each file is checked and listed where it is; nothing is copied.
 
     ``folder`` appears whole or not at all. The errors of all subjects are reported in one `GanError`.
     """
@@ -53,10 +58,13 @@ def convert(row: dict[str, Any], raw: Path, folder: Path, *, workers: int = 1) -
             work = partial(convert_scan, row=row, folder=part)
             rows = ordered(work, scans_of(row, found), workers=workers, label="convert")
             records = [record for of_subject in rows for record in of_subject]
+        if row["align"] == RIGID:
+            _doubt(records)
         notes = [record.get("notes", "") for record in records]
         named = [f"{record['subject']} {record['contrast']} {record.get('scan', '')}".strip() for record in records]
         notices.warn_of(list(zip(named, notes, strict=True)), "volumes", TABLE)
-        columns = COLUMNS + ["scan"] * any(record.get("scan") for record in records) + ["notes"] * any(notes)
+        columns = COLUMNS + ["scan"] * any(record.get("scan") for record in records)
+        columns += MOVED * (row["align"] == RIGID) + ["notes"] * any(notes)
         pd.DataFrame(records, columns=columns).to_csv(part / TABLE, index=False)
 
 
@@ -71,7 +79,7 @@ def scans_of(row: dict[str, Any], found: Sequence[Found]) -> list[Scan]:
         if Path(name + scan).name != name + scan or name.startswith("."):
             raise GanError(f"subject {name + scan!r}: not usable as a file name; rename it, or change the pattern")
         of_contrast = {item.contrast: item for item in items}
-        scans.append(Scan(name, tuple(of_contrast[contrast] for contrast in channels(row))))
+        scans.append(Scan(name, tuple(of_contrast[name] for name in channels(row) if name in of_contrast)))
     names = Counter(_file_name(item) for item in found)
     for name, count in names.items():
         if count > 1:
@@ -87,13 +95,75 @@ def convert_scan(scan: Scan, row: dict[str, Any], folder: Path) -> list[dict[str
     """Read, check, align and write one scan; its rows of the table."""
     volumes = {item.contrast: _read(item, is_mask=item.contrast == row["mask"]) for item in scan.files}
     notes = {contrast: volume.notes for contrast, volume in volumes.items()}
-    reference = row["reference"] or row["contrasts"][0]
+    reference, moved = _reference(row, volumes), {}
+    if row["align"] == RIGID:
+        volumes, moved = _registered(scan, volumes, reference, row["mask"])
     for item in scan.files:
         if not same_grid(volumes[item.contrast], volumes[reference]):
-            volumes[item.contrast] = _aligned(item, volumes[item.contrast], volumes[reference], row)
+            volumes[item.contrast] = _aligned(item, volumes[item.contrast], volumes[reference], reference, row)
+    records = []
     for item in scan.files:
         write_nifti(volumes[item.contrast], folder / _file_name(item))
-    return [_record(item, volumes[item.contrast]) | {"notes": notes[item.contrast]} for item in scan.files]
+        record = _record(item, volumes[item.contrast])
+        if movement := moved.get(item.contrast):
+            record |= dict(zip(MOVED, movement.columns(), strict=True))
+        records.append(record | {"notes": notes[item.contrast]})
+    return records
+
+
+def _doubt(records: list[dict[str, Any]]) -> None:
+    """Note the pairs whose edges agree much less than those of the other subjects."""
+    by_contrast: dict[str, list[dict[str, Any]]] = {}
+    for record in records:
+        if record.get("correlation"):
+            by_contrast.setdefault(record["contrast"], []).append(record)
+    for pairs in by_contrast.values():
+        usual = median(float(record["correlation"]) for record in pairs)
+        for record in pairs:
+            if float(record["correlation"]) < max(LEAST, DOUBT * usual):
+                said = f"looks misregistered (correlation of edges {record['correlation']}, median {usual:.2g})"
+                record["notes"] = "; ".join(filter(None, (record["notes"], said)))
+
+
+def _reference(row: dict[str, Any], volumes: dict[str, Volume]) -> str:
+    """The contrast on whose grid the others are: the reference, or where a scan lacks it, the first it has."""
+    wanted = row["reference"] or row["contrasts"][0]
+    return wanted if wanted in volumes else next(name for name in row["contrasts"] if name in volumes)
+
+
+def _registered(
+    scan: Scan, volumes: dict[str, Volume], reference: str, mask: str | None
+) -> tuple[dict[str, Volume], dict[str, Movement]]:
+    """All volumes on the grid of ``reference``, each interpolated once, and how those of contrasts were moved."""
+    moved, found = {}, {reference: volumes[reference]}
+    drawn = {item.contrast: _drawn_on(item, volumes, reference) for item in scan.files if item.contrast == mask}
+    for item in scan.files:
+        if item.contrast in (reference, mask):
+            continue
+        try:
+            movement = register(volumes[item.contrast], volumes[reference])
+            check_movement(movement)
+        except GanError as error:
+            raise GanError(f"{item.path}: {item.contrast} to {reference}: {error}") from error
+        target = resample(volumes[item.contrast], volumes[reference], transform=movement.transform)
+        found[item.contrast], moved[item.contrast] = target, movement.compared(target, volumes[reference])
+    for name, contrast in drawn.items():
+        found[name] = volumes[name]
+        if contrast != reference:
+            transform = moved[contrast].transform
+            found[name] = resample(volumes[name], volumes[reference], labels=True, transform=transform)
+    return found, moved
+
+
+def _drawn_on(item: Found, volumes: dict[str, Volume], reference: str) -> str:
+    """The contrast whose grid a mask has, with which it moves."""
+    for contrast in dict.fromkeys([reference, *volumes]):
+        if contrast != item.contrast and same_grid(volumes[item.contrast], volumes[contrast]):
+            return contrast
+    raise GanError(
+        f"{item.path}: the mask is on the grid of none of the contrasts, so that align: rigid cannot tell with which "
+        f"one it moves; resample it to the grid of the scan it was drawn on"
+    )
 
 
 def _read(item: Found, *, is_mask: bool) -> Volume:
@@ -108,8 +178,7 @@ def _series(item: Found) -> Volume:
     return Volume(series.data, series.affine, notes=left_out)
 
 
-def _aligned(item: Found, moving: Volume, reference: Volume, row: dict[str, Any]) -> Volume:
-    name = row["reference"] or row["contrasts"][0]
+def _aligned(item: Found, moving: Volume, reference: Volume, name: str, row: dict[str, Any]) -> Volume:
     if not row["align"]:
         grids = " and ".join(f"{_shape(volume)} of {_spacing(volume)} mm" for volume in (moving, reference))
         remedy = "set align: true to resample it, or leave the contrast out"
