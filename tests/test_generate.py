@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 from tiny import TinyData, paths, recipe
+from torch import nn
 
 from gan import check, grids, scales
 from gan.data.nifti import read_nifti
@@ -19,7 +20,7 @@ from gan.families.contract import ImageShape
 from gan.families.registry import build
 from gan.generate import main
 from gan.sampling.between import slerp
-from gan.sampling.marks import SOURCE_TYPE, Mark
+from gan.sampling.marks import SOURCE_TYPES, YES, Mark
 from gan.sampling.snapshot import Snapshot, load_generator, load_header, save_generator
 from gan.sampling.tasks import CHUNK, latents, sample
 from gan.study import run_key
@@ -274,7 +275,7 @@ def test_every_png_says_that_it_is_synthetic_and_what_made_it(tmp_path, name, in
         **{"Synthetic": "yes", "Family": "tiny", "Run key": "abc", "Kimg": "1.5", "Seed": "3", "Index": index}
     }
     (described,) = ElementTree.fromstring(info["XML:com.adobe.xmp"]).iter(f"{{{RDF}}}Description")
-    assert described.attrib[f"{{{IPTC}}}DigitalSourceType"] == SOURCE_TYPE
+    assert described.attrib[f"{{{IPTC}}}DigitalSourceType"] == SOURCE_TYPES[YES]
 
 
 def test_a_grid_of_mixed_styles_is_marked_too(tmp_path):
@@ -293,7 +294,7 @@ def test_the_header_of_a_nifti_image_says_so_too(tmp_path):
         (extension,) = header.extensions
         assert extension.get_code() == 6, "a comment"
         said = json.loads(extension.get_content())
-        assert said == {**MARK, "index": 1, "digital_source_type": SOURCE_TYPE}
+        assert said == {**MARK, "index": 1, "digital_source_type": SOURCE_TYPES[YES]}
     assert read_nifti(tmp_path / "out/00001_t1.nii.gz").spacing == (1.5, 2.0, 1.0)
 
 
@@ -301,13 +302,22 @@ def test_an_array_has_its_mark_next_to_it(tmp_path):
     path = made(tmp_path / "g.pt")
     assert generate(path, tmp_path / "out", "--n", "5", "--seed", "3", "--format", "npy") == 0
     said = json.loads((tmp_path / "out/images.json").read_text())
-    assert said == {**MARK, "index": "0-4", "digital_source_type": SOURCE_TYPE}
+    assert said == {**MARK, "index": "0-4", "digital_source_type": SOURCE_TYPES[YES]}
 
 
 def test_a_mark_fits_the_header():
     line = Mark("a-family-of-a-package-ü-" * 9, "0123456789ab", 12345.678, 2**63).line(99999)
     assert len(line.encode()) == 79
     assert line.startswith("synthetic, run 0123456789ab, seed 9223372036854775808, image 99999, 12345.7 kim")
+
+
+def test_real_images_are_never_called_synthetic(tmp_path):
+    copy = Snapshot(nn.Identity(), "copy", {}, ImageShape(1, (8, 8), 0, sources=1), 0, 0.0, "abc", {})
+    mark = Mark.of(copy, 0)
+    assert mark.text(0)["Synthetic"] == "no" and "XML:com.adobe.xmp" not in mark.text(0)
+    assert mark.line(0).startswith("copy of a real image, run abc") and mark.record(0)["synthetic"] is False
+    picture = Mark.of(load_generator(made(tmp_path / "g.pt")), 0, next_to_real=True).text("0-3")
+    assert picture["Synthetic"] == "in part" and "compositeWithTrained" in picture["XML:com.adobe.xmp"]
 
 
 def test_truncation_brings_images_together(tmp_path):

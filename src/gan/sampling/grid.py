@@ -12,6 +12,7 @@ from torch import Tensor
 from gan.families.contract import Dataset, Source
 from gan.grids import layout
 from gan.metrics.ssim import similarity_of_set
+from gan.sampling.marks import Mark, first
 from gan.sampling.snapshot import Snapshot
 from gan.sampling.tasks import available, sample, translated
 from gan.scales import generated_to_uint8
@@ -55,6 +56,10 @@ class Grid:
         images = torch.cat(list(translated(snapshot, [Source(self._batch.source, self._batch.labels)], self._seed)))
         shown = [self._shown_sources(), images, target, (images - target) / 2]
         return images, torch.cat(shown, 1)
+
+    def mark(self, snapshot: Snapshot) -> dict[str, str]:
+        """Text of the picture of `draw`, for its file."""
+        return Mark.of(snapshot, self._seed, next_to_real=bool(self._shape.sources)).text(first(len(self._batch.real)))
 
     def similarity(self, images: Tensor) -> float:
         """How alike images of a grid are: their mean MS-SSIM, without a mask."""

@@ -11,44 +11,60 @@ from typing import Any
 
 import nibabel as nib
 
+from gan.families.registry import families
 from gan.files import write_json
 from gan.sampling.snapshot import Snapshot
 
-SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"  # IPTC: made by a trained model
+YES, IN_PART, NO = "yes", "in part", "no"
+# Digital source types of the IPTC: made by a trained model, or put together with what one made.
+SOURCE_TYPES = {
+    YES: "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia",
+    IN_PART: "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia",
+}
 XMP = (
     '<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
     '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about="" '
     'xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/" '
-    f'Iptc4xmpExt:DigitalSourceType="{SOURCE_TYPE}"/></rdf:RDF></x:xmpmeta><?xpacket end="r"?>'
+    'Iptc4xmpExt:DigitalSourceType="{}"/></rdf:RDF></x:xmpmeta><?xpacket end="r"?>'
 )
 DESCRIP = 79  # bytes of text in the field of that name in a NIfTI header
 
 
 @dataclass(frozen=True)
 class Mark:
-    """What made an image: the family, run key and kimg of a generator, and the seed that the image was drawn from."""
+    """What made an image: the family, run key and kimg of a generator, and the seed that the image was drawn from.
+
+    synthetic: `YES`; `IN_PART` of a picture that shows real images too; `NO` where a family copies real images.
+    """
 
     family: str
     run_key: str
     kimg: float
     seed: int
+    synthetic: str = YES
 
     @classmethod
-    def of(cls, snapshot: Snapshot, seed: int) -> "Mark":
-        return cls(snapshot.family, snapshot.run_key, snapshot.kimg, seed)
+    def of(cls, snapshot: Snapshot, seed: int, next_to_real: bool = False) -> "Mark":
+        """next_to_real: of a picture that shows real images too."""
+        synthetic = NO if families()[snapshot.family].model.copies else IN_PART if next_to_real else YES
+        return cls(snapshot.family, snapshot.run_key, snapshot.kimg, seed, synthetic)
 
     def record(self, index: int | str) -> dict[str, Any]:
         """As JSON; index: that of the image among those of its seed, or of several as ``0-15``."""
-        return {"synthetic": True, **asdict(self), "index": index, "digital_source_type": SOURCE_TYPE}
+        kind = {"synthetic": self.synthetic != NO, "digital_source_type": SOURCE_TYPES.get(self.synthetic)}
+        return asdict(self) | kind | {"index": index}
 
     def text(self, index: int | str) -> dict[str, str]:
         """For `gan.grids.write_png`."""
-        said = {"Family": self.family, "Run key": self.run_key, "Kimg": f"{self.kimg:g}", "Seed": str(self.seed)}
-        return {"Synthetic": "yes", **said, "Index": str(index), "XML:com.adobe.xmp": XMP}
+        found = {"Synthetic": self.synthetic, "Family": self.family, "Run key": self.run_key, "Kimg": f"{self.kimg:g}"}
+        found |= {"Seed": str(self.seed), "Index": str(index)}
+        kind = SOURCE_TYPES.get(self.synthetic)
+        return found | ({"XML:com.adobe.xmp": XMP.format(kind)} if kind else {})
 
     def line(self, index: int | str) -> str:
         """In `DESCRIP` bytes; a long name of a family is cut off."""
-        text = f"synthetic, run {self.run_key}, seed {self.seed}, image {index}, {self.kimg:g} kimg, {self.family}"
+        kind = "copy of a real image" if self.synthetic == NO else "synthetic"
+        text = f"{kind}, run {self.run_key}, seed {self.seed}, image {index}, {self.kimg:g} kimg, {self.family}"
         return text.encode("ascii", "replace")[:DESCRIP].decode()
 
     def put(self, image: "nib.Nifti1Image", index: int | str) -> None:

@@ -13,7 +13,6 @@ from gan.families.contract import Dataset
 from gan.files import write_json
 from gan.grids import write_grid
 from gan.sampling.grid import Grid
-from gan.sampling.marks import Mark, first
 from gan.sampling.snapshot import Snapshot, save_generator
 from gan.study import run_key
 from gan.train import outputs
@@ -202,8 +201,10 @@ class _Run:
         snapshot = self._snapshot()
         name = f"snapshots/{stem(self.schedule.snapshots[step])}"
         fake, picture = self.grid.draw(snapshot)
-        text = Mark.of(snapshot, self.recipe["seed"]).text(first(len(fake)))
-        write_grid(self.checkpoints / f"{name}.png", picture.numpy(), self.grid.columns, snapshot.mask_labels, text)
+        write_grid(
+            *(self.checkpoints / f"{name}.png", picture.numpy(), self.grid.columns, snapshot.mask_labels),
+            text=self.grid.mark(snapshot),
+        )
         save_generator(self.checkpoints / f"{name}.pt", snapshot)
         outputs.show(self.checkpoints, self.folder)
         if step > 0:

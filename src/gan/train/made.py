@@ -12,7 +12,6 @@ from gan.families.registry import families, make_options
 from gan.files import write_json
 from gan.grids import write_grid
 from gan.sampling.grid import Grid
-from gan.sampling.marks import Mark, first
 from gan.sampling.snapshot import Snapshot, save_generator
 from gan.train import outputs
 from gan.train.checkpoint import publish
@@ -34,9 +33,8 @@ def make(recipe: dict[str, Any], dataset: Dataset, folder: Path, images: Path | 
     # Pictures, the one snapshot, and last of all what says that the cell is there.
     grid, name = Grid(shown, recipe["seed"]), f"snapshots/{stem(0)}"
     write_grid(folder / "real.png", grid.real.numpy(), grid.columns, snapshot.mask_labels)
-    drawn, picture = grid.draw(snapshot)
-    text = Mark.of(snapshot, recipe["seed"]).text(first(len(drawn)))
-    write_grid(folder / f"{name}.png", picture.numpy(), grid.columns, snapshot.mask_labels, text)
+    _, picture = grid.draw(snapshot)
+    write_grid(folder / f"{name}.png", picture.numpy(), grid.columns, snapshot.mask_labels, grid.mark(snapshot))
     save_generator(folder / f"{name}.pt", snapshot)
     write_json(folder / "recipe.json", recipe)
     (folder / outputs.STATS).write_text("", encoding="utf-8")

@@ -14,6 +14,7 @@ class Copy(Made):
     """Each target is the source of the same place in the list, or the last one where there are fewer."""
 
     request = Source
+    copies = True
 
     @staticmethod
     def build_kept(options: CopyOptions, shape: ImageShape) -> nn.Module:
