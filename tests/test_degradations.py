@@ -21,8 +21,9 @@ from gan.scoring.reference import to_score
 def table(judge):  # noqa: F811
     """The rows of the command, and the Markdown of them."""
     files = {"extractors": ["extractor.pt"], "real": ["real.npz"]}
-    named = {key: [str(judge / name) for name in names] for key, names in files.items()}
-    (judge / "judge.json").write_text(json.dumps({**named, "images": str(judge / "images.npz"), "protocol": {}}))
+    named: dict = {key: [str(judge / name) for name in names] for key, names in files.items()}
+    named |= {"images": str(judge / "images.npz"), "store": str(judge / "store"), "protocol": {}}
+    (judge / "judge.json").write_text(json.dumps(named))
     asked = ["--store", str(judge / "store"), "--judge", str(judge / "judge.json"), "--bootstrap", "5"]
     assert main(["--device", "cpu", "degradations", *asked, "--out", str(judge / "table.csv")]) == 0
     rows = pd.read_csv(judge / "table.csv")

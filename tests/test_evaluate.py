@@ -160,7 +160,7 @@ def test_what_was_scored_in_training_is_not_scored_again(judge, cell, monkeypatc
 
 def test_a_score_on_the_way_tells_the_training_its_recall(judge, cell):
     (extractor,), (real,), images = files(judge)
-    asked = {"extractors": [str(extractor)], "real": [str(real)], "images": str(images)}
+    asked = {"extractors": [str(extractor)], "real": [str(real)], "images": str(images), "store": str(judge / "store")}
     asked["protocol"] = {"n_fake_curve": 40}
     (cell / "judge.json").write_text(json.dumps(asked))
     said = live_scores(cell / "judge.json", "cpu")(1.0, cell / "snapshots/kimg00001.pt")
@@ -181,7 +181,10 @@ def test_scores_of_the_best_snapshot(judge, cell):
     rows = {(row["metric"], row["contrast"]): row for row in result["scores"]}
     assert {name for name, _ in rows} == {
         *("ms_ssim", "labelled", "area_1", "area_2", "area_3", "spectrum", "histogram", "noise", "asymmetry"),
-        *(f"{name}_indomain" for name in ("kd", "fd", "precision", "recall", "density", "coverage", "memorised")),
+        *(
+            f"{name}_indomain"
+            for name in ("kd", "fd", "precision", "recall", "density", "coverage", "memorised", "vendi")
+        ),
     }
     fd = rows["fd_indomain", "t1c"]
     assert fd["low"] < fd["value"] < fd["high"]

@@ -7,8 +7,9 @@ from scipy.ndimage import gaussian_filter
 from gan.metrics.frames import asymmetry, background_noise
 from gan.metrics.histogram import histograms, wasserstein
 from gan.metrics.pixels import PixelSums, score_pixels
+from gan.metrics.scores import Sets, score
 from gan.metrics.spectrum import ROUNDING, band_edges, log_ratios, power_spectra
-from gan.metrics.vendi import vendi_scores
+from gan.metrics.vendi import MOST, vendi_scores
 
 
 def heads(count: int, seed: int, side: int = 32) -> np.ndarray:
@@ -119,6 +120,9 @@ def test_rows_of_the_same_kind_of_images_are_near_the_floor():
     for row in rows.values():
         assert row["low"] <= row["value"] <= row["high"] and row["low"] < row["high"]
         assert len(row["replicates"]) == 50
+        assert row["floor_low"] <= row["floor"] <= row["floor_high"] and row["floor_low"] < row["floor_high"]
+        assert row["above_floor"] == pytest.approx(row["value"] - row["floor"])
+        assert row["above_floor_low"] < row["above_floor"] < row["above_floor_high"]
     assert rows["noise"]["value"] == pytest.approx(background_noise(fake).mean())
     assert rows["noise"]["floor"] == pytest.approx(background_noise(heads(30, 2)).mean())
     assert rows["noise"]["high"] - rows["noise"]["low"] == pytest.approx(
@@ -159,3 +163,26 @@ def test_vendi_score_in_closed_form():
     counted = np.repeat([0.0, 1.0, 2.0], [4, 4, 4])[None]
     assert vendi_scores(clusters, counted) == pytest.approx(vendi_scores(unequal[[0, 1, 9]], np.array([[1, 1, 1]])))
     assert vendi_scores(np.zeros((4, 3)), np.ones((1, 4))) == pytest.approx([4])
+
+
+def test_vendi_score_does_not_depend_on_the_way_to_it():
+    """From cosines [n, n] with few images, from products of features [d, d] with many: once against the definition."""
+    rng = np.random.default_rng(0)
+    for n, d in ((30, 8), (8, 30)):
+        x, counts = rng.normal(1, 1, (n, d)), rng.multinomial(n, np.full(n, 1 / n), size=3)
+        for drawn, found in zip(counts, vendi_scores(x, counts.astype(float)), strict=True):
+            repeated = np.repeat(x / np.linalg.norm(x, axis=1, keepdims=True), drawn, axis=0)
+            values = np.linalg.eigvalsh(repeated @ repeated.T / n).clip(1e-15)
+            assert found == pytest.approx(np.exp(-(values * np.log(values)).sum()))
+    many = rng.normal(0, 1, (2 * MOST, 3))
+    assert vendi_scores(many, np.ones((1, 2 * MOST))) == pytest.approx([3], rel=0.01)
+
+
+def test_vendi_score_is_compared_with_as_many_real_images():
+    """Its difference to the floor takes as many generated images as the floor has."""
+    real, unseen = np.eye(40)[:20], np.eye(40)[:10]
+    fake = np.eye(40)[np.r_[:10, :30]]
+    sets = Sets({"t1": real}, {"t1": fake}, np.arange(20) // 4, {"t1": real}, {"t1": unseen}, np.arange(10) // 2)
+    row = next(row for row in score(sets, bootstrap=10, seed=0) if row["metric"] == "vendi")
+    assert row["floor"] == pytest.approx(10) and row["value"] > 25
+    assert row["above_floor"] == pytest.approx(0)

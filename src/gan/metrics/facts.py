@@ -140,6 +140,13 @@ FACTS = {
             share="fake",
         ),
         Fact(
+            *("vendi", "Vendi"),
+            "effective number of different images of at most 500 (Friedman and Dieng 2023), next to that of as many "
+            "real ones: below it the generator makes few different images, above it is no merit",
+            *(0, 1, inf),
+            sized=True,
+        ),
+        Fact(
             *("ms_ssim", "MS-SSIM"),
             "how alike two generated images are in the mean (Odena et al. 2017); the floor is that of training images "
             "of two patients: clearly above it the generator makes few different images, below it is no merit",

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gan.cells import WHOLE
-from gan.metrics.facts import FACTS
 from gan.metrics.frames import asymmetry, background_noise
 from gan.metrics.histogram import histograms, wasserstein
-from gan.metrics.intervals import centred_interval, image_weights, subject_weights
+from gan.metrics.intervals import Estimate, image_weights, subject_weights
+from gan.metrics.scores import Found, metric_rows
 from gan.metrics.spectrum import log_ratios, power_spectra
 
 
@@ -65,24 +65,28 @@ def score_pixels(
     """Rows of generated images by contrast, and the mean over contrasts, as of `gan.metrics.scores.score`.
 
     fake: a unit an image; train, held_out: a unit a subject. ``spectrum`` and ``histogram`` are distances to the
-    training images, those of `PLAIN` are means. The floor is the value of the images ``held_out``, the interval is of a
-    bootstrap over generated images and training subjects. A row of ``spectrum`` has ``bands``: the log ratio of each.
+    training images, those of `PLAIN` are means. The floor is the value of the images ``held_out``. Intervals are of a
+    bootstrap over generated images and subjects. A row of ``spectrum`` has ``bands``: the log ratio of each.
     """
-    images, subjects = (len(next(iter(of.values())).images) for of in (fake, train))
-    drawn = None
+    images, known, unseen = (len(next(iter(of.values())).images) for of in (fake, train, held_out))
+    drawn: list[NDArray] | None = None
     if bootstrap:
-        drawn = image_weights(images, bootstrap, seed), subject_weights(np.arange(subjects), bootstrap, seed)
-    found: dict[str, dict[str, tuple]] = {name: {} for name in STATISTICS}
+        drawn = [image_weights(images, bootstrap, seed), subject_weights(np.arange(known), bootstrap, seed)]
+        drawn.append(subject_weights(np.arange(unseen), bootstrap, [seed, 3]))
+    found: dict[str, dict[str, Found]] = {name: {} for name in STATISTICS}
     bands: dict[str, NDArray] = {}
     for contrast, ours in fake.items():
-        of_fake, of_train, of_held_out = (of.means() for of in (ours, train[contrast], held_out[contrast]))
-        resampled = (ours.means(drawn[0]), train[contrast].means(drawn[1])) if drawn else None
+        sums = ours, train[contrast], held_out[contrast]
+        once = [of.means() for of in sums]
+        again = [of.means(weights) for of, weights in zip(sums, drawn, strict=True)] if drawn else None
         for name, statistic in STATISTICS.items():
-            draws = statistic(*resampled) if resampled else None
-            value, floor = (float(statistic(means, of_train)[0]) for means in (of_fake, of_held_out))
-            found[name][contrast] = value, floor, draws
-        bands[contrast] = log_ratios(of_fake["power"], of_train["power"])[0]
-    rows = [row for name, measured in found.items() for row in _rows(name, measured)]
+            sides = [
+                Estimate(float(statistic(once[side], once[1])[0]), statistic(again[side], again[1]) if again else None)
+                for side in (0, 2)
+            ]
+            found[name][contrast] = Found(*sides)
+        bands[contrast] = log_ratios(once[0]["power"], once[1]["power"])[0]
+    rows = [row for name, measured in found.items() for row in metric_rows(name, measured)]
     bands[WHOLE] = np.mean(list(bands.values()), 0)
     for row in rows:
         if row["metric"] == "spectrum":
@@ -99,24 +103,6 @@ STATISTICS: dict[str, Callable[[Means, Means], NDArray]] = {
     "asymmetry": lambda fake, train: fake["asymmetry"],
 }
 PLAIN = ("noise", "asymmetry")  # plain means, which need no training images
-
-
-def _rows(name: str, found: dict[str, tuple]) -> list[dict[str, Any]]:
-    """A row per contrast, and their mean; found: value, floor and replicates [B] (or None) by contrast."""
-    known = FACTS[name]
-    values, floors, replicates = zip(*found.values(), strict=True)
-    whole = np.mean(values), np.mean(floors), None if replicates[0] is None else np.mean(replicates, 0)
-    rows = []
-    for contrast, (value, floor, draws) in (found | {WHOLE: whole}).items():
-        low, high = (None, None) if draws is None else centred_interval(float(value), draws, known.low, known.high)
-        rows.append(
-            {
-                **{"metric": name, "contrast": contrast, "value": float(value), "low": low, "high": high},
-                **{"floor": float(floor), "relative": float(value / floor) if floor > 0 else None},
-                "replicates": [] if draws is None else [float(f"{draw:.6g}") for draw in draws],
-            }
-        )
-    return rows
 
 
 def _arrays(of: PixelSums) -> list[NDArray]:

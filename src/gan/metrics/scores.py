@@ -19,6 +19,7 @@ from gan.metrics.distances import frechet_distances, kernel_distances
 from gan.metrics.facts import FACTS, MEMORISED, fact
 from gan.metrics.intervals import Estimate, difference, image_weights, subject_weights
 from gan.metrics.neighbours import Balls, choose_k, memorised, nearest
+from gan.metrics.vendi import vendi_scores
 
 PRECISION_K = 3  # as published by Kynkäänniemi et al. 2019, if there are as many other subjects
 JOINT_FRECHET = 2048  # most joint features whose Fréchet distance is taken: those of one image by Inception
@@ -70,6 +71,7 @@ METRICS: dict[str, Statistic] = {
     "density": lambda c, real, fake: c.wide_balls.density(real, fake),
     "coverage": lambda c, real, fake: c.wide_balls.coverage(real, fake),
     "memorised": _memorised,
+    "vendi": lambda c, real, fake: vendi_scores(c.fake, fake),
 }
 # As published: with the extractor of their publication alone, from all pairs of images.
 PUBLISHED: dict[str, Statistic] = {
@@ -168,7 +170,7 @@ def score(sets: Sets, *, bootstrap: int, seed: int, published: bool = False) -> 
     return [
         row | numbers | ({"k": k[NEIGHBOURS[name]]} if name in NEIGHBOURS else {})
         for name, of_name in found.items()
-        for row in _rows(name, of_name)
+        for row in metric_rows(name, of_name)
     ]
 
 
@@ -280,7 +282,7 @@ def score_similarity(
         )
         for contrast, pairs in fake.items()
     }
-    return _rows("ms_ssim", found)
+    return metric_rows("ms_ssim", found)
 
 
 def score_areas(
@@ -299,7 +301,7 @@ def score_areas(
         units = (len(fake), len(np.unique(subjects))) if name == "labelled" else (None, None)
         value = Estimate(float(ours.mean()), None if drawn is None else drawn @ ours, units[0])
         floor = Estimate(float(theirs.mean()), _weighted(theirs, weights), units[1])
-        rows += [row for row in _rows(name, {mask: Found(value, floor)}) if row["contrast"] == mask]
+        rows += [row for row in metric_rows(name, {mask: Found(value, floor)}) if row["contrast"] == mask]
     return rows
 
 
@@ -308,8 +310,8 @@ def _weighted(values: NDArray, weights: NDArray | None) -> NDArray | None:
     return None if weights is None else weights @ values / weights.sum(1)
 
 
-def _rows(name: str, found: dict[str, Found]) -> list[dict[str, Any]]:
-    """A row per contrast, and their mean. All contrasts share their resamples, so replicates may be averaged."""
+def metric_rows(name: str, found: dict[str, Found]) -> list[dict[str, Any]]:
+    """A row of `score` per contrast, and their mean: contrasts share their resamples, so replicates may be averaged."""
     known = fact(name)
     assert known is not None, name
     single = [measured for contrast, measured in found.items() if contrast != JOINT]

@@ -1,7 +1,5 @@
 """The probe of what needs no extractor: power spectrum, histogram, background noise and asymmetry of the pixels."""
 
-import numpy as np
-
 from gan.metrics.facts import PIXELS
 from gan.metrics.pixels import PLAIN, PixelSums, score_pixels
 from gan.scoring.probes import Rows, Samples
@@ -26,9 +24,10 @@ class PixelProbe:
         fake = {contrast: PixelSums.together(parts) for contrast, parts in self.found.items()}
         pixels = reference.images.pixels
         rows = score_pixels(fake, pixels["train"], pixels["val"], bootstrap=self.bootstrap, seed=self.seed)
-        n_fake = len(next(iter(fake.values())).images)
+        known = {split: next(iter(by_contrast.values())).images for split, by_contrast in pixels.items()}
+        conditions = {"n_floor": int(known["val"].sum()), "n_floor_subjects": len(known["val"])}
+        conditions |= {"n_fake": len(next(iter(fake.values())).images), "extractor": PIXELS, "seed": self.seed}
         for row in rows:
             split = "val" if row["metric"] in PLAIN else "train"
-            n_real = int(np.sum(next(iter(pixels[split].values())).images))
-            row |= {"split": split, "n_real": n_real, "n_fake": n_fake, "extractor": PIXELS, "seed": self.seed}
+            row |= {"split": split, "n_real": int(known[split].sum()), "n_subjects": len(known[split]), **conditions}
         return [row for row in rows if self.sides or row["metric"] != "asymmetry"]
