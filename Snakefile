@@ -43,4 +43,6 @@ rule all:
         [f"{ROOT}/{cell.folder}/scores.json" for cell in SCORED],
         [f"{ROOT}/{cell.folder}/generator.pt" for cell in UNSCORED],
         f"{ROOT}/comparison.html",
+        # While kernels are made again, Snakemake looks at what depends on them by `ancient` only through this input.
+        KERNELS,
         f"{ROOT}/tracking.json" if STUDY.config["tracking"]["enabled"] else [],

@@ -16,7 +16,9 @@ HEAD = """# Every option
 `config.yaml` is the study; a file given by `--configfile` overrides single keys of it. Unknown keys and values out of
 range are refused before anything runs, and so are sources that are not there and patterns that match nothing. Faults of
 YAML and keys given twice are reported with their line; `profiles/default`, which Snakemake reads by itself, checks the
-files of `--configfile` (with `--workflow-profile none` Snakemake's own message names no line). This page is written from the schema and the options themselves (`make docs`).
+files of `--configfile` (with `--workflow-profile none` Snakemake's own message names no line).
+
+This page is written from the schema and the options themselves (`make docs`).
 
 | key | type | default | meaning |
 |---|---|---|---|

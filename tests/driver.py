@@ -109,11 +109,11 @@ def _become(main, folder: Path, words: list[str], out: IO[str], err: IO[str]) ->
 
 def finished_study(base: Path) -> Path:
     """A folder below ``base`` in which the tiny study has run to the end; processes that ask for it share it."""
-    folder = base / "finished"
+    folder = base / "a finished study"  # with spaces, as in users' own folders
     with open(base / "finished.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not folder.exists():
-            made = copy_workflow(base / "being_made")
+            made = copy_workflow(base / "being made")
             snakemake(made, "all")
             made.rename(folder)
     return folder

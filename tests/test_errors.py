@@ -1,13 +1,15 @@
 """What users see of an error: one line, an exit code, and the same line in the log and at the end of the workflow."""
 
 import errno
+import io
 import os
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
-from gan.errors import GanError, command, failures, logged
+from gan.errors import GanError, command, failures, full_disk, logged
 
 
 def refusal(number: int, path: str | None = "results/x.pt") -> OSError:
@@ -39,6 +41,31 @@ def test_what_the_user_can_mend_is_one_line(name, tmp_path, capsys):
 
     assert main() == 1
     assert capsys.readouterr().err == shown
+
+
+class Limited(io.BytesIO):
+    """A file on a disk with room for so many bytes."""
+
+    def __init__(self, room: int):
+        super().__init__()
+        self.room = room
+
+    def write(self, data) -> int:
+        if self.tell() + len(data) > self.room:
+            raise refusal(errno.ENOSPC, None)
+        return super().write(data)
+
+
+def test_a_disk_that_is_full_anywhere_in_a_checkpoint_is_one_line():
+    """torch cannot end its archive then, and says `unexpected pos`."""
+    content = {"weight": torch.zeros(3000), "moments": {"first": torch.ones(50, 50)}}
+    whole = io.BytesIO()
+    torch.save(content, whole)
+    for room in range(0, whole.tell(), 997):
+        with pytest.raises(GanError, match=r"^x\.pt: not written, no space left"), full_disk("x.pt"):
+            torch.save(content, Limited(room))
+    with pytest.raises(RuntimeError, match="a bug"), full_disk("x.pt"):
+        raise RuntimeError("a bug")
 
 
 @pytest.mark.parametrize("error", [ValueError("a bug"), refusal(errno.EIO), KeyError("x")])

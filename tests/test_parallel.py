@@ -244,6 +244,17 @@ def test_more_gpus_than_there_are(tmp_path, capfd):
     assert "is 3; it must be a multiple of the number of nodes, 2" in capfd.readouterr().err
 
 
+def test_what_another_program_left_in_the_environment_makes_no_rank(monkeypatch):
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    assert not parallel.launched()
+    with parallel.joined(torch.device("cpu")) as device:
+        assert device.type == "cpu" and parallel.world() == 1
+    for name in parallel.RENDEZVOUS:
+        monkeypatch.setenv(name, "1")
+    assert parallel.launched()
+
+
 def test_on_several_nodes_srun_starts_the_same_command_with_an_endpoint(monkeypatch):
     def become(program, words, environment):
         raise SystemExit(words[words.index(sys.executable) :])

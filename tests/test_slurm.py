@@ -24,7 +24,10 @@ def scontrol(tmp_path, monkeypatch):
         command.write_text(SCONTROL.format(calls=calls, state=state, requeue=requeue))
         command.chmod(0o755)
         monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-        monkeypatch.setenv("SLURM_JOB_ID", "17")
+        for name in ("SLURM_JOB_ID", "GAN_SLURM_JOB"):
+            monkeypatch.setenv(name, "17")
+        for name in ("SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID"):
+            monkeypatch.delenv(name, raising=False)
         return lambda: calls.read_text().splitlines()
 
     return install
@@ -39,6 +42,23 @@ def test_a_running_job_is_queued_again(scontrol):
     calls = scontrol("RUNNING")
     assert slurm.requeue() == "Slurm job 17 was requeued and will resume from this point"
     assert calls() == ["show job --oneliner 17", "requeue 17"]
+
+
+@pytest.mark.parametrize("own", [None, "16"])
+def test_a_job_that_the_workflow_has_not_submitted_is_left_alone(own, scontrol, monkeypatch):
+    calls = scontrol("RUNNING")
+    monkeypatch.setenv("GAN_SLURM_JOB", own) if own else monkeypatch.delenv("GAN_SLURM_JOB")
+    assert slurm.requeue() is None
+    with pytest.raises(FileNotFoundError):
+        calls()
+
+
+def test_of_an_array_the_task_alone_is_queued_again(scontrol, monkeypatch):
+    calls = scontrol("RUNNING")
+    monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "17")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "3")
+    assert slurm.requeue() == "Slurm job 17_3 was requeued and will resume from this point"
+    assert calls() == ["show job --oneliner 17_3", "requeue 17_3"]
 
 
 @pytest.mark.parametrize("state", ["CANCELLED", "COMPLETING", "PREEMPTED"])
@@ -69,9 +89,9 @@ def test_a_controller_that_does_not_answer_is_told(scontrol, monkeypatch):
     assert said and "timed out after 0.5 seconds" in said
 
 
-def test_no_scontrol_is_told(monkeypatch, tmp_path):
-    monkeypatch.setenv("SLURM_JOB_ID", "17")
-    monkeypatch.setenv("PATH", str(tmp_path))
+def test_no_scontrol_is_told(scontrol, monkeypatch, tmp_path):
+    scontrol("RUNNING")
+    monkeypatch.setenv("PATH", str(tmp_path / "empty"))
     said = slurm.requeue()
     assert said and "could not be requeued" in said and "scontrol" in said
 

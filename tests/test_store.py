@@ -10,6 +10,7 @@ import pytest
 from gan.data.folders import atomic_folder
 from gan.data.store import Store, writing
 from gan.errors import GanError
+from gan.files import as_named, inert
 
 META = {"channels": ["t1", "t2"], "labels": ["x", "y"]}
 INDEX = pd.DataFrame(
@@ -43,6 +44,35 @@ def test_what_is_written_is_read(tmp_path, size):
     pd.testing.assert_frame_equal(store.index, INDEX, check_dtype=False)
     assert store.rows("train").tolist() == [0, 2] and store.rows("val").tolist() == []
     assert store.labels([2, 1, 0]).tolist() == [1, 0, 1] and store.labels(store.rows("test")).dtype == np.int64
+
+
+@pytest.mark.parametrize("name", ["images.npy", "index.parquet"])
+def test_a_wrong_byte_is_found(name, tmp_path):
+    with writing(tmp_path / "store", (2, 4, 4)) as writer:
+        writer.append(images(3, 2, 4, 4))
+        writer.finish(INDEX, INDEX[["subject"]], META)
+    store = Store.open(tmp_path / "store")
+    store.check_files()
+    content = bytearray((tmp_path / "store" / name).read_bytes())
+    content[-9] ^= 1
+    (tmp_path / "store" / name).write_bytes(content)
+    with pytest.raises(GanError, match=rf"{name}: its content has changed since the store was built .*; delete"):
+        store.check_files()
+
+
+@pytest.mark.parametrize("name", ["=1+1", "+", "-", "-1", "+1.5e3", "@SUM(1)", "'", "'=1", "\tx", "s1", ""])
+def test_a_name_in_a_table_is_read_as_it_was(name):
+    assert as_named(inert(name)) == name
+    assert not inert(name).startswith(("=", "@", "\t"))
+
+
+def test_names_are_no_formulas_in_the_table_of_subjects(tmp_path):
+    subjects = pd.DataFrame({"subject": ["=1+1", "-2", "s3"], "label": ["+", "@x", ""], "mean": [-0.5, 1, 2]})
+    with writing(tmp_path / "store", (2, 4, 4)) as writer:
+        writer.append(images(3, 2, 4, 4))
+        writer.finish(INDEX, subjects, META)
+    text = (tmp_path / "store/subjects.csv").read_text()
+    assert text == "subject,label,mean\n'=1+1,'+,-0.5\n-2,'@x,1\ns3,,2\n"
 
 
 def test_without_labels_every_class_is_minus_one(tmp_path):

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import pytest
 from fake_study import make_study, score, write
@@ -380,6 +381,18 @@ def test_the_store_appears_whole_when_several_begin_at_once(tmp_path):
         assert connection.execute("SELECT COUNT(*) FROM experiments").fetchone()[0] == 1
 
 
+def test_a_moved_study_has_its_artifacts_where_it_lies(tmp_path):
+    before, after = tmp_path / "demo", tmp_path / "moved here/demo"
+    assert send(before, make_study(before, variants={"dcgan": 0.1}, seeds=1)).ok
+    before.rename(after.parent.mkdir() or after)
+    client = stores.connect(None, after)
+    (run,) = runs_of(after).values()
+    assert run.info.artifact_uri.startswith((after / "mlartifacts/phantom").as_uri() + "/")
+    assert Path(unquote(urlsplit(run.info.artifact_uri).path), "images").is_dir()
+    found = client.get_experiment_by_name("demo/phantom").artifact_location
+    assert found == (after / "mlartifacts/phantom").as_uri()
+
+
 def test_ui_names_a_missing_store(tmp_path):
     with pytest.raises(GanError, match=r"mlflow\.db: no such file; publish the study first"):
         ui.serve(tmp_path, 5000)
@@ -390,7 +403,15 @@ def test_ui_takes_the_next_free_port():
         taken.bind((ui.HOST, 0))
         taken.listen()
         port = taken.getsockname()[1]
-        assert ui.free_port(port) > port
+        free, claim = ui.free_port(port)
+        assert free > port
+        other, second = ui.free_port(free)
+        assert other > free, "claimed, though nothing listens there yet"
+        claim.close()
+        again, third = ui.free_port(free)
+        assert again == free
+        for one in (second, third):
+            one.close()
         with pytest.raises(GanError, match=f"--port {port}: no free port"):
             ui.free_port(port, tries=1)
 
@@ -419,7 +440,7 @@ def test_saved_view_opens_in_a_browser(study, tmp_path):
         pytest.skip("no chromium on this machine")
     folder, cells = study
     send(folder, cells)
-    port = ui.free_port(5600)
+    port, _ = ui.free_port(5600)
     server = subprocess.Popen(ui.command(stores.database(folder), port), env=ui.environment(), cwd=tmp_path)
     try:
         ui.wait(f"http://{ui.HOST}:{port}", server)

@@ -1,5 +1,6 @@
 """The workflow runs a whole tiny study, and after an edit it runs again what the edit touches and nothing else."""
 
+import base64
 import json
 import shutil
 import subprocess
@@ -215,6 +216,18 @@ def test_bad_data_is_told_at_the_end_while_the_rest_goes_on(study, tmp_path):
         assert not (study / f"results/tiny/data/{name}/store").exists()
     assert (study / "results/tiny/data/good/store/images.npy").exists()
     assert (study / "results/tiny/comparison.html").read_bytes() == page
+
+
+def test_kernels_that_were_interrupted_do_not_hide_the_rest(tmp_path):
+    folder = copy_workflow(tmp_path)
+    receipt = folder / "results/tiny/kernels.json"
+    receipt.parent.mkdir(parents=True)
+    receipt.write_text("{")
+    marks = folder / ".snakemake/incomplete"
+    marks.mkdir(parents=True)
+    (marks / base64.b64encode(b"results/tiny/kernels.json").decode()).touch()
+    jobs = planned(folder, "all")
+    assert jobs["kernels", None, None] == 1 and jobs["train", "dcgan", "0"] == 1
 
 
 def test_cells_without_test_subjects_are_trained_and_not_scored(study):

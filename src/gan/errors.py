@@ -24,13 +24,22 @@ def no_space(path: object) -> GanError:
 
 @contextlib.contextmanager
 def full_disk(path: object) -> Iterator[None]:
-    """The OSError of a full disk or quota in the block becomes `no_space` of ``path``."""
+    """The OSError of a full disk or quota in the block becomes `no_space` of ``path``; also where torch, which then
+    cannot end its archive, raises another error from it."""
     try:
         yield
-    except OSError as error:
-        if error.errno in NO_SPACE:
+    except (OSError, RuntimeError) as error:
+        if _is_full(error):
             raise no_space(path) from error
         raise
+
+
+def _is_full(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in NO_SPACE:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def mendable(error: Exception) -> GanError | None:

@@ -20,6 +20,8 @@ DAMAGED = (
     *(RuntimeError, EOFError, ValueError, LookupError),
 )  # exceptions that damaged tensor archives raise
 
+FORMULAS = ("=", "+", "-", "@", "\t", "\r", "'")  # how cells begin that are more than text to a spreadsheet
+
 
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
@@ -72,6 +74,22 @@ def read_json(path: str | os.PathLike, remedy: str = "delete it and rerun the st
         raise GanError(f"{path}: no such file") from error
     except ValueError as error:
         raise GanError(f"{path}: not valid JSON ({error}); {remedy}") from error
+
+
+def inert(value: Any) -> Any:
+    """``value`` as a cell of a table: text that a spreadsheet would take for a formula gets a ``'`` in front."""
+    if not isinstance(value, str) or not value.startswith(FORMULAS):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}"
+    return value
+
+
+def as_named(cell: str) -> str:
+    """The text of which `inert` has made ``cell``."""
+    return cell.removeprefix("'")
 
 
 def require_whole(path: str | os.PathLike) -> None:

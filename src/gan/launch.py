@@ -1,6 +1,6 @@
 """Start the ranks of a training: one process a GPU, on one node or on several nodes of a Slurm job.
 
-Started by torchrun instead, a process has RANK in its environment and starts none.
+Started by torchrun instead, a process is a rank (`gan.parallel.launched`) and starts none.
 """
 
 import os
@@ -24,11 +24,6 @@ POLL = 0.5  # s between two looks for a signal
 GRACE = 20.0  # s that ranks have to notice that another one has died, and again after SIGTERM
 IDENTITY = ("SLURM_JOB_ID", "SLURM_JOBID", "SLURM_CONF", "SLURM_CLUSTER_NAME")
 PORTS = range(20000, 30000)  # below those that systems give out by themselves
-
-
-def launched() -> bool:
-    """True in a process that is a rank."""
-    return "RANK" in os.environ
 
 
 def launch(arguments: Sequence[str], runtime: Runtime, endpoint: str | None, stop: StopSignals) -> int:

@@ -31,8 +31,15 @@ PATIENCE = timedelta(
     days=30
 )  # rank 0 scores alone and waits for locks; whoever started the ranks ends them if one dies
 
+RENDEZVOUS = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # what torchrun, and `gan.launch`, set for a rank
+
 _together = False
 _pieces: "Pieces | None" = None  # those that take turns now
+
+
+def launched() -> bool:
+    """True in a process that was started as a rank; a RANK alone is left over from something else."""
+    return all(name in os.environ for name in RENDEZVOUS)
 
 
 def rank() -> int:
@@ -48,12 +55,12 @@ def world() -> int:
 @contextlib.contextmanager
 def joined(device: torch.device) -> Iterator[torch.device]:
     """Join the ranks that the environment describes as torchrun does (RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR,
-    MASTER_PORT), and leave together. Yields the device of this rank; without RANK there is one rank, on ``device``.
+    MASTER_PORT), and leave together. Yields the device of this rank; without them there is one rank, on ``device``.
 
     A rank that fails leaves at once. The first one raises its error; the others, which fail with it or because it is
     missing, leave silently: SystemExit with the ``code`` of the error, or 1.
     """
-    if "RANK" not in os.environ:
+    if not launched():
         yield device
         return
     if device.type == "cuda":

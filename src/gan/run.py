@@ -1,7 +1,8 @@
 """Train or make one cell: ``gan run --recipe R --store S --folder F --checkpoints C --runtime device=cuda,gpus=2``.
 
 Exit codes: 0 trained; 1 an error that its line explains; 143 (SIGTERM) or 130 (SIGINT) stopped with the state saved,
-run the same command again to resume. On Slurm, SIGTERM before the time limit also requeues the job.
+run the same command again to resume. On Slurm, SIGTERM before the time limit also requeues a job that the
+workflow has submitted.
 With more than one GPU it starts that many processes of itself (`gan.launch`); torchrun may start them as well.
 """
 
@@ -149,7 +150,7 @@ def main(argv: list[str] | None = None) -> int:
     # to the very end: a signal after the training must not turn it into a failure
     with StopSignals() as stop, logged(given.log) if given.log else contextlib.nullcontext():
         runtime = Runtime.parse(given.runtime)
-        if runtime.processes > 1 and not launch.launched():
+        if runtime.processes > 1 and not parallel.launched():
             return launch.launch(sys.argv[1:] if argv is None else argv, runtime, given.endpoint, stop)
         device = pick_device(runtime.device)
         refusal = check.choose(runtime.ops, device)
@@ -164,6 +165,8 @@ def _train(
         torch.set_num_threads(max(1, runtime.threads // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
     recipe, store, leads = read_recipe(given.recipe), Store.open(given.store), parallel.rank() == 0
     check_store(recipe, store)
+    if leads:
+        store.check_files()
     dataset, shown = _images(recipe, store, device)
     if not options_of(recipe["variant"]["family"]).TRAINED:
         make(recipe, dataset, given.folder, given.images, shown)

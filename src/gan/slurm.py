@@ -5,6 +5,7 @@ import subprocess
 
 from gan.errors import GanError
 
+OWN = "GAN_SLURM_JOB"  # the variable with the id of a job that the workflow has submitted (workflow/rules/train.smk)
 PATIENCE = 60.0  # s that Slurm's controller may take to answer
 
 
@@ -31,12 +32,15 @@ def first_node() -> str:
 def requeue() -> str | None:
     """Put this job back into the queue, with the id and the resources that it has, and say so.
 
-    A job that was cancelled stays cancelled. None outside Slurm and after a cancellation; where Slurm refuses, what it
-    said. The controller ends the job's processes some seconds after this call.
+    Only a job that the workflow has submitted, which `OWN` names: any other is a user's own, in which more may run. Of
+    an array it is the task alone. A job that was cancelled stays cancelled. None for these and outside Slurm; where
+    Slurm refuses, what it said. The controller ends the job's processes some seconds after this call.
     """
     job = job_id()
-    if job is None:
+    if job is None or os.environ.get(OWN) != job:
         return None
+    if array := os.environ.get("SLURM_ARRAY_JOB_ID"):
+        job = f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}"  # the id alone can mean the whole array
     try:
         if _word(_ask("scontrol", "show", "job", "--oneliner", job), "JobState") != "RUNNING":
             return None

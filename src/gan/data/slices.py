@@ -16,6 +16,7 @@ from gan.data.sheet import Row, Tile, as_grey, contact_sheet, preview
 from gan.data.store import stored_channels, writing
 from gan.data.volumes import TABLE, channels
 from gan.errors import GanError
+from gan.files import as_named
 from gan.labels import label_of
 
 SHEET_ROWS, SHEET_TILES, SHEET_WIDTH = 12, 10, 20
@@ -63,7 +64,7 @@ def build_store(
 def items_of(row: dict[str, Any], volumes: Path) -> list[Item]:
     """One item per scan of a subject, or per picture, sorted by subject."""
     try:
-        table = pd.read_csv(volumes / TABLE, dtype=str, keep_default_na=False)
+        table = pd.read_csv(volumes / TABLE, dtype=str, keep_default_na=False).map(as_named)
     except FileNotFoundError as error:
         raise GanError(f"{volumes / TABLE}: no such file; convert the data set first") from error
     if row["layout"] == "images":

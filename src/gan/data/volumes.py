@@ -23,6 +23,7 @@ from gan.data.pictures import read_picture
 from gan.data.pool import ordered
 from gan.data.register import Movement, check_movement, register
 from gan.errors import GanError
+from gan.files import inert
 
 TABLE = "volumes.csv"
 COLUMNS = ["subject", "contrast", "file", "label", "split", "shape", "spacing"]
@@ -65,7 +66,7 @@ def convert(row: dict[str, Any], raw: Path, folder: Path, *, workers: int = 1) -
         notices.warn_of(list(zip(named, notes, strict=True)), "volumes", TABLE)
         columns = COLUMNS + ["scan"] * any(record.get("scan") for record in records)
         columns += MOVED * (row["align"] == RIGID) + ["notes"] * any(notes)
-        pd.DataFrame(records, columns=columns).to_csv(part / TABLE, index=False)
+        pd.DataFrame(records, columns=columns).map(inert).to_csv(part / TABLE, index=False)
 
 
 def scans_of(row: dict[str, Any], found: Sequence[Found]) -> list[Scan]:

@@ -26,7 +26,7 @@ import pandas as pd
 from scipy.stats import t as student_t
 
 from gan.cells import WHOLE, CellFiles
-from gan.files import atomic_path
+from gan.files import atomic_path, inert
 from gan.metrics import facts
 from gan.report import cost
 
@@ -195,4 +195,4 @@ def _count(value: Any) -> str:
 def write_csv(table: pd.DataFrame, path: Path) -> None:
     """Write a tidy table, whole or not at all."""
     with atomic_path(path) as temporary:
-        table.to_csv(temporary, index=False)
+        table.map(inert).to_csv(temporary, index=False)

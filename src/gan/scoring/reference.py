@@ -258,6 +258,7 @@ def open_store(store: str | os.PathLike) -> Store:
                 f"{store}: no images in the split {split}, all three are needed for scores; raise its fraction in the "
                 f"data set's split or add subjects"
             )
+    opened.check_files()
     return opened
 
 

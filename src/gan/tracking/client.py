@@ -46,12 +46,26 @@ def connect(uri: str | None, folder: Path) -> MlflowClient:
         if not path.exists():
             _create(path)
         _check_writable(path)
+        settle(path)
         uri = f"sqlite:///{path}"
         # MLflow keeps connections open by address: without this a store that was deleted meanwhile would be written on.
         SqlAlchemyStore(uri, str(path.parent / ARTIFACTS)).engine.dispose()
     elif uri.startswith(("http://", "https://")):
         _check_answers(uri)
     return MlflowClient(tracking_uri=uri)
+
+
+def settle(path: Path) -> None:
+    """Let the SQLite store ``path`` keep its artifacts next to it: MLflow stores absolute places, and those of a study
+    that was moved or copied would be the old ones."""
+    now = (path.parent / ARTIFACTS).as_uri()
+    with contextlib.closing(sqlite3.connect(path, timeout=LOCK_WAIT_S)) as connection, connection:
+        for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri")):
+            for (old,) in connection.execute(f"SELECT DISTINCT {column} FROM {table}").fetchall():
+                before, found, below = (old or "").rpartition(f"/{ARTIFACTS}/")
+                if found and f"{before}/{ARTIFACTS}" not in (now, str(path.parent / ARTIFACTS)):
+                    new = f"{now}/{below}"
+                    connection.execute(f"UPDATE {table} SET {column} = ? WHERE {column} = ?", (new, old))
 
 
 @contextlib.contextmanager

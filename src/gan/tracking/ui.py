@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -29,9 +30,16 @@ def serve(folder: Path, port: int) -> int:
         others = ", ".join(sorted(store.parent.name for store in path.parent.parent.glob(f"*/{stores.DATABASE}")))
         known = f", or name one that is: {others}" if others else ""
         raise GanError(f"{path}: no such file; publish the study first (`snakemake all`){known}")
-    free = free_port(port)
+    with contextlib.suppress(sqlite3.Error):  # a store that is locked or broken is the server's to report
+        stores.settle(path)
+    free, claim = free_port(port)
     if free != port:
         print(f"port {port} is in use; serving on {free}", file=sys.stderr)
+    with claim:
+        return _serve(path, free)
+
+
+def _serve(path: Path, free: int) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell had them ignored, or the server would stay
         signal.signal(number, signal.default_int_handler)
     server = subprocess.Popen(command(path, free), env=environment(), cwd=path.parent)
@@ -60,14 +68,18 @@ def environment() -> dict[str, str]:
     return {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 
 
-def free_port(first: int, tries: int = 50) -> int:
-    """The first free port from ``first`` on."""
+def free_port(first: int, tries: int = 50) -> tuple[int, socket.socket]:
+    """The first free port from ``first`` on, and a claim to it while that socket is open: the server takes seconds to
+    use it, and another call must not choose it meanwhile."""
     for port in range(first, min(first + tries, 65536)):
+        claim = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         with contextlib.closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             with contextlib.suppress(OSError):
                 probe.bind((HOST, port))
-                return port
+                claim.bind(f"\0gan-ui-{port}")  # a name without a file, which ends with the process
+                return port, claim
+        claim.close()
     raise GanError(f"--port {first}: no free port up to {first + tries - 1}; name another")
 
 
