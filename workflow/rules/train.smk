@@ -27,8 +27,6 @@ WORD = ",".join(
 
 
 rule train:
-    wildcard_constraints:
-        variant=names(c.variant for c in TRAINED if STUDY.trained(c.variant)),
     input:
         store=rules.slices.output.store,
         judge=training_judge,
@@ -52,6 +50,8 @@ rule train:
         ),
     log:
         f"{LOGS}/{{dataset}}/{{variant}}_seed{{seed}}_train.log",
+    wildcard_constraints:
+        variant=names(c.variant for c in TRAINED if STUDY.trained(c.variant)),
     conda:
         "../envs/gpu.yaml"
     threads: ask("train", "threads")
@@ -72,8 +72,6 @@ rule train:
 
 
 rule make:
-    wildcard_constraints:
-        variant=names(c.variant for c in TRAINED if not STUDY.trained(c.variant)),
     input:
         store=rules.slices.output.store,
     output:
@@ -93,6 +91,8 @@ rule make:
         f"{LOGS}/{{dataset}}/{{variant}}_seed{{seed}}_make.log",
     benchmark:
         f"{BENCHMARKS}/{{dataset}}/{{variant}}_seed{{seed}}_make.tsv"
+    wildcard_constraints:
+        variant=names(c.variant for c in TRAINED if not STUDY.trained(c.variant)),
     conda:
         "../envs/gpu.yaml"
     threads: ask("data", "threads")
