@@ -53,7 +53,7 @@ CASES = {
     "mask": (nifti("scans", mask="seg"), "scans: nothing matches contrast seg of layout nifti"),
     "other suffix": (bids("T2w"), "bids: nothing matches layout bids (sub-<label>"),
     "no entity": (bids("acq"), "nothing matches layout bids"),
-    "a table": (table("absent.csv"), "labels: table absent.csv is neither here nor below scans; check the path"),
+    "a table": (table("absent.csv"), "labels: table absent.csv is not here nor below scans; check the path"),
     "one pattern": (nifti("scans", pattern="{subject}.nii", contrasts=["t1", "t2"]), "cannot tell t1, t2 apart"),
 }
 

@@ -41,7 +41,14 @@ def test_a_fault_is_one_line(name, overlay):
     assert said in str(error.value) and str(error.value).startswith(f"{overlay}: ") and "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("text", [GOOD, "", "# nothing\n", "\ufeff" + GOOD])
+@pytest.mark.parametrize(("text", "held"), [("# mine\n", "nothing"), ("- a\n", "a sequence"), ("7\n", "a scalar")])
+def test_a_file_without_keys_is_told(text, held, overlay):
+    overlay.write_text(text)
+    with pytest.raises(GanError, match=f"overlay.yaml: holds {held}, not keys with values"):
+        check_syntax(overlay)
+
+
+@pytest.mark.parametrize("text", [GOOD, "\ufeff" + GOOD])
 def test_what_is_right_passes(text, overlay):
     check_syntax(overlay)
     overlay.write_text(text, encoding="utf-8")

@@ -26,9 +26,11 @@ def check_syntax(path: str | Path) -> None:
         raise GanError(f"{path}: line {line}: a byte that is not UTF-8; save the file as UTF-8") from error
     try:
         document = yaml.compose(text, yaml.SafeLoader)
-        if document is not None:
-            _size(document, path, (), {})
-            yaml.safe_load(text)
+        if not isinstance(document, yaml.MappingNode):
+            found = "nothing" if document is None else f"a {document.id}"
+            raise GanError(f"{path}: holds {found}, not keys with values; write for example study: {{name: mine}}")
+        _size(document, path, (), {})
+        yaml.safe_load(text)
     except yaml.MarkedYAMLError as error:
         place = error.problem_mark or error.context_mark
         where = f"line {place.line + 1}, column {place.column + 1}" if place else "somewhere"

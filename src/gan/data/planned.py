@@ -42,18 +42,17 @@ def _check_dataset(row: Row, raw: Path) -> None:
     if "path" in row["source"] and not (root or raw.is_symlink()):
         place = locate(row["source"]["path"])
         root = place if place.is_dir() else None
-    if root is None:
-        return
-    folders = enclosing(root)
-    if look := _matcher(row):
+    folders = enclosing(root) if root else []
+    rule = row["labels"]
+    table = rule.get("table") if isinstance(rule, dict) else None
+    known = bool(root) or "phantom" in row["source"]  # an archive may bring its table along
+    if table and known and not any(path.exists() for path in (Path(table), *(folder / table for folder in folders))):
+        raise GanError(f"labels: table {table} is not here{f' nor below {root}' if root else ''}; check the path")
+    if root and (look := _matcher(row)):
         wanted = channels(row)
         seen = next(filter(None, (_seen(folder, look, set(wanted)) for folder in folders)), set())
         if missing := [contrast for contrast in wanted if contrast not in seen]:
             raise GanError(nothing(row, root, missing[0] if seen else ""))
-    rule = row["labels"]
-    table = rule.get("table") if isinstance(rule, dict) else None
-    if table and not any(path.exists() for path in (Path(table), *(folder / table for folder in folders))):
-        raise GanError(f"labels: table {table} is neither here nor below {root}; check the path")
 
 
 def _matcher(row: Row) -> Callable[[str], set[str]] | None:
