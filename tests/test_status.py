@@ -187,6 +187,13 @@ def test_a_waiting_cell_says_what_it_waits_for(study, step):
     assert words(study) == ("waiting", step)
 
 
+def test_a_file_that_cannot_be_had_is_shown(study):
+    study.metrics["extractors"] = ["inception", "indomain"]
+    assert words(study) == ("waiting", "file of inception")
+    touch(RESULTS / "tiny/logs/inception-f58cb9b6ec32.log", "error: https://x/y.pt: the server answers 404\n")
+    assert words(study) == ("waiting", "file of inception failed")
+
+
 def test_what_the_data_was_made_of_may_go(study):
     for name in ("fetch", "convert", "features"):
         (RESULTS / "tiny" / STEPS[name]).unlink()

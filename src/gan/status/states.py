@@ -222,13 +222,17 @@ def _chains(study: Study, cell: Cell, root: Path) -> tuple[list[tuple[str, Path,
         judge.append(("features", features / kind / "real.npz", logs / f"{kind}_features.log"))
     judge.append(("image_facts", features / "images.npz", logs / "image_facts.log"))
     judge.append(("judge", features / "judge.json", logs / "judge.log"))
+    named = [(kind, f"{kind}-{sha256[:12]}") for kind, sha256 in study.extractor_files().items()]
+    files = [
+        [(f"file of {k}", root.parent / f"extractors/{name}.pt", logs.parent / f"{name}.log")] for k, name in named
+    ]
     if not study.scored(cell.dataset):
-        judge = []
+        judge, files = [], []
     kernels = [("kernels", root / "kernels.json", root / "logs/kernels.log")]
     if not (source := study.source(cell)):
-        return store, judge, kernels
+        return *files, store, judge, kernels
     log = root / "logs" / source.dataset / f"{source.variant}_seed{source.seed}_train.log"
-    return store, judge, kernels, [(f"train {source.folder}", root / source.folder / "weights.pt", log)]
+    return *files, store, judge, kernels, [(f"train {source.folder}", root / source.folder / "weights.pt", log)]
 
 
 def _error(log: Path, job: Job | None) -> str:
