@@ -71,7 +71,10 @@ def score(metric: str, value: float, contrast: str = "all", width: float = 0.15,
     """A row of scores.json; keyword arguments replace single entries."""
     floor = {"kd_indomain": 0.006, "fd_indomain": 14.0, "memorised_indomain": 0.05}.get(metric, 0.8)
     row = {"metric": metric, "contrast": contrast, "split": "test", "value": value, "low": value * (1 - width)}
-    row |= {"high": value * (1 + width), "floor": floor, "relative": value / floor, "n_real": 412, "n_fake": 2000}
+    row |= {"high": value * (1 + width), "floor": floor, "floor_low": floor - 0.01, "floor_high": floor + 0.01}
+    row |= {"above_floor": value - floor, "above_floor_low": value * (1 - width) - floor}
+    row |= {"above_floor_high": value * (1 + width) - floor, "n_floor": 180, "n_floor_subjects": 4}
+    row |= {"n_real": 412, "n_subjects": 9, "n_fake": 2000, "truncation": 1.0}
     return {**row, "extractor": "indomain-7f3a", "seed": 0, **own}
 
 
@@ -95,13 +98,22 @@ def replicates_of(row: dict, rng: np.random.Generator, resamples: int = 50) -> d
 
 
 def curve_of(kimgs: list[int], values: list[float]) -> list[dict]:
-    common = {"n_real": 180, "n_fake": 500, "extractor": "indomain-7f3a", "seed": 0, "split": "val", "contrast": "all"}
+    common = {
+        "n_real": 180,
+        "n_subjects": 4,
+        "n_fake": 500,
+        "truncation": 1.0,
+        "extractor": "indomain-7f3a",
+        "seed": 0,
+        "split": "val",
+        "contrast": "all",
+    }
     return [
         {"kimg": kimg, "metric": metric, "value": number, "floor": floor, **common}
         for kimg, value in zip(kimgs, values, strict=True)
         for metric, number, floor in (
             ("kd_indomain", value, 0.006),
-            ("fd_indomain", 900 * value, 8.0),
+            ("fd_indomain", 900 * value, None),
             ("precision_indomain", 0.8 - 1.4 * value, 0.84),
             ("recall_indomain", 0.6 - 1.1 * value + 0.04 * np.sin(kimg), 0.81),
         )
@@ -115,13 +127,14 @@ def cells_with(tmp_path, **rows):
         for seed, scores in enumerate(seeds):
             cell = CellFiles("set", variant, seed, tmp_path / "set" / variant / f"seed{seed}")
             cell.folder.mkdir(parents=True)
-            write(cell, "scores.json", {"run_key": "k", "snapshot": {"kimg": 10, "metric": "kid"}, "scores": scores})
+            snapshot = {"kimg": 10, "chosen": "best", "metric": "kid"}
+            write(cell, "scores.json", {"run_key": "k", "snapshot": snapshot, "scores": scores})
             cells.append(cell)
     return cells
 
 
 def kid(value, width=0.001, **own):
-    return score("kid", value, **{"low": value - width, "high": value + width, "extractor": "inception"} | own)
+    return score("kid", value, low=value - width, high=value + width, extractor="inception") | own
 
 
 def write_stats(cell: CellFiles, rng: np.random.Generator, *, ada: bool, lines: int = 160) -> None:

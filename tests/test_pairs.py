@@ -15,8 +15,8 @@ from gan.report.command import main
 BASELINES = {"b": "a"}
 
 
-def compared(cells, baselines):
-    return pairs.compare(cells, pairs.by_seed(table.scores(cells), baselines), baselines)
+def compared(cells, baselines, lead="kid"):
+    return pairs.compare(cells, pairs.by_seed(table.scores(cells), baselines), baselines, lead)
 
 
 def values(*numbers):
@@ -35,8 +35,8 @@ def draw(cells, **replicates):
     return cells
 
 
-def only(cells, baselines=BASELINES):
-    (row,) = compared(cells, baselines).to_dict("records")
+def only(cells, baselines=BASELINES, lead="kid"):
+    (row,) = compared(cells, baselines, lead).to_dict("records")
     return row
 
 
@@ -65,7 +65,9 @@ def test_patients_are_the_same_for_both_and_in_every_seed(tmp_path):
     assert row["covers"] == "seeds and patients"
     assert [row["low"], row["high"]] == pytest.approx([-0.015 - half, -0.015 + half])
     assert half < 0.13, "what makes a patient hard for both does not count"
-    assert pairs.half_width(row["p"], 2, spread, patients) == pytest.approx(0.015), "at p the interval reaches 0"
+    assert (row["verdict"], math.isnan(row["p"])) == ("no evidence (two seeds)", True)
+    p = pairs.p_value(row["difference"], 2, spread, patients)
+    assert pairs.half_width(p, 2, spread, patients) == pytest.approx(0.015), "at p the interval reaches 0"
 
 
 def test_without_spread_the_p_value_is_the_normal_one():
@@ -90,8 +92,42 @@ def test_higher_is_not_worse_for_every_metric(tmp_path, metric, word):
     def seeds(*numbers):
         return [[score(metric, number)] for number in numbers]
 
-    row = only(cells_with(tmp_path, a=seeds(0.3, 0.31, 0.3), b=seeds(0.5, 0.51, 0.5)))
-    assert row["verdict"] == word
+    cells = cells_with(tmp_path, a=seeds(0.3, 0.31, 0.3), b=seeds(0.5, 0.52, 0.5))
+    assert only(cells, lead=metric)["verdict"] == word
+
+
+@pytest.mark.parametrize("seeds", [2, 3])
+def test_seeds_that_do_not_differ_get_no_word(tmp_path, seeds):
+    """Equal differences, as counted metrics have them: no spread, so no chance of training is known."""
+    row = only(cells_with(tmp_path, a=values(*[0.3] * seeds), b=values(*[0.1] * seeds)))
+    assert row["verdict"] == ("no evidence (two seeds)" if seeds == 2 else "no evidence (no spread)")
+    assert math.isnan(row["p"]) and row["low"] == row["high"] == pytest.approx(-0.2)
+
+
+def test_two_seeds_never_get_a_word(tmp_path):
+    rng = np.random.default_rng(0)
+    for place in range(20):
+        a, b = rng.normal(0.5, 0.001, 2), rng.normal(0.1, 0.001, 2)
+        cells = cells_with(tmp_path / str(place), a=values(*a), b=values(*b))
+        assert only(cells)["verdict"] == "no evidence (two seeds)"
+
+
+def test_only_the_mean_of_the_leading_metric_gets_a_word(tmp_path):
+    def seed(number):
+        rows = [kid(number, contrast=contrast) for contrast in ("t1", "t2", "joint", "all")]
+        return [*rows, kid(number, metric="fid"), kid(number, metric="fid", contrast="t1")]
+
+    cells = cells_with(tmp_path, a=[seed(x) for x in (0.3, 0.31, 0.32)], b=[seed(x) for x in (0.1, 0.12, 0.11)])
+    rows = compared(cells, BASELINES).set_index(["metric", "contrast"])
+    assert rows.verdict.to_dict() == dict.fromkeys(rows.index, "descriptive") | {("kid", "all"): "better"}
+    assert rows.p.notna().sum() == rows.p_holm.notna().sum() == 1
+    assert rows.low.notna().all()
+
+
+def test_scores_of_other_evaluation_seeds_are_not_paired(tmp_path):
+    cells = cells_with(tmp_path, a=values(0.3, 0.3, 0.3), b=[[kid(0.1, seed=1)], [kid(0.1)], [kid(0.1)]])
+    row = only(cells)
+    assert (row["seeds"], row["seed_list"], row["evaluation_seed"]) == (2, "1 2", 0)
 
 
 def test_one_seed_is_no_evidence_and_its_interval_is_over_patients(tmp_path):
@@ -138,7 +174,7 @@ def test_holm_takes_the_number_of_modifications_into_account(tmp_path):
     found = pairs.holm(pd.Series([0.04, 0.01, np.nan, 0.03, 0.5], index=list("vwxyz")))
     assert found.to_dict() == pytest.approx({"v": 0.09, "w": 0.04, "x": np.nan, "y": 0.09, "z": 0.5}, nan_ok=True)
     names = [f"m{place}" for place in range(6)]
-    base, changed = values(0.100, 0.100, 0.100), values(0.089, 0.090, 0.091)
+    base, changed = values(0.100, 0.100, 0.100), values(0.089, 0.090, 0.0915)
     small = values(0.097, 0.098, 0.0975)
     cells = cells_with(tmp_path, a=base, m0=changed, **dict.fromkeys(names[1:], small))
     alone = compared(cells, {"m1": "a"}).iloc[0]
@@ -181,7 +217,7 @@ def test_intervals_hold_the_truth_often_enough():
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
     folder = tmp_path_factory.mktemp("results") / "demo"
-    cells = make_study(folder, seeds=2)
+    cells = make_study(folder, seeds=3)
     write_report("Demo", cells, folder, baselines={"stylegan2_ada": "stylegan2", "dcgan": "absent"})
     return folder
 
@@ -194,12 +230,13 @@ def test_the_page_and_the_text_hold_the_pairs(report):
     assert row.verdict == "better" and row.p_holm == row.p < 0.05
     sentence = "KD-indomain of each variant against its baseline, same seeds: better: stylegan2_ada."
     assert sentence in page
-    shown = f"{row.difference:.3f}".replace("-", "−")
+    shown = pairs_view._entry(table.loc[[("stylegan2_ada", "kd_indomain", "all")]])
+    assert shown.value.startswith("−0.02") and " to −0.0" in shown.interval
     for place in (page, text):
-        assert shown in place and f"{row.low:.3f} to {row.high:.3f}".replace("-", "−") in place
+        assert shown.value in place and shown.interval in place
         assert "augment: none → mri" in place
         assert "its baseline absent is not in the study" in place
-        assert "95 % interval over seeds and patients" in place and "the t of their spread is 12.7" in place
+        assert "95 % interval over seeds and patients; a word for the leading metric, the others are" in place
         assert "(Holm)" not in place, "one pair needs no adjustment"
     assert page.index("Against the baseline") < page.index("Scores of each contrast")
     assert (

@@ -27,7 +27,7 @@ T2 = 4.302652729911275  # Student's t, 97.5 %, 2 degrees of freedom
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
     folder = tmp_path_factory.mktemp("results") / "demo"
-    return folder, make_study(folder, seeds=2)
+    return folder, make_study(folder, seeds=3)
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,11 @@ def test_intervals_of_few_seeds(tmp_path, seeds, low, high):
 
 
 @pytest.mark.parametrize(
-    "other", [{"n_fake": 500}, {"n_real": 99}, {"extractor": "inception-2"}, {"split": "val"}, {"metric": "fid"}]
+    "other",
+    [
+        *({"n_fake": 500}, {"n_real": 99}, {"n_subjects": 8}, {"extractor": "inception-2"}, {"split": "val"}),
+        *({"metric": "fid"}, {"truncation": 0.7}, {"seed": 1}),
+    ],
 )
 def test_unlike_scores_never_share_a_column(tmp_path, other):
     cells = cells_with(tmp_path, a=[[kid(0.1)]], b=[[kid(0.2) | other]])
@@ -87,18 +91,34 @@ def test_unlike_scores_never_share_a_column(tmp_path, other):
             sum(line.entries[place] is not None for line in wide.lines) == 1 for place in range(len(wide.columns))
         )
     assert table.best(rows[rows.variant == "a"]) is None
+    if "metric" not in other:
+        heads = {"; ".join(wide.columns[0].details) for wide in view.wide(rows, "set", "all", "kid")}
+        assert len(heads) == 2, "the headers tell them apart"
+
+
+def test_the_rule_of_choice_tells_columns_apart(tmp_path):
+    cells = cells_with(tmp_path, a=[[kid(0.1)]], b=[[kid(0.2)]])
+    write(cells[1], "scores.json", cells[1].object("scores.json") | {"snapshot": {"kimg": 10, "chosen": "final"}})
+    one, other = view.wide(table.comparison(table.scores(cells)), "set", "all", "kid")
+    assert one.columns[0].details == ["inception", "9 patients, 412 slices", "2000 generated", "test", "best snapshot"]
+    assert other.columns[0].details[-1] == "last snapshot"
 
 
 def test_every_seed_is_in_the_tidy_scores(study):
     _, cells = study
     frame = table.scores(cells)
-    assert len(frame) == 3 * 2 * 7 * 3
-    assert set(frame.seed) == {0, 1}
+    assert len(frame) == 3 * 3 * 7 * 3
+    assert set(frame.seed) == {0, 1, 2}
     assert (frame.status == "finished").all()
     assert frame.cost_hours.between(0.2, 0.3).all()
 
 
 # what is claimed
+
+
+def three(value, **own):
+    """Three seeds of a KID that differ a little: the fewest of which a claim is made."""
+    return [[kid(value + step, **own)] for step in (-1e-4, 0, 1e-4)]
 
 
 @pytest.mark.parametrize(
@@ -111,7 +131,7 @@ def test_every_seed_is_in_the_tidy_scores(study):
     ],
 )
 def test_a_difference_is_claimed_only_where_intervals_lie_apart(tmp_path, values, said, bold):
-    cells = cells_with(tmp_path, **{name: [[kid(value)]] * 2 for name, value in values.items()})
+    cells = cells_with(tmp_path, **{name: three(value) for name, value in values.items()})
     rows = table.comparison(table.scores(cells))
     assert said in view.verdict(rows, "set", "kid")[0]
     lines = view.wide(rows, "set", "all", "kid")[0].lines
@@ -131,12 +151,12 @@ def test_published_scores_come_first_and_are_descriptive(tmp_path):
 
 
 def test_worse_variants_are_named_beside_equal_ones(tmp_path):
-    cells = cells_with(tmp_path, a=[[kid(0.10)]] * 2, b=[[kid(0.101)]] * 2, c=[[kid(0.3)]] * 2)
+    cells = cells_with(tmp_path, a=three(0.10), b=three(0.101), c=three(0.3))
     assert "c is worse than a." in view.verdict(table.comparison(table.scores(cells)), "set", "kid")[0]
 
 
 def test_higher_is_better_for_precision(tmp_path):
-    rows = {name: [[score("precision_random", value, width=0.01)]] * 2 for name, value in {"a": 0.2, "b": 0.7}.items()}
+    rows = {name: three(value, metric="precision_random") for name, value in {"a": 0.2, "b": 0.7}.items()}
     frame = table.comparison(table.scores(cells_with(tmp_path, **rows)))
     assert frame.variant[table.best(frame)] == "b"
     assert "b has the highest Precision-random" in view.verdict(frame, "set", "precision_random")[0]
@@ -147,6 +167,44 @@ def test_nothing_is_claimed_without_intervals(tmp_path):
     rows = table.comparison(table.scores(cells_with(tmp_path, a=[[kid(0.1) | bare]], b=[[kid(0.9) | bare]])))
     assert "no difference can be claimed" in view.verdict(rows, "set", "kid")[0]
     assert table.best(rows) is None
+
+
+@pytest.mark.parametrize("seeds", [[0.1, 0.1001], [0.1, 0.1, 0.1]], ids=["two seeds", "seeds without spread"])
+def test_two_seeds_or_no_spread_never_give_a_claim(tmp_path, seeds):
+    far = [[kid(value + 0.8)] for value in seeds]
+    rows = table.comparison(table.scores(cells_with(tmp_path, a=[[kid(value)] for value in seeds], b=far)))
+    assert "No claim about variants can be made" in view.verdict(rows, "set", "kid")[0]
+    assert table.best(rows) is None
+    assert not any(line.entries[0].best for line in view.wide(rows, "set", "all", "kid")[0].lines)
+
+
+def test_only_the_leading_metric_of_all_is_bold(tmp_path):
+    def seeds(value):
+        return [
+            [
+                kid(value + step, metric=metric, contrast=contrast)
+                for metric in ("kid", "fid")
+                for contrast in ("t1", "t2", "all")
+            ]
+            for step in (-1e-4, 0, 1e-4)
+        ]
+
+    rows = table.comparison(table.scores(cells_with(tmp_path, a=seeds(0.1), b=seeds(0.9))))
+    bold = [
+        (contrast, column.title)
+        for contrast in ("t1", "t2", "all")
+        for wide in view.wide(rows, "set", contrast, "kid")
+        for place, column in enumerate(wide.columns)
+        if any(line.entries[place].best for line in wide.lines)
+    ]
+    assert bold == [("all", "KID\u00a0↓")]
+
+
+def test_the_difference_to_the_floor_stands_with_its_interval(tmp_path):
+    rows = table.comparison(table.scores(cells_with(tmp_path, a=three(0.10))))
+    row, text = rows.iloc[0], view.markdown("x", rows, "kid")
+    assert row.above_floor == pytest.approx(0.1 - 0.8) and row.above_floor_low < row.above_floor < row.above_floor_high
+    assert "floor −0.700 (" in text and "| *floor: 4 unseen patients, 180 slices* | 0.800 (0.790 to 0.810) |" in text
 
 
 def test_a_single_seed_is_said(tmp_path):
@@ -285,8 +343,9 @@ def test_the_page_shows_answer_curves_images_settings_cost_and_data(page):
     assert found.tags.count("svg") == 4, "intervals, curves, losses, further statistics"
     for text in (
         "stylegan2_ada has the lowest KD-indomain",
-        "indomain-7f3a, N 412 real, 2000 generated, test",
-        "on the val split, N 180 real and 500 generated images",
+        "indomain-7f3a, 9 patients, 412 slices, 2000 generated, test, best snapshot",
+        "indomain-7f3a, 4 patients, 180 slices, 500 generated, val.",
+        "floor: 4 unseen patients, 180 slices",
         "Best snapshot of each metric",
         "Losses over kimg",
         "variant.options.augment",

@@ -21,7 +21,7 @@ from gan.report.table import MEASURE, WHOLE, measure_label
 
 STEEP = 8  # a panel whose values span more than this factor is logarithmic
 FLOOR = (0, (4, 3))
-COLUMNS = ["dataset", "variant", "seed", "kimg", "contrast", *MEASURE, "value", "floor"]
+COLUMNS = ["dataset", "variant", "seed", "kimg", "contrast", *MEASURE, "value", "floor", "k"]
 
 
 def curve_rows(cells: Sequence[CellFiles]) -> pd.DataFrame:

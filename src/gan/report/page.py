@@ -36,7 +36,8 @@ def write_report(
     seeds = table.scores(cells)
     rows = table.comparison(seeds)
     lead = table.headline(rows, table.chosen_by(cells))
-    found = Tables(rows, seeds, pairs.compare(cells, pairs.by_seed(seeds, baselines or {}), baselines or {}), lead)
+    compared = pairs.compare(cells, pairs.by_seed(seeds, baselines or {}), baselines or {}, lead)
+    found = Tables(rows, seeds, compared, lead)
     table.write_csv(found.rows, folder / "comparison.csv")
     table.write_csv(found.seeds, folder / "scores.csv")
     table.write_csv(found.pairs, folder / "differences.csv")
@@ -136,7 +137,7 @@ def _intervals(rows: pd.DataFrame, seeds: pd.DataFrame, lead: str | None, looks:
     done = rows[(rows.status == "finished") & (rows.metric == lead)]
     if done.empty:
         return ""
-    done = done[done.contrast == (WHOLE if WHOLE in set(done.contrast) else done.contrast.iloc[0])]
+    done = done[done.contrast == table.leading_contrast(done.contrast)]
     measure = done.groupby(MEASURE, dropna=False, sort=False).size().idxmax()
     own = seeds[(seeds.contrast == done.contrast.iloc[0]) & view.same(seeds, measure)]
     return figures.intervals(own, done[view.same(done, measure)], looks)
@@ -157,8 +158,7 @@ def _curves(rows: pd.DataFrame, lead: str | None, looks: dict) -> list[tuple[Mar
 
 
 def _conditions(row: pd.Series) -> str:
-    sizes = f"N {row.n_real:.0f} real and {row.n_fake:.0f} generated images"
-    return f"{row.extractor} on the {row.split} split, {sizes}"
+    return ", ".join(table.conditions(row))
 
 
 def _write_text(path: Path, text: str) -> None:

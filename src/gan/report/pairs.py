@@ -13,8 +13,10 @@ How a difference gets its interval and its p-value
     Without replicates it is that of the paired t-test, and the interval covers the seeds alone.
 
 How words are given
-    The p-values of all modifications under one measurement are adjusted by Holm (1979), so that the chance of a single
-    false word among them stays below 5 %. Intervals are not adjusted. Metrics are not adjusted for each other.
+    Only the leading metric gets a word, and only for the mean over contrasts: it was named before the results. The
+    p-values of all modifications in it are adjusted by Holm (1979), so that the chance of a single false word among
+    them stays below 5 %. All other metrics are descriptive: a difference with its interval, which is not adjusted.
+    Fewer than three seeds, or seeds without spread, get no word: two seeds agree in sign every other time.
 """
 
 # pandas types a selection from a frame as a union of all that it could be.
@@ -34,11 +36,12 @@ from scipy.stats import t as student_t
 from gan.cells import CellFiles
 from gan.metrics.facts import direction
 from gan.report.context import shown
-from gan.report.table import MEASURE
+from gan.report.table import MEASURE, SEEDS, WHOLE_NUMBERS, leading_contrast
 from gan.study import differences
 
 LEVEL = 0.05
 SMALLEST_P = 1e-12
+DESCRIPTIVE = "descriptive"  # instead of a word
 COLUMNS = [
     *["dataset", "variant", "baseline", "differs", "contrast", *MEASURE, "status", "seeds", "seed_list"],
     *["difference", "low", "high", "spread", "covers", "p", "p_holm", "verdict"],
@@ -49,7 +52,8 @@ def by_seed(seeds: pd.DataFrame, baselines: Mapping[str, str]) -> pd.DataFrame:
     """The difference of every score to that of the baseline under the same seed, a row each.
 
     seeds: `gan.report.table.scores`. Columns: those of ``seeds``, ``baseline``, and ``difference``, variant minus
-    baseline. Scores pair only within a data set and under the same measurement, contrast and seed.
+    baseline. Scores pair only within a data set and under the same measurement, contrast and seed, that of the training
+    and that of the evaluation.
     """
     done = seeds[seeds.status == "finished"]
     mine = done.assign(baseline=done.variant.map(baselines)).dropna(subset="baseline")
@@ -59,14 +63,18 @@ def by_seed(seeds: pd.DataFrame, baselines: Mapping[str, str]) -> pd.DataFrame:
     return joined.assign(difference=joined.value - joined.baseline_value)
 
 
-def compare(cells: Sequence[CellFiles], joined: pd.DataFrame, baselines: Mapping[str, str]) -> pd.DataFrame:
+def compare(
+    cells: Sequence[CellFiles], joined: pd.DataFrame, baselines: Mapping[str, str], lead: str | None
+) -> pd.DataFrame:
     """A row for each data set x variant with a baseline x contrast x measurement; joined: `by_seed` of ``cells``.
 
+    lead: the metric that leads, whose mean over contrasts alone has ``p``, ``p_holm`` and ``verdict``.
+
     ``difference``: mean over the ``seeds`` that both have (``seed_list``) with its 95 % interval; ``spread``: standard
-    deviation over them; ``covers``: what the interval is over; ``p``: of no difference, NaN for one seed; ``p_holm``:
-    adjusted for all pairs of the measurement; ``verdict``: better, worse, no evidence (higher and lower where neither
-    is better); ``differs``: the settings, baseline first. A pair that cannot be compared is one row whose ``status``
-    says why.
+    deviation over them; ``covers``: what the interval is over; ``p``: of no difference, NaN where nothing is claimed;
+    ``p_holm``: adjusted for all pairs of the measurement; ``verdict``: better, worse, no evidence (higher and lower
+    where neither is better); ``differs``: the settings, baseline first. A pair that cannot be compared is one row whose
+    ``status`` says why.
     """
     drawn = _Replicates(cells)
     rows = []
@@ -80,10 +88,15 @@ def compare(cells: Sequence[CellFiles], joined: pd.DataFrame, baselines: Mapping
             own = joined[(joined.dataset == dataset) & (joined.variant == variant)]
             if own.empty:
                 rows.append({**pair, "status": _why_not(mine, variant, baselines[variant])})
+            claimed = lead, leading_contrast(own.contrast[own.metric == lead])
             for keys, group in own.groupby(["contrast", *MEASURE], sort=False, dropna=False):
                 measured = dict(zip(["contrast", *MEASURE], keys, strict=True))
-                rows.append({**pair, **measured, "status": "compared", **_estimate(group, drawn)})
-    table = pd.DataFrame(rows, columns=COLUMNS).astype({"n_real": "Int64", "n_fake": "Int64", "seeds": "Int64"})
+                found = _estimate(group, drawn)
+                if (measured["metric"], measured["contrast"]) != claimed:
+                    found |= {"p": math.nan, "verdict": DESCRIPTIVE}
+                rows.append({**pair, **measured, "status": "compared", **found})
+    whole = [name for name in (*WHOLE_NUMBERS, "seeds") if name in COLUMNS]
+    table = pd.DataFrame(rows, columns=COLUMNS).astype(dict.fromkeys(whole, "Int64"))
     table["p_holm"] = table.groupby(["dataset", "contrast", *MEASURE], dropna=False).p.transform(holm)
     table["verdict"] = [_verdict(row) if row.status == "compared" else None for row in table.itertuples()]
     return table
@@ -126,13 +139,17 @@ def _estimate(group: pd.DataFrame, drawn: "_Replicates") -> dict[str, Any]:
     return {
         **{"seeds": count, "seed_list": " ".join(map(str, sorted(group.seed))), "difference": mean},
         **{"low": mean - half, "high": mean + half, "spread": spread, "covers": " and ".join(sources) or "nothing"},
-        "p": p_value(mean, count, spread, known) if count > 1 else math.nan,
+        "p": p_value(mean, count, spread, known) if count >= SEEDS and spread > 0 else math.nan,
     }
 
 
 def _verdict(row: Any) -> str:
-    if row.seeds < 2:
-        return "no evidence (one seed)"
+    if row.verdict == DESCRIPTIVE:
+        return DESCRIPTIVE
+    if row.seeds < SEEDS:
+        return f"no evidence ({'one seed' if row.seeds < 2 else 'two seeds'})"
+    if math.isnan(row.p):
+        return "no evidence (no spread)"
     if row.p_holm >= LEVEL:
         return "no evidence"
     sign = direction(str(row.metric))

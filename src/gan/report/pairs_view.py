@@ -8,17 +8,22 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from gan.cells import WHOLE
 from gan.metrics.facts import title
-from gan.report.table import MEASURE, signed
+from gan.report.pairs import DESCRIPTIVE
+from gan.report.table import MEASURE, leading_contrast, signed
 from gan.report.view import Column, by_conditions, column, descriptive, enumerated, escape, markdown_rows
 
-WORDS = ("better", "worse", "higher", "lower", "no evidence", "no evidence (one seed)")  # in the order of a sentence
+# In the order of a sentence.
+WORDS = (
+    *("better", "worse", "higher", "lower", "no evidence", "no evidence (one seed)", "no evidence (two seeds)"),
+    "no evidence (no spread)",
+)
 
 
 @dataclass(frozen=True)
 class Difference:
-    """The difference of one metric: its mean over seeds, the interval (empty if unknown), and the word."""
+    """The difference of one metric: its mean over seeds, the interval (empty if unknown), and the word of the leading
+    one (empty of others)."""
 
     value: str
     interval: str
@@ -67,12 +72,13 @@ def _entry(rows: pd.DataFrame) -> Difference | None:
     if rows.empty:
         return None
     row = rows.iloc[0]
+    word = "" if row.verdict == DESCRIPTIVE else row.verdict
     if pd.isna(row.low) or row.low == row.high:
-        return Difference(signed(row.difference), "", row.verdict)
+        return Difference(signed(row.difference), "", word)
     # digits beyond the second of the half width have no meaning
     decimals = max(0, 1 - math.floor(math.log10((row.high - row.low) / 2)))
     low, difference, high = (f"{value:.{decimals}f}".replace("-", "−") for value in (row.low, row.difference, row.high))
-    return Difference(f"{'+' if row.difference > 0 else ''}{difference}", f"{low} to {high}", row.verdict)
+    return Difference(f"{'+' if row.difference > 0 else ''}{difference}", f"{low} to {high}", word)
 
 
 def left_out(pairs: pd.DataFrame, dataset: str) -> list[tuple[str, str]]:
@@ -86,7 +92,7 @@ def sentence(pairs: pd.DataFrame, dataset: str, lead: str | None) -> str:
     rows = pairs[(pairs.dataset == dataset) & (pairs.metric == lead) & (pairs.status == "compared")]
     if rows.empty:
         return ""
-    rows = rows[rows.contrast == (WHOLE if WHOLE in set(rows.contrast) else rows.contrast.iloc[0])]
+    rows = rows[rows.contrast == leading_contrast(rows.contrast)]
     parts = []
     for word in WORDS:
         names = list(dict.fromkeys(rows.variant[rows.verdict == word]))
@@ -99,14 +105,17 @@ def caption(pairs: pd.DataFrame, dataset: str) -> str:
     rows = pairs[(pairs.dataset == dataset) & (pairs.status == "compared")]
     family = rows[rows.p.notna()].value_counts(["contrast", *MEASURE], dropna=False).max()
     covers = " or ".join(sorted(set(rows.covers) - {"nothing"}, reverse=True)) or "nothing"
-    text = f"Variant minus baseline of the same seed: mean, 95 % interval over {covers}, and a word."
+    text = (
+        f"Variant minus baseline of the same seed: mean and 95 % interval over {covers}; a word for the leading metric,"
+        f" the others are descriptive."
+    )
     if family > 1:
         text += (
             f" The words take into account that {family} modifications are looked at (Holm): an interval can exclude 0"
             f" and the word still be “no evidence”."
         )
     if (rows.seeds == 2).any():
-        text += " Two seeds carry few claims: the t of their spread is 12.7, of three seeds 4.3, of five 2.8."
+        text += " Two seeds carry no claim: the t of their spread is 12.7, of three seeds 4.3, of five 2.8."
     return text
 
 
@@ -134,4 +143,4 @@ def _markdown_entry(entry: Difference | None) -> str:
     if entry is None:
         return "–"
     span = f" ({entry.interval})" if entry.interval else ""
-    return f"{entry.value}{span} {entry.verdict}"
+    return f"{entry.value}{span} {entry.verdict}".rstrip()

@@ -1,7 +1,8 @@
 """The comparison of a study as tables: every score of every seed, and what they add up to per variant.
 
-Two scores share a column only when they are the same measurement: the same metric, extractor, split and numbers of real
-and generated images. The name of a column says all of these.
+Two scores share a column only when they are the same measurement: the same metric, extractor, split, numbers of
+patients, of their slices and of generated images, truncation, rule by which the snapshot was chosen, and seed of the
+generated images. The name of a column says all of these.
 
 How seeds and bootstrap intervals become one interval
     Each seed k gives a value x_k and a 95 % bootstrap interval [l_k, h_k] over the test subjects. Training again (the
@@ -30,27 +31,18 @@ from gan.files import atomic_path, inert
 from gan.metrics import facts
 from gan.report import cost
 
-MEASURE = ["metric", "extractor", "split", "n_real", "n_fake"]
+MEASURE = ["metric", "extractor", "split", "n_real", "n_subjects", "n_fake", "truncation", "choice", "evaluation_seed"]
+FLOOR = ["floor", "floor_low", "floor_high"]
+ABOVE = ["above_floor", "above_floor_low", "above_floor_high"]
+WHOLE_NUMBERS = ["n_real", "n_subjects", "n_fake", "evaluation_seed", "n_floor", "n_floor_subjects", "k"]
+SEEDS = 3  # of a variant, the fewest of which a claim is made: K signs agree by chance in one of 2^(K - 1) studies
 SCORE_COLUMNS = [
-    *[
-        "dataset",
-        "variant",
-        "contrast",
-        *MEASURE,
-        "seed",
-        "status",
-        "value",
-        "low",
-        "high",
-        "floor",
-        "relative",
-        "kimg",
-    ],
-    *["evaluation_seed", "device", "cost_hours", *cost.COLUMNS, "run_key"],
+    *["dataset", "variant", "contrast", *MEASURE, "seed", "status", "value", "low", "high", *FLOOR, *ABOVE],
+    *["n_floor", "n_floor_subjects", "k", "kimg", "device", "cost_hours", *cost.COLUMNS, "run_key"],
 ]
 COMPARISON_COLUMNS = [
-    *["dataset", "variant", "contrast", *MEASURE, "status", "seeds", "value", "low", "high", "spread", "floor"],
-    *["relative", "kimg", "device", "cost_hours", *cost.COLUMNS],
+    *["dataset", "variant", "contrast", *MEASURE, "status", "seeds", "value", "low", "high", "spread", *FLOOR, *ABOVE],
+    *["n_floor", "n_floor_subjects", "k", "kimg", "device", "cost_hours", *cost.COLUMNS],
 ]
 
 
@@ -58,7 +50,8 @@ def scores(cells: Iterable[CellFiles]) -> pd.DataFrame:
     """Every score of every cell, a row each (tidy). A cell without scores is one row whose ``status`` says why.
 
     ``seed`` is the seed of the training, ``evaluation_seed`` that of the generated images; ``kimg`` is the snapshot
-    that was scored; ``cost_hours`` counts the hours of ``device``, the columns after it are those of `cost.record`.
+    that was scored, ``choice`` the rule by which; ``above_floor`` is the difference of value and floor
+    (`gan.metrics.scores`); ``cost_hours`` counts the hours of ``device``, the columns after it are of `cost.record`.
     """
     rows = []
     for cell in cells:
@@ -75,15 +68,16 @@ def scores(cells: Iterable[CellFiles]) -> pd.DataFrame:
             continue
         result = cell.object("scores.json")
         base |= {"status": "finished", "run_key": result.get("run_key")}
-        base["kimg"] = (result.get("snapshot") or {}).get("kimg")
+        snapshot = result.get("snapshot") or {}
+        base |= {"kimg": snapshot.get("kimg"), "choice": snapshot.get("chosen")}
         for score in result["scores"]:
-            own = {key: score.get(key) for key in ("contrast", *MEASURE, "value", "low", "high", "floor", "relative")}
-            rows.append({**base, **own, "contrast": own["contrast"] or WHOLE, "evaluation_seed": score.get("seed")})
+            own = {key: score.get(key) for key in SCORE_COLUMNS if key in score and key not in base}
+            contrast = score.get("contrast") or WHOLE
+            rows.append({**base, **own, "contrast": contrast, "evaluation_seed": score.get("seed")})
     frame = pd.DataFrame(rows, columns=SCORE_COLUMNS)
-    numbers = ["value", "low", "high", "floor", "relative", "kimg", "cost_hours", *cost.COLUMNS]
+    numbers = ["value", "low", "high", *FLOOR, *ABOVE, "truncation", "kimg", "cost_hours", *cost.COLUMNS]
     frame[numbers] = frame[numbers].astype(float)
-    whole = ["n_real", "n_fake", "evaluation_seed"]
-    frame[whole] = frame[whole].astype("Int64")
+    frame[WHOLE_NUMBERS] = frame[WHOLE_NUMBERS].astype("Int64")
     return frame
 
 
@@ -100,11 +94,14 @@ def comparison(seeds: pd.DataFrame) -> pd.DataFrame:
         ["dataset", "variant", "contrast", *MEASURE], sort=False, dropna=False
     ):
         low, high = interval(group)
+        above = interval(group, *ABOVE)
         rows.append(
             dict(zip(["dataset", "variant", "contrast", *MEASURE], keys, strict=True))
             | {
                 **{"status": "finished", "seeds": len(group), "value": group.value.mean(), "low": low, "high": high},
-                **{"spread": group.value.std(ddof=1), "floor": group.floor.mean(), "relative": group.relative.mean()},
+                **{"spread": group.value.std(ddof=1), **group[FLOOR].mean()},
+                **dict(zip(ABOVE, (group.above_floor.mean(), *above), strict=True)),
+                **{name: group[name].iloc[0] for name in ("n_floor", "n_floor_subjects", "k")},
                 **{"kimg": group.kimg.mean(), "device": group.device.iloc[0], "cost_hours": group.cost_hours.mean()},
                 **group[cost.COLUMNS].mean(),
                 **group[[*cost.PEAKS]].max(),
@@ -114,36 +111,45 @@ def comparison(seeds: pd.DataFrame) -> pd.DataFrame:
         status = f"seed {row.seed} {row.status}"
         rows.append({"dataset": row.dataset, "variant": row.variant, "status": status, "seeds": 0})
     table = pd.DataFrame(rows, columns=COMPARISON_COLUMNS)
-    return table.astype({"n_real": "Int64", "n_fake": "Int64", "seeds": "Int64"})
+    return table.astype(dict.fromkeys([*WHOLE_NUMBERS, "seeds"], "Int64"))
 
 
-def interval(group: pd.DataFrame) -> tuple[float, float]:
-    """The 95 % interval of the mean of ``group.value`` from seeds and bootstrap together (formula: module docstring).
+def interval(group: pd.DataFrame, value: str = "value", low: str = "low", high: str = "high") -> tuple[float, float]:
+    """The 95 % interval of the mean of a column from seeds and bootstrap together (formula: module docstring).
 
     NaN twice when there is neither a second seed nor a bootstrap interval.
     """
-    count, mean = len(group), group.value.mean()
-    if group.low.isna().any() or group.high.isna().any():
+    count, values = len(group), group[value]
+    if group[[low, high]].isna().any().any():
         if count < 2:
             return math.nan, math.nan
         below = above = 0.0
     else:
-        below = (group.value - group.low).clip(lower=0).mean()
-        above = (group.high - group.value).clip(lower=0).mean()
+        below = (values - group[low]).clip(lower=0).mean()
+        above = (group[high] - values).clip(lower=0).mean()
     between = 0.0
     if count > 1:
-        between = student_t.ppf(0.975, count - 1) * group.value.std(ddof=1) / math.sqrt(count)
+        between = student_t.ppf(0.975, count - 1) * values.std(ddof=1) / math.sqrt(count)
+    mean = float(values.mean())
     return mean - math.hypot(between, below), mean + math.hypot(between, above)
+
+
+def claims(rows: pd.DataFrame) -> bool:
+    """Whether variants may be said to differ: each was trained with `SEEDS` seeds or more, whose values differ.
+
+    An interval over patients does not hold the chance of training.
+    """
+    return all(seeds >= SEEDS and spread > 0 for seeds, spread in zip(rows.seeds, rows.spread, strict=True))
 
 
 def best(rows: pd.DataFrame) -> int | None:
     """Index label of the row that is better than every other of one measurement, or None.
 
-    Better is claimed only if its interval overlaps no other one, only between two rows or more, and only of
-    variants that were trained with two seeds or more: an interval over patients does not hold the chance of training.
+    Better is claimed only if its interval overlaps no other one, only between two rows or more, and only where
+    `claims` allows it.
     """
     sign = facts.direction(str(rows.metric.iloc[0])) if len(rows) else 0
-    if sign == 0 or len(rows) < 2 or rows[["low", "high"]].isna().any().any() or (rows.seeds < 2).any():
+    if sign == 0 or len(rows) < 2 or rows[["low", "high"]].isna().any().any() or not claims(rows):
         return None
     leader = rows.value.idxmax() if sign > 0 else rows.value.idxmin()
     others = rows.drop(index=leader)
@@ -167,10 +173,25 @@ def chosen_by(cells: Iterable[CellFiles]) -> str | None:
 
 
 def measure_label(row: Any) -> str:
-    """The header of a column: metric with its direction, extractor, numbers of images and split."""
+    """The header of a column: metric with its direction and k, extractor, numbers of patients and of images, split,
+    and what else decides the value."""
     arrow = {-1: " ↓", 0: "", 1: " ↑"}[facts.direction(str(row.metric))]
-    count = f"N {_count(row.n_real)} real, {_count(row.n_fake)} generated"
-    return f"{facts.title(str(row.metric))}{arrow} ({row.extractor}; {count}; {row.split})"
+    k = getattr(row, "k", math.nan)
+    name = f"{facts.title(str(row.metric))}{arrow}" + ("" if bool(pd.isna(k)) else f" k={k:.0f}")
+    return f"{name} ({'; '.join(conditions(row))})"
+
+
+def conditions(row: Any) -> list[str]:
+    """What a score depends on, in words: everything of `MEASURE` but the metric; what is unknown is left out."""
+    real = f"{_count(row.n_subjects)} patients, {_count(row.n_real)} slices"
+    found = [str(row.extractor), real, f"{_count(row.n_fake)} generated", str(row.split)]
+    if isinstance(row.choice, str):
+        found.append("last snapshot" if row.choice == "final" else f"{row.choice} snapshot")
+    if not pd.isna(row.truncation) and row.truncation != 1:
+        found.append(f"truncation {row.truncation:g}")
+    if not pd.isna(row.evaluation_seed) and row.evaluation_seed != 0:
+        found.append(f"images of seed {row.evaluation_seed:.0f}")
+    return found
 
 
 def number(value: float, digits: int = 3) -> str:
@@ -188,8 +209,14 @@ def signed(value: float) -> str:
     return number(value) if pd.isna(value) or value == 0 else f"{'+' if value > 0 else '−'}{number(abs(value))}"
 
 
+def leading_contrast(names: Iterable[str]) -> str | None:
+    """The contrast of which claims are made: the mean over all, else the first one; None without any."""
+    found = list(dict.fromkeys(names))
+    return WHOLE if WHOLE in found else next(iter(found), None)
+
+
 def _count(value: Any) -> str:
-    return "?" if pd.isna(value) else f"{value}"
+    return "?" if pd.isna(value) else f"{value:.0f}"
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:

@@ -15,7 +15,7 @@ from gan.cells import JOINT
 from gan.metrics.facts import direction, title
 from gan.report import cost
 from gan.report import table as tables
-from gan.report.table import MEASURE, WHOLE, measure_label, number
+from gan.report.table import MEASURE, WHOLE, measure_label, number, signed
 from gan.scoring.extractors import registry
 
 HEADINGS = {WHOLE: "Mean over contrasts", JOINT: "The contrasts of a sample together"}
@@ -23,7 +23,7 @@ HEADINGS = {WHOLE: "Mean over contrasts", JOINT: "The contrasts of a sample toge
 
 @dataclass(frozen=True)
 class Column:
-    """One measurement: metric with direction (``KID ↓``), and its details: extractor, numbers of images, split."""
+    """One measurement: metric with direction (``KID ↓``), and its details (`gan.report.table.conditions`)."""
 
     title: str
     details: list[str]
@@ -31,11 +31,11 @@ class Column:
 
 @dataclass(frozen=True)
 class Entry:
-    """One score in a wide table: the mean over seeds, its interval, and its ratio to the real-against-real floor."""
+    """One score in a wide table: the mean over seeds, its interval, and its difference to the floor of real images."""
 
     value: str
     interval: str = ""
-    relative: str = ""
+    above: str = ""
     best: bool = False
 
 
@@ -55,7 +55,7 @@ class Line:
 class Wide:
     """The variants of one dataset and contrast against the metrics measured under the same conditions.
 
-    conditions: extractor, numbers of images and split; ``floor`` aligns with ``columns``.
+    conditions: of `gan.report.table.conditions`; ``floor`` aligns with ``columns``, floor_of says whose it is.
     """
 
     dataset: str
@@ -64,6 +64,7 @@ class Wide:
     columns: list[Column]
     lines: list[Line]
     floor: list[str]
+    floor_of: str = ""
 
 
 def contrasts(table: pd.DataFrame, dataset: str) -> list[str]:
@@ -84,7 +85,7 @@ def wide(table: pd.DataFrame, dataset: str, contrast: str, lead: str | None) -> 
 
 
 def by_conditions(rows: pd.DataFrame, lead: str | None) -> list[pd.DataFrame]:
-    """``rows`` apart by extractor, split and numbers of images: descriptive ones, then those of the metric ``lead``."""
+    """``rows`` apart by all that a score depends on but its metric: descriptive ones, then those of ``lead``."""
     groups = [group for _, group in rows.groupby(MEASURE[1:], dropna=False, sort=False)]
     return sorted(groups, key=lambda group: (not descriptive(group, lead), lead not in set(group.metric)))
 
@@ -98,8 +99,10 @@ def _wide(rows: pd.DataFrame, done: pd.DataFrame, dataset: str, contrast: str, l
     """``rows``: all of the dataset, for what is not finished; ``done``: scores under the same conditions."""
     metrics = sorted(done.metric.unique(), key=lambda name: name != lead)
     groups = [done[done.metric == name] for name in metrics]
-    read = descriptive(done, lead)
-    winners = [None if read else tables.best(group) for group in groups]
+    read, claimed = descriptive(done, lead), contrast == next(iter(contrasts(rows, dataset)), None)
+    winners = [
+        tables.best(group) if name == lead and claimed else None for name, group in zip(metrics, groups, strict=True)
+    ]
     columns = [column(group.iloc[0], read) for group in groups]
     lines = []
     for variant in _ranked(rows, groups[0]):
@@ -112,8 +115,19 @@ def _wide(rows: pd.DataFrame, done: pd.DataFrame, dataset: str, contrast: str, l
             line.seeds, line.kimg = str(int(first.seeds)), f"{first.kimg:g}"
             line.cost = f"{number(first.cost_hours, 2)} {first.device} h"
         lines.append(line)
-    conditions = ", ".join(columns[0].details)
-    return Wide(dataset, contrast, conditions, columns, lines, [number(group.floor.mean()) for group in groups])
+    conditions, floors = ", ".join(columns[0].details), [_floor(group.iloc[0]) for group in groups]
+    return Wide(dataset, contrast, conditions, columns, lines, floors, _floor_of(groups[0].iloc[0]))
+
+
+def _floor(row: pd.Series) -> str:
+    span = "" if pd.isna(row.floor_low) else f" ({number(row.floor_low)} to {number(row.floor_high)})"
+    return number(row.floor) + span
+
+
+def _floor_of(row: pd.Series) -> str:
+    if pd.isna(row.n_floor):
+        return "floor: real images"
+    return f"floor: {row.n_floor_subjects} unseen patients, {row.n_floor} slices"
 
 
 def _ranked(rows: pd.DataFrame, first: pd.DataFrame) -> list[str]:
@@ -141,8 +155,10 @@ def _entry(rows: pd.DataFrame, winner: int | None) -> Entry | None:
         return None
     row = rows.iloc[0]
     span = "" if pd.isna(row.low) else f"{number(row.low)} to {number(row.high)}"
-    relative = "" if pd.isna(row.relative) else f"{number(row.relative)} × floor"
-    return Entry(number(row.value), span, relative, rows.index[0] == winner)
+    above = "" if pd.isna(row.above_floor) else f"floor {signed(row.above_floor)}"
+    if above and not pd.isna(row.above_floor_low):
+        above += f" ({signed(row.above_floor_low)} to {signed(row.above_floor_high)})"
+    return Entry(number(row.value), span, above, rows.index[0] == winner)
 
 
 def verdict(table: pd.DataFrame, dataset: str, lead: str | None) -> list[str]:
@@ -152,17 +168,15 @@ def verdict(table: pd.DataFrame, dataset: str, lead: str | None) -> list[str]:
         missing = table[table.dataset == dataset].status.str
         wanted = missing.contains("not scored: ").all()
         return ["No run is scored: the data set leaves no subjects for it." if wanted else "No variant is scored yet."]
-    contrast = WHOLE if WHOLE in set(done.contrast) else done.contrast.iloc[0]
-    done = done[done.contrast == contrast]
+    done = done[done.contrast == tables.leading_contrast(done.contrast)]
     sizes = done.groupby(MEASURE, dropna=False, sort=False).size()
     rows = done[same(done, sizes.idxmax())]
     sentences = [_answer(rows, lead)]
     if len(sizes) > 1:
-        sentences.append("Scores with another number of images are in separate columns and are not compared here.")
+        sentences.append("Scores under other conditions are in separate columns and are not compared here.")
     if (rows.seeds == 1).any():
         sentences.append(
-            "A variant with a single seed has an interval that covers the patients, not the chance of training. "
-            "Three seeds or more make a claim worth reading."
+            "A variant with a single seed has an interval that covers the patients, not the chance of training."
         )
     unfinished = table[(table.dataset == dataset) & (table.status != "finished")]
     if len(unfinished):
@@ -186,17 +200,17 @@ def _answer(rows: pd.DataFrame, lead: str) -> str:
     overlap = rest[rest.low <= first.high] if sign < 0 else rest[rest.high >= first.low]
     apart = rest.drop(index=overlap.index)
     span = f"{number(first.value)}, 95 % interval {number(first.low)} to {number(first.high)}"
-    single = (rows.seeds < 2).any()
-    if single and overlap.empty:
+    few = not tables.claims(rows)
+    if few and overlap.empty:
         return (
-            f"Of these runs, {first.variant}'s has the {extreme} {name} ({span}). No claim about variants can be made: "
-            f"not all of them were trained with two seeds or more."
+            f"Of these runs, {first.variant}'s have the {extreme} {name} ({span}). No claim about variants can be "
+            f"made: not all of them were trained with {tables.SEEDS} seeds or more whose values differ."
         )
     if overlap.empty:
         return f"{first.variant} has the {extreme} {name} ({span}); the intervals of all others lie clear of it."
     alike = enumerated([first.variant, *overlap.variant])
     text = f"No evidence of a difference between {alike}: their {name} intervals overlap."
-    if len(apart) and not single:
+    if len(apart) and not few:
         text += f" {enumerated(list(apart.variant))} {are(len(apart))} worse than {first.variant}."
     return f"{text} {first.variant} has the {extreme} mean ({span})."
 
@@ -234,8 +248,8 @@ def markdown(
             parts.append(f"### Without scores\n\n{listed}\n")
         parts.append(_markdown_cost(table[(table.dataset == dataset) & (table.status == "finished")]))
     parts.append(
-        "Mean over seeds (95 % interval over patients and seeds). Bold: its interval overlaps no other one. "
-        "Floor: real training images instead of the generated ones.\n"
+        "Mean over seeds (95 % interval over patients and seeds), difference to the floor. Bold, of the leading metric "
+        "alone: its interval overlaps no other one. Floor: real images of unseen patients instead of generated ones.\n"
     )
     return "\n".join(part for part in parts if part)
 
@@ -265,7 +279,7 @@ def _markdown_table(grid: Wide) -> str:
     for line in grid.lines:
         cells = [_markdown_entry(entry) for entry in line.entries]
         rows.append([escape(line.variant), *cells, line.seeds or "not finished", line.kimg, line.cost])
-    rows.append(["*floor: real against held-out real*", *grid.floor, "", "", ""])
+    rows.append([f"*{grid.floor_of}*", *grid.floor, "", "", ""])
     return markdown_rows(header, rows)
 
 
@@ -279,7 +293,8 @@ def _markdown_entry(entry: Entry | None) -> str:
     if entry is None:
         return "–"
     value = f"**{entry.value}**" if entry.best else entry.value
-    return f"{value} ({entry.interval})" if entry.interval else value
+    text = f"{value} ({entry.interval})" if entry.interval else value
+    return f"{text}, {entry.above}" if entry.above else text
 
 
 def escape(text: str) -> str:

@@ -16,7 +16,7 @@ def curve(row: dict[str, Any]) -> str:
 
 
 def final(row: dict[str, Any], kind: str = "best") -> str:
-    """The name of a final score: ``best/fid_n10000``; other kinds are ``low``, ``high``, ``floor`` and ``relative``."""
+    """The name of a final score: ``best/fid_n10000``; other kinds are ``low``, ``high``, ``floor``, ``above_floor``."""
     return f"{kind}/{row['metric']}_n{row['n_fake']}{_contrast(row)}"
 
 

@@ -99,7 +99,7 @@ def final(cell: CellFiles) -> list[Metric]:
     points = []
     for row in _finite(result.get("scores") or []):
         points.append(Metric(names.final(row), round(row["value"], 6), time, 0))
-        kinds = ("low", "high", "floor", "relative") if row.get("contrast") in (None, names.WHOLE) else ()
+        kinds = ("low", "high", "floor", "above_floor") if row.get("contrast") in (None, names.WHOLE) else ()
         for kind in kinds:
             if isinstance(row.get(kind), int | float) and math.isfinite(row[kind]):
                 points.append(Metric(names.final(row, kind), round(row[kind], 6), time, 0))

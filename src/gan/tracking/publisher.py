@@ -242,8 +242,8 @@ class _Pairs:
         self.baselines, self.cells, self.named = baselines, cells, stamp
         self.seeds = scores(cells)
         self.differences = by_seed(self.seeds, baselines)
-        self.compared = compare(cells, self.differences, baselines)
         self.lead = headline(self.seeds, chosen_by(cells))
+        self.compared = compare(cells, self.differences, baselines, self.lead)
 
     def stamp(self, cell: CellFiles) -> int:
         """The age of the newest file behind the points of ``cell``; 0 for a variant without a baseline."""

@@ -79,7 +79,10 @@ def unpack(text: str) -> dict[str, Any]:
 
 def _base(lead: str, lower: bool, known: Collection[str], first: Sequence[str]) -> dict[str, Any]:
     """State of the table: current runs, sorted by the leading score, with the columns that explain it."""
-    columns = [*first, lead, *(lead.replace("best/", f"{kind}/") for kind in ("low", "high", "relative", "difference"))]
+    columns = [
+        *(*first, lead),
+        *(lead.replace("best/", f"{kind}/") for kind in ("low", "high", "above_floor", "difference")),
+    ]
     columns += ["best/kimg", "cost/wall_h", "cost/gpu_h", "cost/cpu_h"]
     shown = [f"metrics.`{name}`" for name in columns if name in known]
     return {
