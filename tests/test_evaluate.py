@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from gan.cells import count_looks
 from gan.data.store import Store, writing
 from gan.errors import GanError
 from gan.evaluate import main
@@ -53,7 +54,9 @@ def make_store(folder: Path, splits=SPLITS, slices: int = 10) -> Path:
     return folder
 
 
-def make_generator(path: Path, kimg: float, seed: int, channels=(*CONTRASTS, "seg"), bad: bool = False) -> None:
+def make_generator(
+    path: Path, kimg: float, seed: int, channels=(*CONTRASTS, "seg"), bad: bool = False, run_key: str = "abc123"
+) -> None:
     torch.manual_seed(seed)
     options = defaults("dcgan") | {"z_dim": 8, "channels": 4}
     shape = ImageShape(len(channels), (SIDE, SIDE), 0)
@@ -62,7 +65,7 @@ def make_generator(path: Path, kimg: float, seed: int, channels=(*CONTRASTS, "se
         next(network.parameters()).data.fill_(float("nan"))
     data = {"channels": list(channels), "mask": "seg", "labels": [], "full_scale": [65535, 65535, 3]}
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_generator(path, Snapshot(network, "dcgan", options, shape, 8, kimg, "abc123", data))
+    save_generator(path, Snapshot(network, "dcgan", options, shape, 8, kimg, run_key, data))
 
 
 @pytest.fixture(scope="module")
@@ -288,6 +291,21 @@ def test_the_same_seed_gives_the_same_bytes(judge, cell):
         score_cell(cell, Judge(*files(judge), "cpu"), PROTOCOL)
         texts.append(b"".join((cell / f"{name}.json").read_bytes() for name in ("curve", "scores", "replicates")))
     assert texts[0] == texts[1]
+
+
+def test_a_rerun_adds_no_look_at_the_test_split_and_a_new_run_one(judge, cell, tmp_path):
+    protocol, looks = Protocol(n_fake=20, bootstrap=0, choose="final"), tmp_path / "looks"
+    recipe = read_json(cell / "recipe.json")
+    counts = [count_looks(looks, recipe)]
+    for changed in (protocol, Protocol(n_fake=30, bootstrap=0, choose="final"), protocol):
+        score_cell(cell, Judge(*files(judge), "cpu"), changed, looks=looks)
+        counts.append(count_looks(looks, recipe))
+    make_generator(cell / "generator.pt", 2, seed=3, run_key="def456")
+    score_cell(cell, Judge(*files(judge), "cpu"), protocol, looks=looks)
+    counts.append(count_looks(looks, recipe))
+    assert counts == [0, 1, 1, 1, 2]
+    other = recipe | {"data": {"dataset": "noise", "source": {"md5": "1"}, "split": {"seed": 1}}}
+    assert count_looks(looks, other) == 0, "other patients"
 
 
 def test_the_final_snapshot_on_request(judge, cell):

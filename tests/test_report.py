@@ -14,7 +14,7 @@ import pytest
 from fake_study import START, VARIANTS, cells_with, kid, make_study, score, write
 from PIL import Image
 
-from gan.cells import CellFiles, stats, stats_lines
+from gan.cells import CellFiles, note_look, stats, stats_lines
 from gan.grids import write_png
 from gan.metrics import facts
 from gan.report import context, figures, table, view, write_report
@@ -358,6 +358,15 @@ def test_the_page_shows_answer_curves_images_settings_cost_and_data(page):
     ):
         assert text in page, text
     assert re.search(r"<td>train</td><td class=\"n\">14</td><td class=\"n\">616</td>", page)
+
+
+def test_looks_at_the_test_split_are_on_the_page(tmp_path):
+    cells = make_study(tmp_path / "demo", seeds=1, variants={"dcgan": 0.1, "stylegan2": 0.1})
+    for cell in cells:
+        note_look(tmp_path / "looks", cell.object("recipe.json"), cell.object("scores.json")["run_key"])
+    write_report("Demo", cells, tmp_path, looks=tmp_path / "looks", stores={"phantom": make_index(tmp_path / "store")})
+    for name in ("comparison.html", "comparison.md"):
+        assert "Looks at the test split so far: 2 training runs" in (tmp_path / name).read_text()
 
 
 def test_subjects_without_a_slice_are_counted(page, tmp_path):

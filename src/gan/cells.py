@@ -4,6 +4,7 @@ A cell is one dataset x variant x seed and the folder that training and evaluati
 that is missing or half written: a study is looked at while it still runs, and what is absent is said as such.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gan.errors import GanError
-from gan.files import read_json
+from gan.files import read_json, write_json
 
 SPLITS = ("train", "val", "test")
 WHOLE = "all"  # the contrast of a score that is the mean over all contrasts
@@ -86,6 +87,28 @@ def baselines(study: Path) -> dict[str, str]:
     """The baseline of each variant that modifies another one, from ``baselines.json`` of ``results/<study>``."""
     path = study / "baselines.json"
     return read_json(path) if path.exists() else {}
+
+
+def ledger(looks: Path, recipe: dict[str, Any]) -> Path:
+    """The folder in ``looks`` (``results/looks``) of the test split that ``recipe`` is scored on.
+
+    It has a file for each training run that was scored there, so that parallel jobs cannot lose one. Studies of the
+    same source and split share it: each look at the same test patients makes a lucky result more likely.
+    """
+    data = recipe.get("data") or {}
+    split = json.dumps([data.get("source"), data.get("split")], sort_keys=True)
+    return looks / hashlib.sha256(split.encode()).hexdigest()[:12]
+
+
+def note_look(looks: Path, recipe: dict[str, Any], run_key: str) -> None:
+    """Remember that the run ``run_key`` was scored on its test split; a second time changes nothing."""
+    cell = {"variant": (recipe.get("variant") or {}).get("name"), "seed": recipe.get("seed")}
+    write_json(ledger(looks, recipe) / f"{run_key}.json", {"run_key": run_key, **cell})
+
+
+def count_looks(looks: Path, recipe: dict[str, Any]) -> int:
+    """How many runs were scored on the test split of ``recipe``."""
+    return len(list(ledger(looks, recipe).glob("*.json")))
 
 
 def stats_lines(path: Path, start: int = 0) -> Iterator[tuple[dict[str, Any], int]]:

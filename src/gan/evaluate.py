@@ -44,6 +44,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         step.add_argument("--real", type=Path, nargs="+", required=True, help="real.npz of each, in the same order")
         step.add_argument("--images", type=Path, required=True, help="images.npz of the data set")
         step.add_argument("--store", type=Path, help="folder of the packed store, for translations")
+        if name == "scores":
+            step.add_argument("--looks", type=Path, help="ledger of what was scored on test; default: results/looks")
         step.add_argument("--protocol", type=json.loads, default={}, help='settings as JSON, such as {"n_fake": 500}')
     step = steps.add_parser("degradations", help="score degraded real images: what does each metric see?")
     step.add_argument("--store", type=Path, required=True, help="folder of the packed store")
@@ -63,6 +65,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         degradations(given.store, judge, given.out, bootstrap=given.bootstrap, seed=given.seed)
     else:
         check.say(check.choose(given.ops, pick_device(given.device)))
-        run = score_snapshots if given.step == "curve" else score_cell
         judge = Judge(given.extractor, given.real, given.images, given.device, given.store)
-        run(given.cell, judge, Protocol.of(given.protocol))
+        protocol = Protocol.of(given.protocol)
+        if given.step == "curve":
+            score_snapshots(given.cell, judge, protocol)
+        else:
+            looks = given.looks or given.cell.resolve().parents[3] / "looks"
+            score_cell(given.cell, judge, protocol, looks=looks)

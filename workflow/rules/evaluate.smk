@@ -168,6 +168,6 @@ rule score:
     params:
         protocol=protocol("n_fake", "bootstrap", "choose", "truncation", "seed"),
         revision=METRICS_REVISION,
-        checkpoints=f"{RESULTS}/checkpoints",
+        folders={"checkpoints": f"{RESULTS}/checkpoints", "looks": f"{RESULTS}/looks"},
     script:
         "../scripts/score.py"

@@ -16,4 +16,5 @@ with logged(snakemake.log[0]):
         root,
         stores={cell.dataset: root / "data" / cell.dataset / "store" for cell in cells},
         baselines=baselines(root),
+        looks=root.parent / "looks",
     )

@@ -11,4 +11,4 @@ with logged(snakemake.log[0]):
     check.say(check.choose(snakemake.resources.ops, pick_device(snakemake.resources.device)))
     judge, _ = Judge.read(snakemake.input.judge, snakemake.resources.device)
     protocol = Protocol.of(json.loads(snakemake.params.protocol))
-    score_cell(Path(snakemake.output.scores).parent, judge, protocol, snakemake.params.checkpoints)
+    score_cell(Path(snakemake.output.scores).parent, judge, protocol, **snakemake.params.folders)

@@ -22,6 +22,7 @@ def main(argv: list[str] | None = None) -> int:
     # not where the workflow writes its own: what it finds there it takes for finished
     out = given.out or given.study / "so_far"
     stores = {cell.dataset: given.study / "data" / cell.dataset / "store" for cell in cells}
-    write_report(given.study.resolve().name, cells, out, stores=stores, baselines=baselines(given.study))
+    study = given.study.resolve()
+    write_report(study.name, cells, out, stores=stores, baselines=baselines(given.study), looks=study.parent / "looks")
     print(out / "comparison.html")
     return 0

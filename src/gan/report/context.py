@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 from PIL import Image
 
-from gan.cells import SPLITS, CellFiles, flatten, last_stats, stats
+from gan.cells import SPLITS, CellFiles, count_looks, flatten, last_stats, stats
 from gan.errors import GanError
 from gan.files import read_json
 from gan.grids import png_text
@@ -144,6 +144,24 @@ def data_summary(store: Path | None) -> dict[str, Any] | None:
     channels = meta.get("channels") or []
     counts = {"candidates": len(index), "kept": len(kept), "empty": empty}
     return {"splits": splits, "facts": facts, "channels": channels, **counts}
+
+
+def looks(cells: Sequence[CellFiles], folder: Path | None) -> dict[str, str]:
+    """A sentence for each dataset: how often its test split was looked at, by the ledger ``folder``.
+
+    None for a dataset of which no run has a recipe.
+    """
+    found = {}
+    for cell in cells:
+        recipe = cell.object("recipe.json")
+        if folder is None or not recipe or cell.dataset in found:
+            continue
+        number = count_looks(folder, recipe)
+        found[cell.dataset] = (
+            f"Looks at the test split so far: {number} training run{'s' if number != 1 else ''}, of all studies of "
+            f"this results folder. The more there are, the more likely the best of them was lucky."
+        )
+    return found
 
 
 def events(cells: Sequence[CellFiles]) -> list[tuple[str, str]]:

@@ -26,18 +26,20 @@ def write_report(
     *,
     stores: dict[str, Path] | None = None,
     baselines: Mapping[str, str] | None = None,
+    looks: Path | None = None,
 ) -> None:
     """Write the five files of the report into ``folder``, each whole or not at all.
 
     cells: every cell that the study plans, in the order of the tables; one that is not finished is shown as such.
     stores: the store of each data set, for the counts of subjects and slices. baselines: of each variant that has one,
-    the variant that it modifies (`gan.study.Study.baselines`). The metric by which snapshots were chosen leads.
+    the variant that it modifies (`gan.study.Study.baselines`). looks: the ledger of what was scored on a test split
+    (`gan.cells.ledger`). The metric by which snapshots were chosen leads.
     """
     seeds = table.scores(cells)
     rows = table.comparison(seeds)
     lead = table.headline(rows, table.chosen_by(cells))
     compared = pairs.compare(cells, pairs.by_seed(seeds, baselines or {}), baselines or {}, lead)
-    found = Tables(rows, seeds, compared, lead)
+    found = Tables(rows, seeds, compared, lead, context.looks(cells, looks))
     table.write_csv(found.rows, folder / "comparison.csv")
     table.write_csv(found.seeds, folder / "scores.csv")
     table.write_csv(found.pairs, folder / "differences.csv")
@@ -49,12 +51,13 @@ def write_report(
 @dataclass(frozen=True)
 class Tables:
     """Of all datasets: `gan.report.table.comparison`, its single ``seeds``, `gan.report.pairs.compare`, the metric that
-    leads."""
+    leads, and by dataset how often its test split was looked at."""
 
     rows: pd.DataFrame
     seeds: pd.DataFrame
     pairs: pd.DataFrame
     lead: str | None
+    looks: dict[str, str]
 
 
 def _sections(found: Tables, cells: Sequence[CellFiles], dataset: str) -> list[str]:
@@ -62,7 +65,8 @@ def _sections(found: Tables, cells: Sequence[CellFiles], dataset: str) -> list[s
     contrast = next(iter(view.contrasts(found.rows, dataset)), WHOLE)
     mine = [cell for cell in cells if cell.dataset == dataset]
     best = snapshots.best_snapshots(curves.curve_rows(mine), mine)
-    return [pairs_view.markdown(found.pairs, dataset, contrast, found.lead), snapshots.markdown(best, found.lead)]
+    parts = [pairs_view.markdown(found.pairs, dataset, contrast, found.lead), snapshots.markdown(best, found.lead)]
+    return [*parts, f"{found.looks[dataset]}\n"] if dataset in found.looks else parts
 
 
 def render(title: str, cells: Sequence[CellFiles], found: Tables, stores: dict[str, Path]) -> str:
@@ -117,6 +121,7 @@ def _dataset(name: str, cells: list[CellFiles], found: Tables, looks: dict, stor
             )
             for contrast in view.contrasts(rows, name)
         ],
+        "looks": found.looks.get(name),
         "pairs_caption": pairs_view.caption(found.pairs, name),
         "unpaired": pairs_view.left_out(found.pairs, name),
         "intervals": Markup(_intervals(rows, found.seeds[found.seeds.dataset == name], lead, looks)),

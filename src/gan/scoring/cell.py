@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from gan.cells import MADE, WHOLE
+from gan.cells import MADE, WHOLE, note_look
 from gan.errors import GanError
 from gan.families.registry import options_of
 from gan.files import read_json, write_json
@@ -28,13 +28,18 @@ def score_snapshots(cell: str | os.PathLike, judge: Judge, protocol: Protocol) -
 
 
 def score_cell(
-    cell: str | os.PathLike, judge: Judge, protocol: Protocol, checkpoints: str | os.PathLike | None = None
+    cell: str | os.PathLike,
+    judge: Judge,
+    protocol: Protocol,
+    checkpoints: str | os.PathLike | None = None,
+    looks: str | os.PathLike | None = None,
 ) -> None:
     """Write ``scores.json``, all metrics of the chosen snapshot on the test split, with their bootstrap replicates in
     ``replicates.json``, and its grid ``fake.png``.
 
     Reads ``recipe.json`` and ``curve.json`` of the cell, which is complete then: what its run has kept below
-    ``checkpoints`` goes (`gan.train.outputs.release`).
+    ``checkpoints`` goes (`gan.train.outputs.release`). ``looks`` is the folder of the ledger of what was scored on a
+    test split (`gan.cells.ledger`).
     """
     cell = Path(cell)
     recipe, header = read_json(cell / "recipe.json"), load_header(cell / "generator.pt")
@@ -44,6 +49,8 @@ def score_cell(
     generator = load_generator(path, judge.device)
     rows = judge.scores(path, generator, protocol)
     _write_grid(cell, generator, protocol)
+    if looks is not None:
+        note_look(Path(looks), recipe, generator.run_key)
     named = ("metric", "contrast", "extractor", "n_real", "n_fake", "seed")
     drawn = [{key: row[key] for key in named} | {"values": row.pop("replicates")} for row in rows]
     write_json(cell / "replicates.json", {"run_key": generator.run_key, "rows": drawn})
