@@ -45,14 +45,14 @@ def test_a_row_says_what_it_depends_on(pairs):
     assert {row["contrast"] for row in found} == {"t1>t2", "t1>flair", WHOLE}
     row = by_name(found)["mae_fg"]
     assert list(row) == [
-        "metric", "contrast", "value", "low", "high", "floor", "relative", "replicates", "split", "n_real", "n_fake",
+        "metric", "contrast", "value", "low", "high", "floor", "replicates", "split", "n_real", "n_fake",
         "n_subjects", "left_out", "extractor", "seed",
     ]  # fmt: skip
     region = fg(np.concatenate([pairs.target, pairs.sources], 1).max(1))
     assert row["value"] == pytest.approx(score("mae", pairs.translated[:, 0], pairs.target[:, 0], region, SUBJECTS))
     assert row["low"] < row["value"] < row["high"] and len(row["replicates"]) == 20
     assert (row["n_real"], row["n_fake"], row["n_subjects"], row["left_out"]) == (12, 12, 4, 0)
-    assert row["extractor"] == "pixels" and row["floor"] is None and row["relative"] is None
+    assert row["extractor"] == "pixels" and row["floor"] is None
     both = [by_name(found, name)["mae_fg"]["value"] for name in ("t1>t2", "t1>flair")]
     assert by_name(found, WHOLE)["mae_fg"]["value"] == pytest.approx(np.mean(both))
     assert all(facts.fact(row["metric"]) and np.isfinite(row["value"]) for row in found)

@@ -16,7 +16,6 @@ from gan.files import read_json, write_json
 
 SPLITS = ("train", "val", "test")
 WHOLE = "all"  # the contrast of a score that is the mean over all contrasts
-MADE = "made"  # how the only snapshot of a row that is not trained was chosen
 JOINT = "joint"  # the contrast of a score that sees the contrasts of each sample together
 
 

@@ -107,11 +107,12 @@ def _convert(task: tuple[Any, int], row: dict[str, Any], folder: Path) -> Seen |
 def _encode(item: Item, row: dict[str, Any]) -> Seen | str:
     try:
         encoded = encode(item, row)
-        volumes = [_open(path, row) for path in item.files]
+        there = [(name, path) for name, path in zip(channels(row), item.files, strict=True) if path is not None]
+        volumes = {name: _open(path, row) for name, path in there}
     except GanError as error:
         return str(error)
-    values = {name: values_of(volume) for name, volume in zip(channels(row), volumes, strict=True)}
-    grids = {name: _grid(volume, row) for name, volume in zip(channels(row), volumes, strict=True)}
+    values = {name: values_of(volume) for name, volume in volumes.items()}
+    grids = {name: _grid(volume, row) for name, volume in volumes.items()}
     return Seen(item, encoded, values, grids)
 
 

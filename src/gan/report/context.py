@@ -80,9 +80,22 @@ def pictures(cells: Sequence[CellFiles]) -> tuple[Picture | None, list[Picture]]
         source = embed(cell.folder / "fake.png")
         if source:
             kimg = (cell.object("scores.json").get("snapshot") or {}).get("kimg")
-            after = "" if kimg is None else f", {kimg:g} kimg"
+            after = ", not trained" if kimg is None else f", {kimg:g} kimg"
             fakes[cell.variant] = Picture(f"{cell.variant} (seed {cell.seed}{after})", source)
     return real, list(fakes.values())
+
+
+def task(cells: Sequence[CellFiles]) -> str | None:
+    """``t1n > t2w`` of a data set whose images are translated, from the first recipe; None if images are generated."""
+    data = next((recipe for cell in cells if (recipe := cell.object("recipe.json"))), {}).get("data", {})
+    sides = data.get("translate") if isinstance(data, dict) else None
+    return f"{' + '.join(sides['source'])} > {' + '.join(sides['target'])}" if sides else None
+
+
+def untrained(cells: Sequence[CellFiles]) -> list[str]:
+    """The variants that were made and not trained."""
+    made = [cell for cell in cells if (cell.object("recipe.json").get("training") or {}).get("kimg") == 0]
+    return list(dict.fromkeys(cell.variant for cell in made))
 
 
 @dataclass(frozen=True)

@@ -131,6 +131,8 @@ def _dataset(name: str, cells: list[CellFiles], found: Tables, looks: dict, stor
         "details": Markup(figures.details(runs, looks)),
         "real": real,
         "fakes": fakes,
+        "task": context.task(cells),
+        "untrained": context.untrained(cells),
         "missing": list(zip(missing.variant, missing.status, strict=True)),
         "settings": context.settings(cells),
         "data": context.data_summary(store),

@@ -18,6 +18,7 @@ from gan.report import table as tables
 from gan.report.table import MEASURE, WHOLE, measure_label, number, signed
 from gan.scoring.extractors import registry
 
+UNTRAINED = "not trained"  # in the place of a kimg
 HEADINGS = {WHOLE: "Mean over contrasts", JOINT: "The contrasts of a sample together"}
 
 
@@ -112,7 +113,7 @@ def _wide(rows: pd.DataFrame, done: pd.DataFrame, dataset: str, contrast: str, l
         line = Line(variant, entries, status="; ".join(open_cells))
         if len(mine):
             first = mine.iloc[0]
-            line.seeds, line.kimg = str(int(first.seeds)), f"{first.kimg:g}"
+            line.seeds, line.kimg = str(int(first.seeds)), UNTRAINED if pd.isna(first.kimg) else f"{first.kimg:g}"
             line.cost = f"{number(first.cost_hours, 2)} {first.device} h"
         lines.append(line)
     conditions, floors = ", ".join(columns[0].details), [_floor(group.iloc[0]) for group in groups]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from gan.cells import MADE, WHOLE, note_look
+from gan.cells import WHOLE, note_look
 from gan.errors import GanError
 from gan.families.registry import options_of
 from gan.files import read_json, write_json
@@ -37,15 +37,15 @@ def score_cell(
     """Write ``scores.json``, all metrics of the chosen snapshot on the test split, with their bootstrap replicates in
     ``replicates.json``, and its grid ``fake.png``.
 
-    Reads ``recipe.json`` and ``curve.json`` of the cell, which is complete then: what its run has kept below
-    ``checkpoints`` goes (`gan.train.outputs.release`). ``looks`` is the folder of the ledger of what was scored on a
-    test split (`gan.cells.ledger`).
+    A row that is made has no kimg there. Reads ``recipe.json`` and ``curve.json`` of the cell, which is complete then:
+    what its run has kept below ``checkpoints`` goes (`gan.train.outputs.release`). ``looks`` is the folder of the
+    ledger of what was scored on a test split (`gan.cells.ledger`).
     """
     cell = Path(cell)
     recipe, header = read_json(cell / "recipe.json"), load_header(cell / "generator.pt")
     headline = judge.headline(header["data"])
-    chosen = protocol.choose if options_of(header["family"]).TRAINED else MADE
-    path = _chosen(cell, headline) if chosen == "best" else cell / "generator.pt"
+    trained = options_of(header["family"]).TRAINED
+    path = _chosen(cell, headline) if trained and protocol.choose == "best" else cell / "generator.pt"
     generator = load_generator(path, judge.device)
     rows = judge.scores(path, generator, protocol)
     _write_grid(cell, generator, protocol)
@@ -59,7 +59,7 @@ def score_cell(
         {
             **{"dataset": recipe["data"]["dataset"], "variant": recipe["variant"]["name"], "seed": recipe["seed"]},
             "run_key": generator.run_key,
-            "snapshot": {"kimg": generator.kimg, "chosen": chosen, "metric": headline},
+            "snapshot": {"kimg": generator.kimg if trained else None, "chosen": protocol.choose, "metric": headline},
             "scores": rows,
         },
     )

@@ -174,7 +174,7 @@ class Judge:
         )
         self._look(path, generator, slices.by(generator, seed), len(slices), [paired, *features])
         floors, named = self.reference.images.floors[split], dict(zip(task["target"], slices.directions, strict=True))
-        rows = [row | {"floor": floors.get((row["metric"], row["contrast"]), row["floor"])} for row in paired.rows()]
+        rows = [row | _floor(row, floors) for row in paired.rows()]
         of_features = [row for probe in features for row in probe.rows(self.reference)]
         rows += [row | {"contrast": named.get(row["contrast"], row["contrast"])} for row in of_features]
         return [row | {"truncation": 1.0} for row in rows]
@@ -203,3 +203,9 @@ class Judge:
                     f"{path}: makes the contrasts {', '.join(names)}, but the real images are of "
                     f"{', '.join(known.contrasts)}; score it with the files of its own data set"
                 )
+
+
+def _floor(row: dict[str, Any], floors: dict[tuple[str, str], float]) -> dict[str, Any]:
+    """The floor of a row of paired measures and the difference to it."""
+    floor = floors.get((row["metric"], row["contrast"]), row["floor"])
+    return {"floor": floor, "above_floor": None if floor is None else row["value"] - floor}

@@ -137,7 +137,7 @@ class PairedProbe:
         self._found.setdefault(metric, {}).setdefault(name, []).append((subjects, found))
 
     def rows(self, reference: Reference | None = None) -> Rows:
-        """``metric, contrast, value, low, high, floor, relative, replicates``, conditions; by direction and as `all`.
+        """``metric, contrast, value, low, high, floor, replicates``, conditions; by direction and as `all`.
 
         The interval is of a bootstrap over subjects, None with fewer than 2. ``floor`` is 1 where the real images
         themselves have 1, else None: it is what the family ``lookup`` reaches.
@@ -172,7 +172,7 @@ def _scored(metric: str, contrast: str, value: float, draws: NDArray) -> dict[st
     low, high = centred_interval(value, draws, known.low, known.high) if len(draws) else (None, None)
     return {
         **{"metric": metric, "contrast": contrast, "value": value, "low": low, "high": high},
-        **{"floor": known.floor, "relative": None, "replicates": [float(f"{draw:.6g}") for draw in draws]},
+        **{"floor": known.floor, "replicates": [float(f"{draw:.6g}") for draw in draws]},
     }
 
 
