@@ -1,6 +1,7 @@
 """Publishing a study to MLflow: complete, idempotent, restorable, and never in the way of the study."""
 
 import json
+import multiprocessing
 import os
 import shutil
 import socket
@@ -371,11 +372,13 @@ def test_importing_the_package_imports_neither_mlflow_nor_torch():
 
 
 def test_the_store_appears_whole_when_several_begin_at_once(tmp_path):
-    code = (
-        "import sys; from pathlib import Path; from gan.tracking import client; client.connect(None, Path(sys.argv[1]))"
-    )
-    begun = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path)]) for _ in range(2)]
-    assert [process.wait() for process in begun] == [0, 0]
+    fork = multiprocessing.get_context("fork")  # mlflow is imported already
+    begun = [fork.Process(target=stores.connect, args=(None, tmp_path)) for _ in range(2)]
+    for process in begun:
+        process.start()
+    for process in begun:
+        process.join()
+    assert [process.exitcode for process in begun] == [0, 0]
     assert [path.name for path in tmp_path.iterdir()] == [stores.DATABASE]
     with sqlite3.connect(tmp_path / stores.DATABASE) as connection:
         assert connection.execute("SELECT COUNT(*) FROM experiments").fetchone()[0] == 1
