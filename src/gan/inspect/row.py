@@ -18,6 +18,8 @@ DEFAULTS: dict[str, Any] = {
     "pattern": None,
     "reference": None,
     "align": False,
+    "missing": "refuse",
+    "translate": None,
     "mask": None,
     "labels": None,
     "slices": {"axis": "axial", "every": 1, "size": 256, "fit": "resize", "threshold": 50, "fraction": 0.25},
