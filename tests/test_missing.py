@@ -83,6 +83,15 @@ def test_each_split_gets_its_share_of_whole_subjects(tmp_path):
     assert (subjects["has_t2"] > 0).groupby(subjects["split"]).sum().tolist() == [2, 2, 2]
 
 
+def test_one_scan_under_two_names_is_a_leak_though_one_lacks_a_contrast(tmp_path):
+    for name, seed in (("a_t1", 1), ("a_t2", 2), ("b_t2", 2), ("c_t1", 3), ("c_t2", 4)):
+        save(tmp_path / f"raw/{name}.nii.gz", head(seed))
+    spec = OPEN | {"split": THIRDS}
+    convert(spec, tmp_path / "raw", tmp_path / "volumes")
+    with pytest.raises(GanError, match=r"the same image in two splits: a slice 0 .*, b slice 0"):
+        build_store(spec, tmp_path / "volumes", tmp_path / "store")
+
+
 def test_what_lacks_is_counted_in_the_log(raw, capsys):
     built(raw)
     said = capsys.readouterr().err

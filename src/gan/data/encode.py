@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gan.data import intensity
+from gan.data.found import leaves
 from gan.data.nifti import open_volume
 from gan.data.pictures import read_picture
 from gan.data.planes import Frame, as_slices, frame, pixel_spacing, place, place_labels, upright
@@ -98,7 +99,7 @@ def encode(item: Item, row: dict[str, Any]) -> Encoded:
         fractions=fractions,
         kept=kept,
         labels=part_names(kept, parts) if parts else np.full(len(kept), item.label, dtype=object),
-        digests=[hashlib.sha256(image.data).digest() for image in images],
+        digests=[_digest(image, row) for image in images],
         limits=[_limits(channel, row) for channel in opened[: len(row["contrasts"])]],
         tiles=dict(zip(shown.tolist(), _stored(opened, slices[shown], to), strict=True)),
         shape=reference.stack.shape,
@@ -106,6 +107,14 @@ def encode(item: Item, row: dict[str, Any]) -> Encoded:
         notes=_notes(opened, row),
     )
     return _apart(encoded, row["contrasts"]) if row["labels"] == "contrast" else encoded
+
+
+def _digest(image: np.ndarray, row: dict[str, Any]) -> bytes:
+    """The hash of the pixels of an image [C, H, W]; where contrasts may be missing, those of each that is not black."""
+    if not leaves(row):
+        return hashlib.sha256(image.data).digest()
+    planes = [plane for plane in image[: len(row["contrasts"])] if plane.any()]
+    return b"".join(hashlib.sha256(plane.data).digest() for plane in planes)
 
 
 def _reference(opened: list[Channel | None], row: dict[str, Any]) -> Channel:

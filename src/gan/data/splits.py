@@ -11,6 +11,8 @@ from gan.cells import SPLITS
 from gan.data import notices
 from gan.errors import GanError
 
+DIGEST = 32  # bytes of a hash of pixels
+
 
 def assign(labels: Mapping[str, str], parts: dict[str, Any], fixed: Mapping[str, str] | None = None) -> dict[str, str]:
     """Split the subjects of ``labels`` (subject -> label) by the ``split`` of a data set, stratified by label.
@@ -104,16 +106,17 @@ def _smallest(parts: dict[str, Any], least: int) -> int:
 def check_copies(index: pd.DataFrame, digests: Mapping[int, bytes]) -> None:
     """`GanError` when two splits hold the same stored image, as one scan under two names does.
 
-    digests: row of the store -> hash of its pixels.
+    digests: row of the store -> hashes of its pixels, one of `DIGEST` bytes or several in a row.
     """
     leaks: dict[tuple[str, str], str] = {}  # a pair of subjects is named once for all its slices
     first: dict[bytes, tuple[str, int, str]] = {}
     kept, columns = index[index["kept"]], ("row", "subject", "slice", "split")
     for row, subject, number, split in zip(*(kept[name].tolist() for name in columns), strict=True):
         here = (subject, number, split)
-        there = first.setdefault(digests[row], here)
-        if there[2] != split:
-            slices = f"{there[0]} slice {there[1]} ({there[2]}), {subject} slice {number} ({split})"
-            leaks.setdefault((there[0], subject), f"the same image in two splits: {slices}")
+        for start in range(0, len(digests[row]), DIGEST):
+            there = first.setdefault(digests[row][start : start + DIGEST], here)
+            if there[2] != split:
+                slices = f"{there[0]} slice {there[1]} ({there[2]}), {subject} slice {number} ({split})"
+                leaks.setdefault((there[0], subject), f"the same image in two splits: {slices}")
     if leaks:
         raise GanError(f"{notices.first(list(leaks.values()))}; remove one of each pair")
