@@ -14,9 +14,9 @@ from test_volumes import ROW
 
 from gan.data.nifti import Volume, read_nifti
 from gan.data.phantom import write_subject
-from gan.data.register import Movement, check_movement, edges, register
+from gan.data.register import Movement, check_movement, register
 from gan.data.slices import build_store
-from gan.data.volumes import DOUBT, LEAST, _doubt, convert
+from gan.data.volumes import DOUBT, MOVED, _doubt, convert
 from gan.errors import GanError
 
 MATRIX, SPACING = 48, 4.0
@@ -153,18 +153,20 @@ def test_a_mask_of_its_own_grid_and_too_few_slices_are_refused(scans, tmp_path):
 
 
 def test_a_wrong_partner_is_doubted(scans, tmp_path):
-    """The edges of another head agree less."""
-    right, wrong = (edges(t2w, scans["t1n"]) for t2w in (scans["t2w"], head(tmp_path, 2)["t2w"]))
-    assert wrong < DOUBT * right and right > LEAST
-    values = {"a": right, "b": right, "c": wrong, "d": None}
+    """It shares less information with the reference, and its edges agree less."""
+    other = head(tmp_path, 2)["t2w"]
+    right, wrong = register(scans["t2w"], scans["t1n"]), register(other, scans["t1n"])
+    assert wrong.information < DOUBT * right.information
+    right, wrong = right.compared(scans["t2w"], scans["t1n"]), wrong.compared(other, scans["t1n"])
+    assert wrong.correlation < 0.67 * right.correlation
     records = [
-        {"subject": name, "contrast": "t2w", "notes": "", "correlation": value and f"{value:.4g}"}
-        for name, value in values.items()
+        {"subject": name, "contrast": "t2w", "notes": "", **dict(zip(MOVED, movement.columns(), strict=True))}
+        for name, movement in (("a", right), ("b", right), ("c", wrong))
     ]
-    _doubt(records)
-    assert [record["notes"].split(" (")[0] for record in records] == ["", "", "looks misregistered", ""]
-    _doubt(alone := [records[2] | {"notes": "kept", "correlation": "0.2"}])
-    assert alone[0]["notes"] == "kept; looks misregistered (correlation of edges 0.2, median 0.2)"
+    _doubt([*records, {"subject": "a", "contrast": "t1n", "notes": ""}])
+    notes = [record["notes"] for record in records]
+    assert notes[:2] == ["", ""] and notes[2].startswith("looks misregistered (mutual information 0.")
+    assert f"correlation of edges {wrong.correlation:.4g})" in notes[2]
 
 
 def test_limits():

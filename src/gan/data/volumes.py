@@ -29,7 +29,7 @@ TABLE = "volumes.csv"
 COLUMNS = ["subject", "contrast", "file", "label", "split", "shape", "spacing"]
 MOVED = ["degrees", "mm", "transform", "information", "correlation"]  # of a registration
 RIGID = "rigid"
-LEAST, DOUBT = 0.25, 0.67  # correlation of edges, and its fraction of the data set's median, that bring a warning
+DOUBT = 0.8  # of the median mutual information of a data set's pairs: below it a warning names the pair
 
 
 class Scan(NamedTuple):
@@ -113,16 +113,17 @@ def convert_scan(scan: Scan, row: dict[str, Any], folder: Path) -> list[dict[str
 
 
 def _doubt(records: list[dict[str, Any]]) -> None:
-    """Note the pairs whose edges agree much less than those of the other subjects."""
+    """Note the pairs that share much less information than those of the other subjects do."""
     by_contrast: dict[str, list[dict[str, Any]]] = {}
     for record in records:
-        if record.get("correlation"):
+        if "information" in record:
             by_contrast.setdefault(record["contrast"], []).append(record)
     for pairs in by_contrast.values():
-        usual = median(float(record["correlation"]) for record in pairs)
+        usual = median(float(record["information"]) for record in pairs)
         for record in pairs:
-            if float(record["correlation"]) < max(LEAST, DOUBT * usual):
-                said = f"looks misregistered (correlation of edges {record['correlation']}, median {usual:.2g})"
+            if float(record["information"]) < DOUBT * usual:
+                said = f"looks misregistered (mutual information {record['information']}, median {usual:.4g}; "
+                said += f"correlation of edges {record['correlation']})"
                 record["notes"] = "; ".join(filter(None, (record["notes"], said)))
 
 
