@@ -120,7 +120,7 @@ def test_conversion_registers_images_and_masks(scans, raw, tmp_path):
         assert 2 * both.sum() / ((labels > 0).sum() + (drawn > 0).sum()) > 0.85
     table = pd.read_csv(tmp_path / "volumes/volumes.csv", keep_default_na=False)
     assert list(table)[-5:] == ["degrees", "mm", "transform", "information", "correlation"]
-    assert [len(text.split()) for text in table["transform"]] == [0, 9, 0, 0, 9, 0]
+    assert [len(text.split()) for text in table["transform"]] == [0, 12, 0, 0, 12, 0]
     assert float(table["degrees"][1]) == pytest.approx(3.5, abs=0.6) and float(table["mm"][4]) > 10
     kept = row(contrasts=["t1n", "t2w"], mask="seg", slices={"size": 48, "fraction": 0.05},
                intensity={"map": "percentile", "low": None, "high": None})  # fmt: skip

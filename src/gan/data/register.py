@@ -36,16 +36,17 @@ class Movement(NamedTuple):
     information: float
     correlation: float = 1.0
 
-    def columns(self) -> tuple[str, ...]:
+    def columns(self) -> tuple[float, float, str, float, float]:
         """For a table: degrees, mm, transform, information, correlation.
 
         The transform is its centre (mm), rotations about x, y, z (degrees, z first) and shifts along them (mm).
         """
         turned = [np.rad2deg(angle) for angle in self.transform.GetParameters()[:3]]
-        numbers = (*self.transform.GetCenter(), *turned, *self.transform.GetTranslation())
+        parts = {"centre": self.transform.GetCenter(), "turn": turned, "shift": self.transform.GetTranslation()}
+        text = " ".join(f"{name} {' '.join(f'{value:.6g}' for value in values)}" for name, values in parts.items())
         values = (self.degrees, self.mm, self.information, self.correlation)
-        degrees, mm, information, correlation = (f"{value:.4g}" for value in values)
-        return degrees, mm, " ".join(f"{value:.6g}" for value in numbers), information, correlation
+        degrees, mm, information, correlation = (float(f"{value:.4g}") for value in values)
+        return degrees, mm, text, information, correlation
 
     def compared(self, moved: Volume, reference: Volume) -> "Movement":
         """With the correlation of edges of the ``moved`` volume, on the grid of ``reference``."""

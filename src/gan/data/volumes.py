@@ -119,9 +119,9 @@ def _doubt(records: list[dict[str, Any]]) -> None:
         if "information" in record:
             by_contrast.setdefault(record["contrast"], []).append(record)
     for pairs in by_contrast.values():
-        usual = median(float(record["information"]) for record in pairs)
+        usual = median(record["information"] for record in pairs)
         for record in pairs:
-            if float(record["information"]) < DOUBT * usual:
+            if record["information"] < DOUBT * usual:
                 said = f"looks misregistered (mutual information {record['information']}, median {usual:.4g}; "
                 said += f"correlation of edges {record['correlation']})"
                 record["notes"] = "; ".join(filter(None, (record["notes"], said)))
