@@ -39,7 +39,7 @@ class Movement(NamedTuple):
     def columns(self) -> tuple[float, float, str, float, float]:
         """For a table: degrees, mm, transform, information, correlation.
 
-        The transform is its centre (mm), rotations about x, y, z (degrees, z first) and shifts along them (mm).
+        The transform is its centre (mm), the angles of Rz Rx Ry about x, y, z (degrees), and the shift (mm).
         """
         turned = [np.rad2deg(angle) for angle in self.transform.GetParameters()[:3]]
         parts = {"centre": self.transform.GetCenter(), "turn": turned, "shift": self.transform.GetTranslation()}
