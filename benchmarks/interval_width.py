@@ -30,9 +30,11 @@ def half_widths(subjects: int, shift: float, scale: float, studies: int) -> dict
         fake = shift + scale * rng.normal(size=(FAKES, DIM))
         codes = np.arange(len(real)) // SLICES
         drawn = subject_weights(codes, RESAMPLES, number), image_weights(FAKES, RESAMPLES, number)
-        balls = Balls.of(real, fake, 3)
+        balls = Balls.of(real, fake, 3, codes)
         statistics = {
-            "kernel distance": lambda a, b, real=real, fake=fake: kernel_distances(real, fake, a, b),
+            "kernel distance": lambda a, b, real=real, fake=fake, codes=codes: kernel_distances(
+                real, fake, a, b, codes
+            ),
             "precision": balls.precision,
             "recall": balls.recall,
         }

@@ -201,7 +201,7 @@ def test_the_row_works_as_pasted(name, tmp_path, config, capsys):
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"contact_sheet.png", "row.yaml"}
     store = stored(found, config, tmp_path / "study")
     assert store.index[store.index.kept].subject.nunique() == subjects
-    if subjects > 3:
+    if subjects >= row.LEAST:
         store.check_scores()
 
 
@@ -333,6 +333,8 @@ def test_a_wide_interval_is_said_to_be_wide():
     assert width.wilson(0.9, 20) == pytest.approx((0.6990, 0.9721), abs=1e-4)
     assert width.wilson(0.5, 0) == (0, 1) and width.relative(1) == float("inf")
     assert width.relative(12) == pytest.approx(0.6354, abs=1e-4)
+    assert "of the order of +-64% of its value" in width.sentences(12)[1] and "wider than it" in width.sentences(3)[1]
+    assert width.sentences(1) == ["no interval: an interval over patients needs 2 of them"]
 
 
 # A configured data set.
@@ -346,7 +348,7 @@ def overlay(folder: Path, **changes) -> list[str]:
         "pattern": "{subject}_{contrast}.nii.gz",
         "contrasts": ["t1"],
         "slices": {"size": 32},
-        "split": {"train": 0.5, "val": 0.2, "test": 0.3},
+        "split": {"train": 0.4, "val": 0.3, "test": 0.3},
     }
     content = {"study": {"name": "s", "datasets": ["d"]}, "datasets": {"d": spec | changes}}
     (folder / "study.yaml").write_text(yaml.safe_dump(content))
@@ -402,7 +404,7 @@ def test_some_subjects_of_a_data_set(home, capsys):
 def test_too_few_subjects_for_scores_are_said_with_the_number_that_works(home, capsys):
     assert main(overlay(home, split={"train": 0.8, "val": 0.1, "test": 0.1})) == 0
     text = capsys.readouterr().out
-    assert "no scores: split test: 1 of 8 subjects with a kept slice, intervals of scores need 2; have " in text
+    assert "no scores: split val: 1 of 8 subjects with a kept slice, scores need 2; have " in text
     assert main(overlay(home, split={"train": 1, "val": 0, "test": 0})) == 0
     assert "no scores: split.val or split.test is 0" in capsys.readouterr().out
 
@@ -415,7 +417,7 @@ def test_too_few_subjects_for_scores_are_said_with_the_number_that_works(home, c
             "its source is an address and is not here yet; fetch it first: ",
         ),
         ({"pattern": "{subject}_{contrast}.mgz"}, "nothing matches layout nifti"),
-        ({"source": {"path": "/nowhere/x"}}, "/nowhere/x: no such folder"),
+        ({"source": {"path": "/nowhere/x"}}, "/nowhere/x: no such file or folder"),
         ({"contrasts": ["t1", "t2"]}, "no contrast t2"),
     ],
 )

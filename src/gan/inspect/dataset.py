@@ -1,6 +1,5 @@
 """What a configured data set holds: the slices that each subject keeps, and what its splits will be."""
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import pandas as pd
 from gan.data import splits
 from gan.data.found import Found
 from gan.data.layouts import find
+from gan.data.places import locate
 from gan.data.slices import facts_of, items_of
 from gan.data.sources import fetch
 from gan.data.store import Store
@@ -138,9 +138,10 @@ def _raw(study: Study, name: str, place: Path, scratch: Path) -> Path:
         raise GanError(f"data set {name}: its source is an address and is not here yet; {remedy}")
     if "phantom" in source:
         return fetch(source, scratch / "raw")
-    path = Path(os.path.expandvars(source["path"])).expanduser()
+    try:
+        path = locate(source["path"])
+    except GanError as error:
+        raise GanError(f"data set {name}: {error}") from error
     if path.is_file():
         raise GanError(f"data set {name}: {path} is an archive that is not unpacked yet; {remedy}")
-    if not path.is_dir():
-        raise GanError(f"data set {name}: {path}: no such folder; correct its source.path")
     return path

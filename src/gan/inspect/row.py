@@ -2,13 +2,13 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gan.cells import SPLITS
 from gan.data import splits
 from gan.data.heads import Head
 from gan.inspect.values import Values
@@ -22,6 +22,7 @@ DEFAULTS: dict[str, Any] = {
     "translate": None,
     "mask": None,
     "labels": None,
+    "translate": None,
     "slices": {"axis": "axial", "every": 1, "size": 256, "fit": "resize", "threshold": 50, "fraction": 0.25},
     "intensity": {"map": "percentile", "low": None, "high": None},
     "split": {"train": 0.7, "val": 0.15, "test": 0.15, "seed": 0},
@@ -46,7 +47,8 @@ ENOUGH = 0.1  # of a subject's slices
 NEGATIVE = 0.01  # of the voxels, as in the notes of the data steps
 AXES = ("sagittal", "coronal", "axial")  # across x, y, z
 RESERVED = ("data", "features", "logs", "benchmarks", "mlflow")
-PARTS = ((0.7, 0.15, 0.15), (0.6, 0.15, 0.25), (0.5, 0.2, 0.3), (0.4, 0.2, 0.4), (0.34, 0.16, 0.5))
+PARTS = ((0.7, 0.15), (0.6, 0.2), (0.5, 0.25), (0.4, 0.3), (0.2, 0.4))  # train; val and test each
+LEAST = 5  # subjects of which two can be in val and two in test
 
 
 def complete(row: dict[str, Any]) -> dict[str, Any]:
@@ -117,11 +119,13 @@ def fraction(shares: Sequence[np.ndarray]) -> float:
 
 
 def split(labels: dict[str, str], fixed: dict[str, str]) -> dict[str, Any]:
-    """A split of the subjects that leaves two for the test, if there can be one: the default, or a larger part."""
-    for parts in PARTS:
-        wanted = dict(zip(SPLITS, parts, strict=True)) | {"seed": 0}
-        if len(labels) > 3 and list(splits.assign(labels, wanted, fixed).values()).count("test") > 1:
-            return {} if parts == PARTS[0] else dict(zip(SPLITS, parts, strict=True))
+    """A split of the subjects that leaves two for val and two for the test, as scores need: the default, or larger
+    parts; train alone if they are too few."""
+    for train, rest in PARTS if len(labels) >= LEAST else ():
+        wanted = {"train": train, "val": rest, "test": rest}
+        of = Counter(splits.assign(labels, wanted | {"seed": 0}, fixed).values())
+        if min(of["val"], of["test"]) > 1:
+            return {} if train == DEFAULTS["split"]["train"] else wanted
     return {"train": 1, "val": 0, "test": 0}
 
 

@@ -11,7 +11,7 @@ from gan.data.endings import unread
 from gan.inspect.folder import Survey
 from gan.inspect.inventory import Inventory
 from gan.inspect.look import Seen
-from gan.inspect.row import DEFAULTS, NEGATIVE, complete, to_yaml
+from gan.inspect.row import DEFAULTS, LEAST, NEGATIVE, complete, to_yaml
 from gan.inspect.text import NAMED, count, headed, joined, span, spans, table
 from gan.inspect.values import Values
 
@@ -204,11 +204,10 @@ def _warnings(found: Survey) -> list[str]:
     split = complete(found.row)["split"]
     subjects = len({item.subject for item in found.found})
     if not found.refused and not split["test"]:
-        lines.append(
-            f"{count(subjects, 'subject')}: too few for scores, which need 4; the row makes a store to look at"
-        )
-    elif split["test"] != DEFAULTS["split"]["test"] and not found.refused:
-        lines.append(f"{subjects} subjects are few: the test part is {split['test']:g}, so that two are in it")
+        few = f"{count(subjects, 'subject')}: too few for scores, which need {LEAST}"
+        lines.append(f"{few}; the row makes a store to look at")
+    elif not found.refused and split["test"] != DEFAULTS["split"]["test"]:
+        lines.append(f"{subjects} subjects are few: val and test get {split['test']:g} each, so that two are in each")
     if found.equal:
         lines.append(
             f"{count(len(found.equal), 'group')} of equal images: remove all but one, or name them one subject"

@@ -2,8 +2,8 @@
 
 A subject is one observation, whatever its number of slices. A share (precision, recall, coverage) then has Wilson's
 interval, which is an upper bound: slices of a subject differ, too. A mean over subjects has Student's, relative to the
-mean ``t / sqrt(n)`` times their coefficient of variation, which is near 1 for the kernel distance of a generator that
-is close to the real images and smaller for one that is not (`benchmarks/interval_width.py`; docs/data.md).
+mean ``t / sqrt(n)`` times their coefficient of variation. For the kernel distance that is of the order of 1 while the
+generator is close to the real images, and smaller if it is not (`benchmarks/interval_width.py`; docs/data.md).
 """
 
 from math import sqrt
@@ -34,8 +34,12 @@ def sentences(subjects: int) -> list[str]:
     if subjects < 2:
         return ["no interval: an interval over patients needs 2 of them"]
     half, nine = ("{:.2f} to {:.2f}".format(*wilson(share, subjects)) for share in (0.5, 0.9))
+    usual = relative(subjects)
+    size = (
+        f"of the order of +-{usual:.0%} of its value, a third of that if it is large" if usual <= 1 else "wider than it"
+    )
     return [
         f"a share such as recall: at most {half} around 0.5, {nine} around 0.9",
-        f"a kernel distance: about +-{relative(subjects):.0%} of its value near the real images, less if it is large",
+        f"a kernel distance: {size}",
         f"for intervals half as wide: about {4 * subjects} subjects in the test split",
     ]
