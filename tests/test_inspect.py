@@ -311,6 +311,13 @@ def test_a_folder_without_images_is_one_line(make, message, tmp_path, capsys):
     assert main([str(tmp_path / "raw"), "--out", str(tmp_path / "out")]) == 1
     error = capsys.readouterr().err
     assert error.startswith("error: ") and message in error and error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("words", [["x", "--subjects", "3"], ["x", "--configfile", "y"], ["--dataset", "x", "--all"]])
+def test_options_without_effect_are_refused(words, capsys):
+    assert main(words) == 1
+    assert re.search(r"^error: --\w+ has no effect on a (folder|data set); leave it out\n$", capsys.readouterr().err)
 
 
 def test_nothing_is_written_into_the_folder(tmp_path, monkeypatch, capsys):
@@ -399,6 +406,17 @@ def test_some_subjects_of_a_data_set(home, capsys):
     assert ", 3 of the subjects were read\n" in text and "d: 9 subjects" in text
     assert sum(map(int, re.findall(r"\n  (?:train|val|test) +(\d+) ", text.partition("splits")[2]))) == 9
     assert main([*overlay(home), "--subjects", "0"]) == 1
+
+
+def test_subjects_may_lack_a_contrast_where_the_row_says_so(home, capsys):
+    for n in (1, 2, 3):
+        write(home / f"raw/s{n}_t2.nii.gz", egg(n + 50))
+    words = overlay(home, contrasts=["t1", "t2"], missing="leave", translate={"source": ["t2"], "target": ["t1"]})
+    content = yaml.safe_load((home / "study.yaml").read_text())
+    (home / "study.yaml").write_text(yaml.safe_dump(content | {"study": content["study"] | {"variants": ["pix2pix"]}}))
+    assert main(words) == 0
+    text = capsys.readouterr().out
+    assert "d: 9 subjects, contrasts t1, t2\n" in text and re.search(r"\n  t2 +24 x 28 x 20 ", text)
 
 
 def test_too_few_subjects_for_scores_are_said_with_the_number_that_works(home, capsys):

@@ -1,9 +1,11 @@
 """``gan inspect FOLDER`` and ``gan inspect --dataset NAME``: what lies there, before anything is trained."""
 
 import argparse
+import contextlib
 import os
 import signal
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from gan.errors import GanError, command
@@ -19,12 +21,30 @@ def main(argv: list[str] | None = None) -> int:
     given = _parser().parse_args(argv)
     if (given.folder is None) == (given.dataset is None):
         raise GanError("give a folder, or --dataset with the name of one in config.yaml (gan inspect --help)")
+    idle = {"--all": given.all and given.dataset, "--subjects": given.subjects and given.folder}
+    idle["--configfile"] = given.configfile and given.folder
+    if named := [option for option, nothing in idle.items() if nothing]:
+        raise GanError(f"{named[0]} has no effect on {'a data set' if given.dataset else 'a folder'}; leave it out")
     out = given.out or OUT / (given.dataset or given.folder.resolve().name)
     inside = given.folder.resolve() if given.folder else None
     if inside and (out.resolve() == inside or out.resolve().is_relative_to(inside)):
         raise GanError(f"{out}: lies in the folder to inspect, where nothing is written; name another one with --out")
     workers = given.threads or min(8, len(os.sched_getaffinity(0)))
-    return _folder(given, out, workers) if given.folder else _dataset(given, out, workers)
+    with _made(out):
+        return _folder(given, out, workers) if given.folder else _dataset(given, out, workers)
+
+
+@contextlib.contextmanager
+def _made(folder: Path) -> Iterator[None]:
+    """Make ``folder`` for the block, and remove what of it is empty afterwards."""
+    new = [place for place in (folder, *folder.parents) if not place.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # not empty
+            for place in new:
+                place.rmdir()
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -57,7 +77,6 @@ def _folder(given: argparse.Namespace, out: Path, workers: int) -> int:
     from gan.inspect.row import complete, to_yaml
     from gan.inspect.show_folder import render
 
-    out.mkdir(parents=True, exist_ok=True)
     found = survey(given.folder, everything=given.all, workers=workers, scratch=out)
     text = render(found)
     with atomic_path(out / ROW) as part:
@@ -79,7 +98,6 @@ def _dataset(given: argparse.Namespace, out: Path, workers: int) -> int:
     if given.subjects is not None and given.subjects < 1:
         raise GanError(f"--subjects is {given.subjects}; give 1 or more")
     study = read_study(given.configfile)
-    out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out, prefix=".") as scratch:
         report = survey(
             study, given.dataset, given.results, subjects=given.subjects, workers=workers, scratch=Path(scratch)

@@ -29,7 +29,7 @@ ALL_TRAIN = {"train": 1.0, "val": 0.0, "test": 0.0, "seed": 0}
 
 
 class Seen(NamedTuple):
-    """One scan: its ``item`` and slices, and the values of each of its channels with the grid that it has in RAS."""
+    """One scan: its ``item`` and slices, and the values of each channel that it has, with its grid in RAS."""
 
     item: Item
     encoded: Encoded
@@ -98,7 +98,8 @@ def _convert(task: tuple[Any, int], row: dict[str, Any], folder: Path) -> Seen |
             records = convert_scan(scan, row, Path(part))
             first = scan.files[0]
             notes = "; ".join(f"{record['contrast']} {record['notes']}" for record in records if record["notes"])
-            files = tuple(Path(part) / record["file"] for record in records)
+            written = {record["contrast"]: Path(part) / record["file"] for record in records}
+            files = tuple(written.get(name) for name in channels(row))
             return _encode(Item(scan.subject, files, first.label, first.split, 0, tiles, notes, first.scan), row)
     except GanError as error:
         return str(error).replace(f"{part}/", "")
@@ -107,8 +108,8 @@ def _convert(task: tuple[Any, int], row: dict[str, Any], folder: Path) -> Seen |
 def _encode(item: Item, row: dict[str, Any]) -> Seen | str:
     try:
         encoded = encode(item, row)
-        there = [(name, path) for name, path in zip(channels(row), item.files, strict=True) if path is not None]
-        volumes = {name: _open(path, row) for name, path in there}
+        opened = zip(channels(row), item.files, strict=True)
+        volumes = {name: _open(path, row) for name, path in opened if path is not None}
     except GanError as error:
         return str(error)
     values = {name: values_of(volume) for name, volume in volumes.items()}

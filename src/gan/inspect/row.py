@@ -19,7 +19,6 @@ DEFAULTS: dict[str, Any] = {
     "reference": None,
     "align": False,
     "missing": "refuse",
-    "translate": None,
     "mask": None,
     "labels": None,
     "translate": None,

@@ -88,7 +88,7 @@ def _contrasts(found: Survey) -> list[str]:
 def grids(seen: Sequence[Seen], names: Sequence[str]) -> list[str]:
     """A line for each contrast: its grids, as converted."""
     rows = [
-        [name, joined(_common(of.grids[name][0] for of in seen)), joined(_common(of.grids[name][1] for of in seen))]
+        [name, *(joined(_common(of.grids[name][place] for of in seen if name in of.grids)) for place in (0, 1))]
         for name in names
     ]
     return table(["contrast", "voxels (x, y, z)", "mm"], rows)
@@ -115,8 +115,10 @@ def intensities(seen: Sequence[Seen], names: Sequence[str]) -> list[str]:
     """A line for each contrast: the range of its values."""
     rows = []
     for name in names:
-        values = [of.values[name] for of in seen]
+        values = [of.values[name] for of in seen if name in of.values]
         kinds = joined(_common(of.dtype.name for of in values))
+        if not values:
+            continue
         below = max(of.below for of in values)
         rows.append([name, span([of.low for of in values]), span([of.high for of in values]), f"{below:.1%}", kinds])
     return table(["contrast", "lowest value", "highest value", "below 0 (most)", "type"], rows)
@@ -223,8 +225,8 @@ def warnings_of(seen: Sequence[Seen], row: dict[str, Any]) -> list[str]:
             found.setdefault(of.item.notes, []).append(of.item.subject)
     lines = [f"{note} ({joined(list(dict.fromkeys(names)))})" for note, names in list(found.items())[:5]]
     odd: dict[str, list[str]] = {}
-    for name in row["contrasts"] if seen else []:
-        for line in _of_values([of.values[name] for of in seen], row):
+    for name in row["contrasts"]:
+        for line in _of_values([of.values[name] for of in seen if name in of.values], row):
             odd.setdefault(line, []).append(name)
     return [*lines, *(f"{joined(names)}: {line}" for line, names in odd.items())]
 
@@ -232,7 +234,7 @@ def warnings_of(seen: Sequence[Seen], row: dict[str, Any]) -> list[str]:
 def _of_values(values: Sequence[Values], row: dict[str, Any]) -> list[str]:
     """Warnings of the intensities of one contrast."""
     lines, percentile = [], row["intensity"]["map"] == "percentile"
-    below = max(of.below for of in values)
+    below = max((of.below for of in values), default=0.0)
     if below > NEGATIVE and percentile:
         lines.append(
             f"up to {below:.0%} of the voxels are below 0 (z-scores, phase?), which the map percentile makes black; "
@@ -245,7 +247,7 @@ def _of_values(values: Sequence[Values], row: dict[str, Any]) -> list[str]:
         )
     elif below > 0 and percentile:
         lines.append(f"at most {NEGATIVE:.0%} of the voxels are below 0, as resampling leaves them, and become black")
-    if all(of.dtype == np.uint8 for of in values):
+    if values and all(of.dtype == np.uint8 for of in values):
         lines.append("8 bits, at most 256 values; if you have the scanner's own values, take those")
     top = max((of.top for of in values if not of.levels), default=0.0)
     if top > CLIPPED and below <= NEGATIVE:
