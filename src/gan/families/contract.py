@@ -41,12 +41,14 @@ class Batch(NamedTuple):
     """A batch, or this rank's share of it (`gan.parallel`).
 
     real: [N, C, *size], float32 in [-1, 1], the target of a translation; labels: [N, labels], one-hot, width 0 without;
-    source: [N, sources, *size], the images to translate, of width 0 unless that is the task.
+    source: [N, sources, *size], the images to translate, of width 0 unless that is the task; apart: the labels of
+    ``real`` where it was drawn apart from ``source`` (`Variant.unpaired`), whose own are ``labels`` then.
     """
 
     real: Tensor
     labels: Tensor
     source: Tensor = torch.empty(0, 0)
+    apart: Tensor = torch.empty(0, 0)
 
     def piece(self, index: int, count: int) -> "Batch":
         """One of ``count`` equal, consecutive pieces."""
@@ -126,6 +128,11 @@ def half_life_beta(batch: int, images: float) -> float:
     return 0.5 ** (batch / images) if images > 0 else 0.0
 
 
+def falling(seen: int, budget: float, share: float) -> float:
+    """Factor of a learning rate after ``seen`` images: 1, and in the last ``share`` of ``budget`` linearly to 0."""
+    return min(1.0, max(0.0, (budget - seen) / (share * budget))) if share * budget else 1.0
+
+
 def require_groups(batch: int, group: int) -> None:
     """Raise `GanError` if a batch, or a rank's share of it, is not a multiple of ``group``, option mbstd_group."""
     if batch % group:
@@ -192,6 +199,7 @@ class Variant(nn.Module, Model):
     budget = 0.0  # real images that the whole training sees, set by the same caller
     saturates = True  # loss/D falls to 0 as the discriminator separates real from generated images
     gp_target = 1.0  # target gradient norm of the gradient penalty
+    unpaired = False  # sources and targets of a batch are drawn independently of each other
     form: Hashable = None  # as long as this stays the same, each phase runs the same operations on the same tensors
 
     def __init__(self, options: Any, shape: ImageShape, batch: int):

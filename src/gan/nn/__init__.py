@@ -7,6 +7,8 @@ from gan.nn.mapping import Mapping
 from gan.nn.norm import BatchNorm
 from gan.nn.patch import PatchGAN
 from gan.nn.plain import normal_weights
+from gan.nn.pool import ImagePool
+from gan.nn.resnet import ResNet
 from gan.nn.synthesis import Synthesis
 from gan.nn.unet import UNet
 from gan.pyramid import Pyramid
@@ -16,10 +18,12 @@ __all__ = [
     "Conv",
     "Discriminator",
     "Generator",
+    "ImagePool",
     "Linear",
     "Mapping",
     "PatchGAN",
     "Pyramid",
+    "ResNet",
     "Synthesis",
     "UNet",
     "minibatch_stddev",

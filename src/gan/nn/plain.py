@@ -1,8 +1,9 @@
-"""Torch's own layers by the number of spatial dimensions, and the first weights of DCGAN and what came after it."""
+"""What DCGAN and the networks after it have in common: torch's own layers, their first weights, planes of labels."""
 
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 LAYERS: dict[int, tuple[Any, Any]] = {  # by spatial dimensions: a convolution, a transposed one
     2: (nn.Conv2d, nn.ConvTranspose2d),
@@ -20,3 +21,16 @@ def normal_weights(module: nn.Module) -> None:
             nn.init.zeros_(parameter)
         else:
             nn.init.normal_(parameter, 1.0 if parameter.ndim == 1 else 0.0, 0.02)
+
+
+def with_planes(images: Tensor, values: Tensor) -> Tensor:
+    """Images [N, C, *size] and a constant plane for each of ``values`` [N, V] next to them, [N, C + V, *size]."""
+    if not values.shape[1]:
+        return images
+    planes = along(values, images).to(images.dtype)
+    return torch.cat([images, planes.expand(-1, -1, *images.shape[2:])], dim=1)
+
+
+def along(values: Tensor, images: Tensor) -> Tensor:
+    """Values [N, C] of whole channels in as many dimensions as ``images``."""
+    return values.reshape(*values.shape, *[1] * (images.ndim - 2))

@@ -15,7 +15,7 @@ from gan import parallel
 from gan.families.contract import Batch, ImageShape, Latents, Phase, Variant, conditions, half_life_beta, mirrored
 from gan.families.dcgan.options import DCGANOptions
 from gan.nn import BatchNorm, Pyramid, normal_weights
-from gan.nn.plain import LAYERS
+from gan.nn.plain import LAYERS, with_planes
 from gan.objectives import OBJECTIVES
 from gan.ops.precision import autocast, widened
 
@@ -83,10 +83,7 @@ class DCGAN(Variant):
         return self.generator(z, batch.labels)
 
     def _judge(self, images: Tensor, labels: Tensor) -> Tensor:
-        if self.labels:
-            planes = labels.reshape(*labels.shape, *[1] * (images.ndim - 2))
-            images = torch.cat([images, planes.expand(-1, -1, *images.shape[2:])], dim=1)
-        return self.discriminator(images)
+        return self.discriminator(with_planes(images, labels) if self.labels else images)
 
 
 class Generator(nn.Module):

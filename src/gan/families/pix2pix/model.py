@@ -9,11 +9,22 @@ from torch import Tensor, nn
 
 from gan import parallel
 from gan.errors import GanError
-from gan.families.contract import Batch, ImageShape, Phase, Source, Variant, conditions, half_life_beta, mirrored
+from gan.families.contract import (
+    Batch,
+    ImageShape,
+    Phase,
+    Source,
+    Variant,
+    conditions,
+    falling,
+    half_life_beta,
+    mirrored,
+)
 from gan.families.pix2pix.options import Pix2PixOptions
 from gan.jitter import jittered
 from gan.nn import PatchGAN, UNet, normal_weights
 from gan.nn.patch import default_layers
+from gan.nn.plain import along, with_planes
 from gan.objectives import OBJECTIVES
 
 BACKGROUND = -1.0
@@ -64,8 +75,7 @@ class Pix2Pix(Variant):
         }
 
     def begin_step(self, seen: int, optimizers: dict[str, torch.optim.Optimizer]) -> None:
-        falling = self.options.lr_decay * self.budget
-        share = min(1.0, max(0.0, (self.budget - seen) / falling)) if falling else 1.0
+        share = falling(seen, self.budget, self.options.lr_decay)
         for optimizer, rate in zip(optimizers.values(), self._rates(), strict=True):
             for group in optimizer.param_groups:
                 group["lr"] = rate * share
@@ -156,22 +166,14 @@ class Generator(nn.Module):
     def given(self, source: Tensor, labels: Tensor) -> Tensor:
         """What both networks get: the source, a plane for each of its contrasts, 1 if it is there and 0 without (with
         option drop_inputs), and a plane for each label (with option conditional)."""
-        values = []
+        given = source
         if self.planes:
-            values.append(source.unflatten(1, (self.contrasts, -1)).flatten(2).amax(dim=2) > BACKGROUND)
-        if self.labels:
-            values.append(labels)
-        planes = (_along(each.to(source.dtype), source).expand(-1, -1, *source.shape[2:]) for each in values)
-        return torch.cat([source, *planes], dim=1)
+            given = with_planes(given, source.unflatten(1, (self.contrasts, -1)).flatten(2).amax(dim=2) > BACKGROUND)
+        return with_planes(given, labels) if self.labels else given
 
 
 def dropped(source: Tensor, contrasts: int, probability: float) -> Tensor:
     """``source`` [N, C, *size] in which background replaces each of its contrasts with ``probability``, but not all."""
     chance = parallel.rand(len(source), contrasts, device=source.device)
     kept = (chance >= probability) | (chance == chance.amax(dim=1, keepdim=True))
-    return torch.where(_along(kept.repeat_interleave(source.shape[1] // contrasts, dim=1), source), source, BACKGROUND)
-
-
-def _along(values: Tensor, images: Tensor) -> Tensor:
-    """Values [N, C] of whole channels, in as many dimensions as ``images``."""
-    return values.reshape(*values.shape, *[1] * (images.ndim - 2))
+    return torch.where(along(kept.repeat_interleave(source.shape[1] // contrasts, dim=1), source), source, BACKGROUND)
