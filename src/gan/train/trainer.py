@@ -50,6 +50,8 @@ class Trainer:
         with parallel.Pieces(microbatches).at(0) if microbatches > 1 else contextlib.nullcontext():
             parallel.share(self.batch, "training.batch")
             self.variant = build(variant["family"], variant["options"], dataset.shape, self.batch).to(device)
+        place = parallel.rank(), parallel.world()
+        self.targets = Sampler(len(dataset), self.batch, (recipe["seed"], 1), *place) if self.variant.unpaired else None
         self.variant.epoch, self.variant.budget = len(dataset), training["kimg"] * 1000
         self.ema = copy.deepcopy(self.variant.kept()).eval().requires_grad_(False)
         self.networks = self.variant.networks()
@@ -73,7 +75,7 @@ class Trainer:
 
         measure: also take the gradient norm of the first phase of each network, as ``grad/<network>``, if it is due.
         """
-        batch = self.dataset.batch(self.sampler.indices(self.step))
+        batch = self._batch()
         self.variant.begin_step(self.step * self.batch, self.optimizers)
         if self.graphs:
             batch = self.graphs.begin(batch, self.variant.form)
@@ -84,6 +86,13 @@ class Trainer:
             self._average(self.variant.ema_beta(self.step * self.batch))
             self.meter.add(self.variant.end_step(self.step))
         self.step += 1
+
+    def _batch(self) -> Batch:
+        batch = self.dataset.batch(self.sampler.indices(self.step))
+        if self.targets is None:
+            return batch
+        other = self.dataset.batch(self.targets.indices(self.step))
+        return batch._replace(real=other.real, apart=other.labels)
 
     def _descend(self, phase: Phase, batch: Batch, measure: bool) -> None:
         optimizer = self.optimizers[phase.trains]
