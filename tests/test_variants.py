@@ -33,7 +33,7 @@ PAIRS = [pytest.param(c, s, id=f"{c}-{s.channels}x{s.size[0]}") for c in CASES f
 def _make(case, shape=SHAPES[1], seed=0, **options):
     torch.manual_seed(seed)
     family, base = CASES[case]
-    shape = dataclasses.replace(shape, sources=sources(family))
+    shape = dataclasses.replace(shape, sources=shape.channels if base.get("identity") else sources(family))
     variant = build(family, base | options, shape, BATCH)
     variant.epoch, variant.budget = 2 * BATCH, BUDGET
     return variant
