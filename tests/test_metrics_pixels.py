@@ -180,9 +180,9 @@ def test_vendi_score_does_not_depend_on_the_way_to_it():
 
 def test_vendi_score_is_compared_with_as_many_real_images():
     """Its difference to the floor takes as many generated images as the floor has."""
-    real, unseen = np.eye(40)[:20], np.eye(40)[:10]
-    fake = np.eye(40)[np.r_[:10, :30]]
-    sets = Sets({"t1": real}, {"t1": fake}, np.arange(20) // 4, {"t1": real}, {"t1": unseen}, np.arange(10) // 2)
+    real, unseen = 5 + np.eye(40)[:20], 5 + np.eye(40)[:10]
+    fake, train = 5 + np.eye(40)[np.r_[:10, :30]], np.full((20, 40), 5.0)  # features count from the mean of training
+    sets = Sets({"t1": real}, {"t1": fake}, np.arange(20) // 4, {"t1": train}, {"t1": unseen}, np.arange(10) // 2)
     row = next(row for row in score(sets, bootstrap=10, seed=0) if row["metric"] == "vendi")
     assert row["floor"] == pytest.approx(10) and row["value"] > 25
     assert row["above_floor"] == pytest.approx(0)

@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     step.add_argument("--extractor", type=Path, required=True, help="extractor.pt")
     step.add_argument("--store", type=Path, required=True, help="folder of the packed store")
     step.add_argument("--out", type=Path, required=True, help="real.npz to write")
-    step = steps.add_parser("images", help="what the pixels of the training images say")
+    step = steps.add_parser("images", help="what the pixels of the real images say")
     step.add_argument("--store", type=Path, required=True, help="folder of the packed store")
     step.add_argument("--task", type=json.loads, help='translate of the row as JSON: {"source": ["t1"], ...}')
     step.add_argument("--out", type=Path, required=True, help="images.npz to write")
