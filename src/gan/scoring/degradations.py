@@ -155,7 +155,7 @@ def markdown(table: pd.DataFrame) -> str:
         lines = [["*floor*", *(number(floors[name]) for name in metrics)]]
         for name in group.degradation.unique():
             lines.append([str(name), *(number(wide.loc[name, metric]) for metric in metrics)])
-        parts.append(f"`{extractor}`, {contrast}, {group.n_fake.iloc[0]} images:\n")
+        parts.append(f"`{extractor}`, {contrast}, {group.n_fake.max()} images:\n")
         parts.append(markdown_rows(["validation images", *map(title, metrics)], lines))
     return "\n".join(parts)
 
