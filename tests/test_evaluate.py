@@ -124,6 +124,31 @@ def test_classes_that_are_contrasts_are_scored_each_by_itself(judge, tmp_path):
     assert not np.array_equal(*fake.values())
 
 
+def test_classes_of_a_conditional_generator_are_scored_too(judge, tmp_path):
+    together = Store.open(judge / "store")
+    index = together.index.assign(label=np.where(together.index["slice"] % 2, "odd", "even"))
+    meta = together.meta | {"labels": ["even", "odd"], "label_of": "slice"}
+    with writing(tmp_path / "store", (3, SIDE, SIDE)) as writer:
+        writer.append(together.images[:])
+        writer.finish(index, index[["subject", "split"]].drop_duplicates(), meta)
+    real_features(judge / "extractor.pt", tmp_path / "store", tmp_path / "real.npz", "cpu")
+    options = defaults("dcgan") | {"z_dim": 8, "channels": 4, "conditional": True}
+    shape = ImageShape(3, (SIDE, SIDE), 2)
+    data = meta | {"full_scale": [65535, 65535, 3], "label_counts": [3, 1]}
+    snapshot = Snapshot(build("dcgan", options, shape, 8).generator.eval(), "dcgan", options, shape, 8, 1, "abc", data)
+    own = Judge([judge / "extractor.pt"], [tmp_path / "real.npz"], judge / "images.npz", "cpu")
+    rows = own.scores(tmp_path, snapshot, Protocol(n_fake=40, bootstrap=5))
+    classes = {row["contrast"]: row for row in rows if row["contrast"].startswith("class ")}
+    assert {row["metric"] for row in classes.values()} == {"kd_indomain"} and list(classes) == [
+        "class even",
+        "class odd",
+    ]
+    even, odd = classes.values()
+    assert even["n_fake"] + odd["n_fake"] == 40 and even["n_fake"] > odd["n_fake"]
+    assert (even["n_real"], even["n_subjects"], even["low"]) == (20, 4, None)
+    assert even["split"] == "test" and even["truncation"] == 1
+
+
 def files(judge: Path) -> tuple[list[Path], list[Path], Path]:
     return [judge / "extractor.pt"], [judge / "real.npz"], judge / "images.npz"
 

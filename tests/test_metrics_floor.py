@@ -7,7 +7,7 @@ from test_metrics_distances import patients
 from gan.metrics import scores
 from gan.metrics.distances import frechet_distance, kernel_distance
 from gan.metrics.intervals import Estimate, difference, subject_weights, wilson
-from gan.metrics.scores import METRICS, Sets, score, score_curve
+from gan.metrics.scores import METRICS, Sets, score, score_classes, score_curve
 
 
 def study(subjects: int, seed: int, fake: np.ndarray, slices: int = 8, unseen: int | None = None) -> Sets:
@@ -91,6 +91,46 @@ def test_published_scores_are_of_all_pairs_and_have_no_floor():
         assert {row[key] for key in ("floor", "floor_low", "above_floor", "above_floor_high")} == {None}
     bare = [row["metric"] for row in score_curve(sets, published=True) if row["floor"] is None]
     assert sorted(set(bare)) == ["fid", "kid"]
+
+
+# classes
+
+
+def of_classes(number: int, asked: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Images of new patients of the classes ``asked``, two of them, 1.5 apart."""
+    return new_patients(number, seed) + 1.5 * asked[:, None], asked
+
+
+def test_permuted_labels_are_found():
+    """A generator that ignores the class that is asked of it: perfect when classes are pooled, and in no class."""
+    found = {"right": [], "permuted": []}
+    for seed in range(6):
+        sets = study(24, seed, np.empty((200, 16)))
+        real, unseen = sets.subjects % 2, sets.unseen_subjects % 2
+        asked = np.arange(200) % 2
+        images, _ = of_classes(200, asked, seed)
+        moved = {"t1": sets.real["t1"] + 1.5 * real[:, None]}, {"t1": sets.unseen["t1"] + 1.5 * unseen[:, None]}
+        for name, labels in (("right", asked), ("permuted", np.random.default_rng(seed).permutation(asked))):
+            part = Sets(moved[0], {"t1": images}, sets.subjects, sets.train, moved[1], sets.unseen_subjects)
+            rows = score_classes(part, real, labels, unseen, ["a", "b"], bootstrap=50, seed=seed)
+            pooled = only(score_curve(part), "kd")["value"]
+            found[name].append([pooled, *(row["value"] for row in rows)])
+            assert [row["contrast"] for row in rows] == ["class a", "class b"]
+            assert [row["n_subjects"] for row in rows] == [12, 12] and [row["n_fake"] for row in rows] == [100, 100]
+            if name == "permuted":
+                assert all(row["above_floor_low"] > 0 for row in rows)
+    right, permuted = (np.mean(values, 0) for values in found.values())
+    assert right[0] == permuted[0]
+    assert (permuted[1:] > 10 * np.abs(right[1:])).all() and (permuted[1:] > 5 * abs(right[0])).all()
+
+
+def test_a_class_of_few_patients_has_no_interval_and_of_one_no_score():
+    sets = study(12, 0, new_patients(90, 0))
+    real, unseen = ((codes > 8) + 1 * (codes > 10) for codes in (sets.subjects, sets.unseen_subjects))
+    rows = score_classes(sets, real, np.arange(90) % 3, unseen, ["many", "few", "one"], bootstrap=20, seed=0)
+    assert [(row["contrast"], row["n_subjects"], row["low"]) for row in rows] == [
+        *(("class many", 9, None), ("class few", 2, None))
+    ]
 
 
 # shares that are 0 or 1

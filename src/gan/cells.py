@@ -16,6 +16,7 @@ from gan.files import read_json, write_json
 
 SPLITS = ("train", "val", "test")
 WHOLE = "all"  # the contrast of a score that is the mean over all contrasts
+CLASS = "class "  # before its name: the contrast of a score of the images of one class, meant over contrasts
 JOINT = "joint"  # the contrast of a score that sees the contrasts of each sample together
 
 

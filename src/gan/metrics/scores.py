@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from gan.cells import JOINT, WHOLE
+from gan.cells import CLASS, JOINT, WHOLE
 from gan.errors import GanError
 from gan.metrics.distances import frechet_distances, kernel_distances
 from gan.metrics.facts import FACTS, MEMORISED, fact
@@ -80,6 +80,7 @@ PUBLISHED: dict[str, Statistic] = {
     "fid": METRICS["fd"],
 }
 CURVE = tuple(name for name in METRICS if FACTS[name].curve)  # of each snapshot; the first one chooses the best
+CLASS_SUBJECTS = 10  # of a class in the split, the fewest of which its score has an interval
 NEIGHBOURS = {"precision": "near", "recall": "near", "density": "wide", "coverage": "wide"}
 
 
@@ -199,6 +200,44 @@ def score_curve(sets: Sets, published: bool = False) -> list[dict[str, Any]]:
         for contrast, (value, of_floor) in of_name.items():
             lowest = None if np.isnan(of_floor) else of_floor
             rows.append({"metric": name, "contrast": contrast, "value": value, "floor": lowest, **extra})
+    return rows
+
+
+def score_classes(
+    sets: Sets,
+    real: NDArray,
+    fake: NDArray,
+    unseen: NDArray,
+    names: list[str],
+    *,
+    bootstrap: int,
+    seed: int,
+) -> list[dict[str, Any]]:
+    """The leading metric of the images of each class alone, a row each: a generator that ignores what class was asked
+    of it scores perfectly when all classes are pooled.
+
+    real [n], fake [m], unseen [u]: the class of each image, an index in ``names``. Rows are as of `score`, with the
+    contrast `CLASS` and the name, and their own ``n_real, n_subjects, n_fake``. A class of fewer than `CLASS_SUBJECTS`
+    subjects has no interval, one of fewer than 2 in either split or of fewer than 2 generated images no row.
+    """
+    rows = []
+    for index, name in enumerate(names):
+        mine = [codes == index for codes in (real, fake, unseen)]
+        subjects, others = sets.subjects[mine[0]], sets.unseen_subjects[mine[2]]
+        number = len(np.unique(subjects))
+        if min(number, len(np.unique(others)), mine[1].sum()) < 2:
+            continue
+        of_real, of_fake, of_unseen = (
+            {contrast: features[chosen] for contrast, features in of.items() if contrast != JOINT}
+            for of, chosen in zip((sets.real, sets.fake, sets.unseen), mine, strict=True)
+        )
+        part = _as_many(Sets(of_real, of_fake, subjects, sets.train, of_unseen, others))
+        draws = bootstrap if number >= CLASS_SUBJECTS else 0
+        found = {c: _found(CURVE[0], METRICS[CURVE[0]], *_sides(part, c, draws, seed)) for c in of_real}
+        numbers = {"n_real": len(subjects), "n_subjects": number, "n_fake": part.number}
+        numbers |= {"n_floor": len(part.unseen_subjects), "n_floor_subjects": len(np.unique(part.unseen_subjects))}
+        whole = next(row for row in _rows(CURVE[0], found) if row["contrast"] == WHOLE)
+        rows.append(whole | {"contrast": CLASS + name} | numbers)
     return rows
 
 

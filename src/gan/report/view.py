@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from gan.cells import JOINT
+from gan.cells import CLASS, JOINT
 from gan.metrics.facts import direction, title
 from gan.report import cost
 from gan.report import table as tables
@@ -69,13 +69,15 @@ class Wide:
 
 
 def contrasts(table: pd.DataFrame, dataset: str) -> list[str]:
-    """The contrasts scored for ``dataset``: their mean (``all``) first, then what sees them together (``joint``).
+    """The contrasts scored for ``dataset``: their mean (``all``) first, then what sees them together (``joint``), each,
+    and classes.
 
     With a single contrast the mean alone.
     """
     found = list(table[(table.dataset == dataset) & (table.status == "finished")].contrast.unique())
-    single = sorted((name for name in found if name != WHOLE), key=lambda name: name != JOINT)
-    return [WHOLE] * (WHOLE in found) + (single if len(single) > 1 or WHOLE not in found else [])
+    classes = [name for name in found if name.startswith(CLASS)]
+    single = sorted((name for name in found if name not in (WHOLE, *classes)), key=lambda name: name != JOINT)
+    return [WHOLE] * (WHOLE in found) + (single if len(single) > 1 or WHOLE not in found else []) + classes
 
 
 def wide(table: pd.DataFrame, dataset: str, contrast: str, lead: str | None) -> list[Wide]:
@@ -239,7 +241,7 @@ def markdown(
             parts.append(escape(" ".join(verdict(table, dataset, lead))) + "\n")
         names = contrasts(table, dataset)
         for contrast in names:
-            heading = HEADINGS.get(contrast) or f"Contrast {escape(contrast)}"
+            heading = HEADINGS.get(contrast) or ("" if contrast.startswith(CLASS) else "Contrast ") + escape(contrast)
             grids = "\n".join(_markdown_table(grid) for grid in wide(table, dataset, contrast, lead))
             parts.append(f"### {heading}\n\n{grids}")
             parts += (sections or {}).get(dataset, []) if contrast == names[0] else []

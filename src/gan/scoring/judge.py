@@ -18,7 +18,7 @@ from gan.errors import GanError
 from gan.files import read_json, write_json
 from gan.metrics.scores import CURVE, score, score_curve
 from gan.sampling.snapshot import Snapshot, load_generator, load_header
-from gan.sampling.tasks import available
+from gan.sampling.tasks import available, latents
 from gan.scoring.extractors import files, registry
 from gan.scoring.paired import PAIRED_CURVE, PairedProbe
 from gan.scoring.pixel_probe import PixelProbe
@@ -122,7 +122,21 @@ class Judge:
             features = self._features(protocol, joint(to_score(generator.data)))
             return self._translated(path, generator, task, "test", seed, bootstrap, features)
         probes = self.probes(protocol, generator.data, generator.mask_labels)
-        return self.look(path, generator, protocol.n_fake, seed, protocol.truncation, probes)
+        rows = self.look(path, generator, protocol.n_fake, seed, protocol.truncation, probes)
+        return rows + self._classes(generator, protocol, probes)
+
+    def _classes(self, generator: Snapshot, protocol: Protocol, probes: Sequence[Probe]) -> list[dict[str, Any]]:
+        """Scores of each class of a conditional generator, of the images that ``probes`` saw."""
+        contrasts = generator.data.get("label_of") == "contrast"  # scored one by one already
+        if not generator.shape.labels or contrasts or available(generator) is not None:
+            return []
+        classes = latents(generator, protocol.n_fake, protocol.seed)[1].numpy()
+        features = [probe for probe in probes if isinstance(probe, FeatureProbe)]
+        return [
+            row | {"truncation": protocol.truncation}
+            for probe in features
+            for row in probe.class_rows(self.reference, classes, generator.labels, protocol.bootstrap)
+        ]
 
     def probes(self, protocol: Protocol, data: dict[str, Any], mask_labels: int) -> list[Probe]:
         """The probes of all metrics on the test split, for samples that ``data`` of a store describes.

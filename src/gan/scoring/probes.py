@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from gan.cells import JOINT
 from gan.metrics.areas import label_areas
 from gan.metrics.facts import PIXELS
-from gan.metrics.scores import Sets, join, score_areas, score_similarity
+from gan.metrics.scores import Sets, join, score_areas, score_classes, score_similarity
 from gan.metrics.ssim import PAIRS, similarity_of_pairs
 from gan.scoring.extractors.files import Extractor
 from gan.scoring.extractors.registry import metric_name, published
@@ -21,6 +21,7 @@ from gan.scoring.paired import Pairs
 from gan.scoring.reference import Reference
 
 Rows = list[dict[str, Any]]
+OTHER = {"val": "test", "test": "val"}  # the held-out split of which the floor is
 
 
 class Samples(NamedTuple):
@@ -67,16 +68,26 @@ class FeatureProbe:
         fake = {contrast: np.concatenate(parts) for contrast, parts in self.found.items()}
         return join(fake) if self.joint else fake
 
-    def rows(self, reference: Reference) -> Rows:
-        known, fake = reference.features[self.extract.id], self.features()
-        other = {"val": "test", "test": "val"}[self.split]
+    def _sets(self, reference: Reference) -> Sets:
+        known, fake, other = reference.features[self.extract.id], self.features(), OTHER[self.split]
         every = (known.features[split] for split in (self.split, "train", other))
         real = [{contrast: of[contrast] for contrast in self.found} for of in every]
         held_out, train, unseen = map(join, real) if JOINT in fake else real
-        sets = Sets(held_out, fake, known.subjects[self.split], train, unseen, known.subjects[other])
+        return Sets(held_out, fake, known.subjects[self.split], train, unseen, known.subjects[other])
+
+    def rows(self, reference: Reference) -> Rows:
+        sets = self._sets(reference)
         conditions = {"split": self.split, "n_real": len(sets.subjects), "n_subjects": len(np.unique(sets.subjects))}
         conditions |= {"n_fake": sets.number, "extractor": self.extract.id, "seed": self.seed}
         rows = self.scoring(sets, published=published(self.extract.name))
+        return [row | {"metric": metric_name(row["metric"], self.extract.name)} | conditions for row in rows]
+
+    def class_rows(self, reference: Reference, classes: NDArray, names: list[str], bootstrap: int) -> Rows:
+        """Scores of the images of each class; classes [n] of the samples, of which ``names`` are the names."""
+        known = reference.features[self.extract.id].classes
+        codes = known[self.split], classes, known[OTHER[self.split]]
+        rows = score_classes(self._sets(reference), *codes, names, bootstrap=bootstrap, seed=self.seed)
+        conditions = {"split": self.split, "extractor": self.extract.id, "seed": self.seed}
         return [row | {"metric": metric_name(row["metric"], self.extract.name)} | conditions for row in rows]
 
 

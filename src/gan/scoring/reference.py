@@ -33,11 +33,13 @@ DESCRIBED = ("train", "val")  # splits whose pixels are described: what is compa
 
 @dataclass(frozen=True)
 class RealFeatures:
-    """extractor: its id; features[split][contrast]: float32 [n, d]; subjects[split]: codes [n] without meaning."""
+    """extractor: its id; features[split][contrast]: float32 [n, d]; subjects[split]: codes [n] without meaning;
+    classes[split]: the class of each image [n], -1 without classes."""
 
     extractor: str
     features: dict[str, dict[str, NDArray[np.float32]]]
     subjects: dict[str, NDArray[np.int64]]
+    classes: dict[str, NDArray[np.int64]]
 
     @property
     def contrasts(self) -> list[str]:
@@ -46,6 +48,7 @@ class RealFeatures:
     def save(self, path: str | os.PathLike) -> None:
         """Write an uncompressed .npz, atomically."""
         arrays = {f"subjects/{split}": codes for split, codes in self.subjects.items()}
+        arrays |= {f"classes/{split}": codes for split, codes in self.classes.items()}
         for split, by_contrast in self.features.items():
             arrays |= {f"features/{split}/{contrast}": features for contrast, features in by_contrast.items()}
         _save(path, arrays | {"extractor": np.array(self.extractor)})
@@ -53,7 +56,7 @@ class RealFeatures:
     @classmethod
     def load(cls, path: str | os.PathLike, extractor: str) -> "RealFeatures":
         """Read the file of `save`. Raises `GanError` if it is absent, broken, or of another extractor than that id."""
-        arrays = _load(path, "extractor")
+        arrays = _load(path, "extractor", *(f"classes/{split}" for split in SPLITS))
         if (found := str(arrays["extractor"])) != extractor:
             raise GanError(
                 f"{path}: features of the extractor {found}, but {extractor} is required; "
@@ -64,7 +67,8 @@ class RealFeatures:
             if name.startswith("features/"):
                 _, split, contrast = name.split("/", 2)
                 features[split][contrast] = array
-        return cls(found, features, {split: arrays[f"subjects/{split}"] for split in SPLITS})
+        subjects, classes = ({split: arrays[f"{kind}/{split}"] for split in SPLITS} for kind in ("subjects", "classes"))
+        return cls(found, features, subjects, classes)
 
 
 @dataclass(frozen=True)
@@ -194,7 +198,8 @@ def real_features(
                 found[split][contrast.name] = np.concatenate(parts)
     # images of all contrasts are of the same slices, in the same order
     subjects = {split: _codes(kept, rows[split][0]) for split in SPLITS}
-    RealFeatures(extract.id, found, subjects).save(out)
+    classes = {split: opened.labels(rows[split][0]) for split in SPLITS}
+    RealFeatures(extract.id, found, subjects, classes).save(out)
 
 
 def image_facts(store: str | os.PathLike, out: str | os.PathLike, floors: Floors | None = None) -> None:
