@@ -141,7 +141,10 @@ def test_a_difference_is_claimed_only_where_intervals_lie_apart(tmp_path, values
 
 
 def test_published_scores_come_first_and_are_descriptive(tmp_path):
-    both = {name: [[kid(value), score("kd_indomain", value, width=0.01)]] * 2 for name, value in (("a", 0.1), ("b", 1))}
+    both = {
+        name: [[kid(value + step), score("kd_indomain", value + step, width=0.01)] for step in (-1e-4, 0, 1e-4)]
+        for name, value in (("a", 0.1), ("b", 1))
+    }
     rows = table.comparison(table.scores(cells_with(tmp_path, **both)))
     read, leading = view.wide(rows, "set", "all", "kd_indomain")
     assert read.conditions.endswith("descriptive") and "descriptive" not in leading.conditions
