@@ -1,4 +1,4 @@
-"""How often the 95 % bootstrap interval of a Fréchet distance holds the truth, by simulation.
+"""How often the 95 % bootstrap intervals of scores hold the truth, by simulation.
 
 Subjects have a mean of their own, slices scatter around it, generated images are independent and a little off: the
 situation of a small MRI test set. The truth is the expected score under the same numbers of images. Compared with the
@@ -6,7 +6,10 @@ centred interval (what is used) are plain percentiles, the basic interval (perce
 centred interval from a bootstrap of single images. Of pairs (a variant and its baseline, a few seeds each) the interval
 over seeds alone is compared with that over seeds and patients (what is used).
 
-    python benchmarks/interval_coverage.py [--studies 400] [--json FILE]
+First come the scores themselves, as `gan.metrics.scores.score` gives them: value, floor and difference to the floor of
+the leading metric, the kernel distance, and of the metrics of neighbours, for a perfect and for a flawed generator.
+
+    python benchmarks/interval_coverage.py [--studies 400] [--only scores] [--json FILE]
 """
 
 import argparse
@@ -16,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from gan.metrics import scores
 from gan.metrics.distances import frechet_distance
 from gan.metrics.intervals import centred_interval, image_weights, subject_weights
 from gan.report.pairs import half_width
@@ -28,6 +32,31 @@ def study(rng: np.random.Generator, subjects: int, slices: int, fakes: int, dim:
     means = rng.normal(size=(subjects, dim)) * 0.5**0.5
     real = means.repeat(slices, 0) + rng.normal(size=(subjects * slices, dim)) * 0.5**0.5
     return real, rng.normal(size=(fakes, dim)) * 0.9 + 0.3
+
+
+def score_coverage(subjects: int, studies: int, flawed: bool) -> dict[str, dict[str, float]]:
+    """By metric: mean value and floor, and the share of studies whose intervals of value, floor and difference to the
+    floor hold the mean over all studies. 20 slices a subject, 300 generated images, 300 resamples."""
+    rng, of = np.random.default_rng(2), np.arange(subjects * 20) // 20
+    kinds = {"value": ("low", "high"), "floor": ("floor_low", "floor_high")}
+    kinds["above_floor"] = ("above_floor_low", "above_floor_high")
+    found: dict[str, list] = {}
+    for number in tqdm(range(studies), desc=f"scores, {subjects} subjects", unit="study"):
+        (real, flaws), (unseen, _), (train, _) = (study(rng, s, 20, 300, DIM) for s in (subjects, subjects, 10))
+        fake = flaws if flawed else rng.normal(size=(300, DIM))
+        sets = scores.Sets(*({"t1": x} for x in (real, fake)), of, {"t1": train}, {"t1": unseen}, of)
+        for row in scores.score(sets, bootstrap=300, seed=number):
+            if row["contrast"] == "t1" and row["metric"] not in ("fd", "memorised"):
+                found.setdefault(row["metric"], []).append(
+                    [[row[kind], *(row[e] for e in kinds[kind])] for kind in kinds]
+                )
+    table = {}
+    for metric, rows in found.items():
+        value, low, high = np.moveaxis(np.array(rows, float), 2, 0)
+        truth = value.mean(0)
+        held = dict(zip(kinds, ((low <= truth) & (truth <= high)).mean(0), strict=True))
+        table[metric] = {"mean": truth[0], "mean_floor": truth[1], **held}
+    return table
 
 
 def intervals(real: np.ndarray, fake: np.ndarray, slices: int, resamples: int, seed: int) -> dict[str, tuple]:
@@ -103,8 +132,16 @@ def main() -> None:
     """Print the table and write it as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
     parser.add_argument("--studies", type=int, default=400)
+    parser.add_argument("--only", choices=["scores"], help="leave out the comparison of kinds of intervals")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
+    for flawed in (False, True):
+        for subjects in (6, 11, 30):
+            for metric, row in score_coverage(subjects, given.studies, flawed).items():
+                shown = "  ".join(f"{key} {value:.3f}" for key, value in row.items())
+                print(f"{'flawed' if flawed else 'perfect'}, {subjects:3d} subjects  {metric:10s} {shown}", flush=True)
+    if given.only:
+        return
     for subjects, seeds in ((6, 3), (12, 3), (30, 3), (12, 5)):
         row = pair_coverage(subjects, seeds, given.studies)
         held = f"seeds alone {row['seeds']:.1%}, seeds and patients {row['both']:.1%}"
