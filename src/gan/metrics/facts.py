@@ -243,7 +243,7 @@ def column(name: str, extractor: str) -> str:
 
 def published(column: str) -> bool:
     """Whether a column is called as published, by the metric alone: ``fid``, ``kid``."""
-    return any(fact.published == column for fact in FACTS.values())
+    return column in FACTS and FACTS[column].published
 
 
 def rank(column: str) -> int:
