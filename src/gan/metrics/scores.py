@@ -236,7 +236,7 @@ def score_classes(
         found = {c: _found(CURVE[0], METRICS[CURVE[0]], *_sides(part, c, draws, seed)) for c in of_real}
         numbers = {"n_real": len(subjects), "n_subjects": number, "n_fake": part.number}
         numbers |= {"n_floor": len(part.unseen_subjects), "n_floor_subjects": len(np.unique(part.unseen_subjects))}
-        whole = next(row for row in _rows(CURVE[0], found) if row["contrast"] == WHOLE)
+        whole = next(row for row in metric_rows(CURVE[0], found) if row["contrast"] == WHOLE)
         rows.append(whole | {"contrast": CLASS + name} | numbers)
     return rows
 
