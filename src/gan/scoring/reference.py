@@ -199,6 +199,8 @@ def real_features(
     # images of all contrasts are of the same slices, in the same order
     subjects = {split: _codes(kept, rows[split][0]) for split in SPLITS}
     classes = {split: opened.labels(rows[split][0]) for split in SPLITS}
+    if contrasts[0].label is not None:  # a class is a contrast, and an image of the others is not there
+        classes = {split: np.full(len(codes), -1) for split, codes in classes.items()}
     RealFeatures(extract.id, found, subjects, classes).save(out)
 
 
