@@ -16,8 +16,8 @@ class ResNet(nn.Module):
     """Images [N, inputs, *size] -> images [N, outputs, *size] in [-1, 1], size from 8 pixels a side.
 
     A layer of kernel 7, two that halve (kernel 3, stride 2), ``blocks`` residual blocks, two transposed convolutions
-    that double, a layer of kernel 7 and tanh. The first, the last and the blocks pad by reflection; all convolutions
-    have a bias.
+    that double, a layer of kernel 7 and tanh. The first, the last and the blocks pad by reflection. As in the published
+    program, convolutions in front of instance norm have a bias, without effect, and those in front of batch norm none.
     """
 
     def __init__(
@@ -34,17 +34,19 @@ class ResNet(nn.Module):
         super().__init__()
         if min(size) < 8:
             raise GanError(f"images of size {list(size)} are too small; a residual network needs 8 pixels a side")
-        dims = len(size)
+        dims, bias = len(size), norm == "instance"
         conv, transposed = LAYERS[dims]
-        self.first = nn.Sequential(Reflect(3, dims), conv(inputs, width, 7), NORMS[norm](width), nn.ReLU(inplace=True))
+        first = conv(inputs, width, 7, bias=bias)
+        self.first = nn.Sequential(Reflect(3, dims), first, NORMS[norm](width), nn.ReLU(inplace=True))
         self.down = nn.ModuleList()
         for wide in (width * 2, width * 4):
-            self.down.append(nn.Sequential(conv(wide // 2, wide, 3, 2, 1), NORMS[norm](wide), nn.ReLU(inplace=True)))
+            halve = conv(wide // 2, wide, 3, 2, 1, bias=bias)
+            self.down.append(nn.Sequential(halve, NORMS[norm](wide), nn.ReLU(inplace=True)))
         self.blocks = nn.Sequential(*(Residual(width * 4, dims, norm) for _ in range(blocks)))
         self.up = nn.ModuleList()
         for wide in (width * 4, width * 2):
             after = nn.Sequential(NORMS[norm](wide // 2), nn.ReLU(inplace=True))
-            self.up.append(nn.ModuleList([transposed(wide, wide // 2, 3, 2, 1), after]))
+            self.up.append(nn.ModuleList([transposed(wide, wide // 2, 3, 2, 1, bias=bias), after]))
         self.last = nn.Sequential(Reflect(3, dims), conv(width, outputs, 7))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -67,7 +69,8 @@ class Residual(nn.Module):
         conv, _ = LAYERS[spatial_dims]
         layers: list[nn.Module] = []
         for _ in range(2):
-            layers += [Reflect(1, spatial_dims), conv(channels, channels, 3), NORMS[norm](channels)]
+            inner = conv(channels, channels, 3, bias=norm == "instance")
+            layers += [Reflect(1, spatial_dims), inner, NORMS[norm](channels)]
         layers.insert(3, nn.ReLU(inplace=True))
         self.layers = nn.Sequential(*layers)
 
