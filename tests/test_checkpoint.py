@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import torch
 from golden import SMALL
-from tiny import TinyData, machine, outcome, paths, recipe
+from tiny import TinyData, machine, outcome, paths, recipe, sources
 
 from gan.cells import stats as read_stats
 from gan.errors import GanError
@@ -108,9 +108,9 @@ def test_every_family_resumes_exactly(tmp_path, family):
         places = paths(tmp_path / name)
         if stop:
             with pytest.raises(Stopped):
-                train(given, TinyData(size=16, labels=2), places, emit=stop)
+                train(given, TinyData(size=16, labels=2, sources=sources(family)), places, emit=stop)
             torch.manual_seed(5)
-        train(given, TinyData(size=16, labels=2), places)
+        train(given, TinyData(size=16, labels=2, sources=sources(family)), places)
         results.append(outcome(places.cell))
     assert results[0] == results[1]
     assert results[0]["stats"][-1]["step"] == 12
