@@ -166,9 +166,20 @@ def test_the_difference_of_two_shares_of_none_is_no_point():
     value, low, high = difference(Estimate(0.0, zeros, 100), Estimate(0.0, zeros, 20))
     assert value == 0 and low is not None and high is not None
     assert -high > -0.05 and low < -0.1, "the smaller set knows less"
-    known = difference(Estimate(0.4, np.array([0.3, 0.5])), Estimate(0.05))
+    known = difference(Estimate(0.4, np.array([0.3, 0.5])), Estimate(0.05, known=True))
     assert known[0] == pytest.approx(0.35) and known[1] is not None and known[1] > 0.2
     assert difference(Estimate(0.4), Estimate(0.1))[1:] == (None, None)
+    assert difference(Estimate(0.4, zeros), Estimate(0.1))[1:] == (None, None)
+
+
+def test_two_patients_give_no_interval():
+    """Every resample of two that has a pair is both of them: its spread would be 0, and the certainty false."""
+    rows = score(study(2, 0, new_patients(40, 0), unseen=5), bootstrap=20, seed=0)
+    assert {row["low"] for row in rows} == {None} and not any(row["replicates"] for row in rows)
+    rows = score(study(5, 0, new_patients(40, 0), unseen=2), bootstrap=20, seed=0)
+    row = only(rows, "kd")
+    assert row["low"] < row["value"] < row["high"]
+    assert [row[name] for name in ("floor_low", "floor_high", "above_floor_low", "above_floor_high")] == [None] * 4
 
 
 def test_a_resample_has_two_subjects_at_least():

@@ -60,12 +60,14 @@ def wilson(share: float, units: int) -> tuple[float, float]:
 class Estimate(NamedTuple):
     """A value with its replicates [B], None without a bootstrap.
 
-    units: of a share, the number of independent units that it is a share of; None for any other metric.
+    units: of a share, the number of independent units that it is a share of; None for any other metric. known: a number
+    that is declared, not estimated.
     """
 
     value: float
     replicates: NDArray | None = None
     units: int | None = None
+    known: bool = False
 
     @property
     def rare(self) -> bool:
@@ -88,12 +90,12 @@ class Estimate(NamedTuple):
 def difference(one: Estimate, other: Estimate) -> tuple[float, float | None, float | None]:
     """``one - other`` with its interval: replicates of both are of the same subjects, so what moves both cancels.
 
-    ``other`` without replicates is a known number.
+    None twice where one of the two has no replicates; ``other`` may be a known number.
     With a `rare` share the interval also holds the one that adds those of the two shares in quadrature (Newcombe
     1998).
     """
     value = one.value - other.value
-    if one.replicates is None:
+    if one.replicates is None or (other.replicates is None and not other.known):
         return value, None, None
     found = centred_interval(value, one.replicates - (0 if other.replicates is None else other.replicates))
     if one.rare or other.rare:

@@ -86,11 +86,15 @@ class Balls:
         k: int,
         subjects: NDArray | None = None,
         fake_subjects: NDArray | None = None,
+        recall: bool = True,
     ) -> "Balls":
-        """The balls of features ``real`` [n, d] and ``fake`` [m, d]; both sets need more than k subjects."""
+        """The balls of features ``real`` [n, d] and ``fake`` [m, d]; both sets need more than k subjects.
+
+        recall: whether the balls of ``fake`` are needed too, which only recall counts; without them it has any number.
+        """
         between = distances(real, fake)
         in_real = between <= radii(real, k, subjects)[:, None]
-        in_fake = between <= radii(fake, k, fake_subjects)
+        in_fake = between <= radii(fake, k, fake_subjects) if recall else np.zeros_like(in_real)
         of_real, first = _by_subject(in_real, subjects)
         of_fake, fake_first = _by_subject(in_fake.T, fake_subjects)
         covered = _by_subject(in_real.T, fake_subjects)[0].T

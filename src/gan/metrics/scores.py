@@ -48,7 +48,7 @@ class Comparison:
 
     @functools.cached_property
     def wide_balls(self) -> Balls:
-        return Balls.of(self.real, self.fake, self.wide, self.subjects, self.fake_subjects)
+        return Balls.of(self.real, self.fake, self.wide, self.subjects, self.fake_subjects, recall=False)
 
     @functools.cached_property
     def to_train(self) -> tuple[NDArray, NDArray]:
@@ -80,6 +80,7 @@ PUBLISHED: dict[str, Statistic] = {
     "fid": METRICS["fd"],
 }
 CURVE = tuple(name for name in METRICS if FACTS[name].curve)  # of each snapshot; the first one chooses the best
+DRAWN_SUBJECTS = 3  # of a set, the fewest of which there is an interval: of two, every resample with a pair is the set
 CLASS_SUBJECTS = 10  # of a class in the split, the fewest of which its score has an interval
 NEIGHBOURS = {"precision": "near", "recall": "near", "density": "wide", "coverage": "wide"}
 
@@ -148,11 +149,11 @@ def score(sets: Sets, *, bootstrap: int, seed: int, published: bool = False) -> 
 
     published: whether the features are those that published scores are defined by; `PUBLISHED` then replaces ``fd``.
     A row has ``metric, contrast, value, low, high``: the 95 % interval of a bootstrap over subjects, None if
-    ``bootstrap`` is 0; ``floor, floor_low, floor_high``: of ``n_floor`` real images of ``n_floor_subjects`` unseen
-    subjects instead of the fake ones; ``above_floor, above_floor_low, above_floor_high``: the difference of the two
-    under the same draws of subjects, of a metric that depends on their number with as many fake images as the floor
-    has; ``k`` of a metric of neighbours; ``replicates``: the values of the resamples, which all generators scored under
-    the same seed share, so that their differences have intervals too.
+    ``bootstrap`` is 0 or there are fewer than `DRAWN_SUBJECTS`; ``floor, floor_low, floor_high``: of ``n_floor`` real
+    images of ``n_floor_subjects`` unseen subjects instead of the fake ones; ``above_floor, above_floor_low,
+    above_floor_high``: the difference of the two under the same draws of subjects, of a metric that depends on their
+    number with as many fake images as the floor has; ``k`` of a metric of neighbours; ``replicates``: the values of the
+    resamples, which all generators scored under the same seed share, so that their differences have intervals too.
     `JOINT` is no part of the mean, and has no Fréchet distance beyond `JOINT_FRECHET` features: from as few images as
     there are it would be bias for the most part, and cost more than all else. Raises `GanError` for too few images.
     """
@@ -270,12 +271,12 @@ def _sides(sets: Sets, contrast: str, bootstrap: int, seed: int) -> tuple[Side, 
     of subjects."""
     real, fake, unseen = sets.real[contrast], sets.fake[contrast], sets.unseen[contrast]
     subjects, k = len(np.unique(sets.subjects)), _neighbours(sets)
-    drawn = subject_weights(sets.subjects, bootstrap, seed) if bootstrap else None
+    drawn = subject_weights(sets.subjects, bootstrap, seed) if bootstrap and subjects >= DRAWN_SUBJECTS else None
 
     def side(images: NDArray, belong: NDArray | None) -> Side:
         compared = Comparison(real, images, sets.train[contrast], sets.subjects, belong, **k)
         units: dict[str | None, int] = {"real": subjects, "fake": len(images if belong is None else np.unique(belong))}
-        if drawn is None:
+        if drawn is None or (belong is not None and units["fake"] < DRAWN_SUBJECTS):
             return Side(compared, None, None, units)
         if belong is None:
             return Side(compared, drawn, image_weights(len(images), bootstrap, seed), units)
@@ -291,7 +292,7 @@ def _found(name: str, statistic: Statistic, generated: Side, floor: Side, matche
     if known.published:
         return Found(value)
     if known.floor is not None:
-        return Found(value, Estimate(known.floor))
+        return Found(value, Estimate(known.floor, known=True))
     same = not known.sized or matched is generated
     return Found(value, floor.find(name, statistic), None if same else matched.find(name, statistic))
 
@@ -376,7 +377,7 @@ def _mean(estimates: tuple[Estimate | None, ...]) -> Estimate | None:
         return None
     replicates = [estimate.replicates for estimate in known if estimate.replicates is not None]
     value = float(np.mean([estimate.value for estimate in known]))
-    return Estimate(value, np.mean(replicates, 0) if replicates else None, known[0].units)
+    return Estimate(value, np.mean(replicates, 0) if replicates else None, known[0].units, known[0].known)
 
 
 def _enough(sets: Sets) -> None:
