@@ -46,6 +46,10 @@ class Images:
     def __len__(self) -> int:
         return 1000
 
+    @property
+    def marked(self) -> np.ndarray:
+        return np.empty(0, np.int64)
+
     def batch(self, indices: np.ndarray) -> Batch:
         shape = (len(indices), 1, *self.shape.size)
         return Batch(torch.rand(shape, device=self._device) * 2 - 1, torch.zeros(len(indices), 0, device=self._device))

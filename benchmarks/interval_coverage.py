@@ -44,7 +44,7 @@ def score_coverage(subjects: int, studies: int, flawed: bool) -> dict[str, dict[
     for number in tqdm(range(studies), desc=f"scores, {subjects} subjects", unit="study"):
         (real, flaws), (unseen, _), (train, _) = (study(rng, s, 20, 300, DIM) for s in (subjects, subjects, 10))
         fake = flaws if flawed else rng.normal(size=(300, DIM))
-        sets = scores.Sets(*({"t1": x} for x in (real, fake)), of, {"t1": train}, {"t1": unseen}, of)
+        sets = scores.Sets({"t1": real}, {"t1": fake}, of, {"t1": train}, {"t1": unseen}, of)
         for row in scores.score(sets, bootstrap=300, seed=number):
             if row["contrast"] == "t1" and row["metric"] not in ("fd", "memorised"):
                 found.setdefault(row["metric"], []).append(

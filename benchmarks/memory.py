@@ -35,6 +35,10 @@ class Blank:
     def __len__(self) -> int:
         return 1000
 
+    @property
+    def marked(self) -> np.ndarray:
+        return np.empty(0, np.int64)
+
     def batch(self, indices: np.ndarray) -> Batch:
         real = torch.zeros(len(indices), self.shape.channels, *self.shape.size, device=self.device)
         return Batch(real, torch.zeros(len(indices), 0, device=self.device))

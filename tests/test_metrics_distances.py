@@ -157,3 +157,25 @@ def test_kernel_weights_leave_out_copies_of_an_image():
 def test_one_image_is_refused(distance):
     with pytest.raises(ValueError, match="at least 2 images"):
         distance(features(1, 4, 0), features(9, 4, 1))
+
+
+def test_translations_are_of_the_patients_that_they_are_compared_with():
+    """Those that equal the real slices differ by nothing, and so do other slices of the same patients on average."""
+    rng, subjects = np.random.default_rng(0), np.arange(12).repeat(8)
+    weights = np.ones((1, 96))
+
+    def slices(means):
+        return means.repeat(8, 0) + 0.5 * rng.normal(size=(96, 6))
+
+    found = []
+    for _ in range(60):
+        means = rng.normal(size=(12, 6))
+        real, other = slices(means), slices(means)
+        same = kernel_distances(real, real, weights, weights, subjects, subjects, shared=True)
+        assert abs(float(same[0])) < 1e-9
+        of_own = [kernel_distances(real, other, weights, weights, subjects, subjects, shared=s) for s in (True, False)]
+        found.append(np.concatenate(of_own))
+    right, wrong = np.mean(found, 0)
+    error = np.std(found, 0) / np.sqrt(60)
+    assert abs(right) < 3 * error[0]
+    assert wrong < -3 * error[1], "pairs of one patient would make the distance too small"

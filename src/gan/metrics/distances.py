@@ -63,16 +63,36 @@ def kernel_distances(
     y_weights: NDArray,
     x_subjects: NDArray | None = None,
     y_subjects: NDArray | None = None,
+    *,
+    shared: bool = False,
 ) -> Array:
     """`kernel_distance` of B resamples: weights [B, n] and [B, m] give [B] values.
 
+    shared: both sides are of the same subjects, by equal codes; images of one subject are then no pair of x and y.
     Copies of one subject form no pair either, so resampling adds no bias. A resample needs two different subjects
     (`gan.metrics.intervals.subject_weights` draws no others).
     """
     x, y = _features(x), _features(y)
     wx, wy = np.asarray(x_weights, np.float64), np.asarray(y_weights, np.float64)
-    cross = _kernel_sum(x, y, wx, wy) / (wx.sum(1) * wy.sum(1))
-    return _within(x, wx, x_subjects) + _within(y, wy, y_subjects) - 2 * cross
+    return (
+        _within(x, wx, x_subjects)
+        + _within(y, wy, y_subjects)
+        - 2
+        * (
+            _between(x, y, wx, wy, np.asarray(x_subjects), np.asarray(y_subjects))
+            if shared
+            else _kernel_sum(x, y, wx, wy) / (wx.sum(1) * wy.sum(1))
+        )
+    )
+
+
+def _between(x: Array, y: Array, wx: Array, wy: Array, x_subjects: NDArray, y_subjects: NDArray) -> Array:
+    """Mean kernel over pairs of an image of x and one of y, of different subjects."""
+    _, codes = np.unique(np.concatenate([x_subjects, y_subjects]), return_inverse=True)
+    one = np.eye(codes.max() + 1)
+    of_x, of_y = codes[: len(x)], codes[len(x) :]
+    pairs = wx.sum(1) * wy.sum(1) - np.sum((wx @ one[of_x]) * (wy @ one[of_y]), 1)
+    return _kernel_sum(x, y, wx, wy, (of_x, of_y)) / pairs
 
 
 def _within(x: Array, weights: Array, subjects: NDArray | None) -> Array:
@@ -86,20 +106,22 @@ def _within(x: Array, weights: Array, subjects: NDArray | None) -> Array:
         raise ValueError("a kernel distance needs at least 2 subjects on each side")
     of_subject = weights @ np.eye(codes.max() + 1)[codes]
     pairs = weights.sum(1) ** 2 - np.sum(of_subject**2, 1)
-    return _kernel_sum(x, x, weights, weights, codes) / pairs
+    return _kernel_sum(x, x, weights, weights, (codes, codes)) / pairs
 
 
-def _kernel_sum(x: Array, y: Array, wx: Array, wy: Array, apart: NDArray | None = None, rows: int = 1024) -> Array:
+def _kernel_sum(
+    x: Array, y: Array, wx: Array, wy: Array, apart: tuple[NDArray, NDArray] | None = None, rows: int = 1024
+) -> Array:
     """The sums w_x^T K w_y for each pair of weights, in blocks of rows so that K is never whole in memory.
 
-    apart: codes of ``x``, which is ``y`` then; pairs of equal codes are left out.
+    apart: codes of ``x`` and of ``y``; pairs of equal codes are left out.
     """
     total = np.zeros(len(wx))
     for start in range(0, len(x), rows):
         block = slice(start, start + rows)
         kernel = _cubic(x[block] @ y.T, x.shape[1])
         if apart is not None:
-            kernel *= apart[block, None] != apart
+            kernel *= apart[0][block, None] != apart[1]
         total += np.einsum("bi,bi->b", wx[:, block] @ kernel, wy)
     return total
 

@@ -31,7 +31,8 @@ class Comparison:
     """Features of one contrast: held-out ``real`` [n, d], ``fake`` [m, d], and all training images ``train`` [t, d].
 
     subjects [n], fake_subjects [m]: which images belong to one patient; without fake_subjects every image is a patient
-    of its own. near, wide: k of precision and recall, and of density and coverage.
+    of its own. near, wide: k of precision and recall, and of density and coverage. translated: the fake images are
+    translations of slices of the ``subjects``.
     """
 
     real: NDArray
@@ -41,6 +42,7 @@ class Comparison:
     fake_subjects: NDArray | None = None
     near: int = PRECISION_K
     wide: int = 1
+    translated: bool = False
 
     @functools.cached_property
     def near_balls(self) -> Balls:
@@ -64,7 +66,9 @@ def _memorised(c: Comparison, real: NDArray, fake: NDArray) -> NDArray:
 Statistic = Callable[[Comparison, NDArray, NDArray], NDArray]
 # From weights [B, n] of real and [B, m] of fake images to values [B] within the range of the metric's facts.
 METRICS: dict[str, Statistic] = {
-    "kd": lambda c, real, fake: kernel_distances(c.real, c.fake, real, fake, c.subjects, c.fake_subjects),
+    "kd": lambda c, real, fake: kernel_distances(
+        c.real, c.fake, real, fake, c.subjects, c.fake_subjects, shared=c.translated
+    ),
     "fd": lambda c, real, fake: frechet_distances(c.real, c.fake, real, fake),
     "precision": lambda c, real, fake: c.near_balls.precision(real, fake),
     "recall": lambda c, real, fake: c.near_balls.recall(real, fake),
@@ -91,6 +95,7 @@ class Sets:
 
     subjects [n] tells which real images belong together. train: features of all real training images; unseen [u, d]
     with unseen_subjects [u]: real images of other subjects that neither generator nor encoder has seen, for the floor.
+    fake_subjects [m]: from which of the ``subjects`` the images were translated, None if each is a patient of its own.
     """
 
     real: dict[str, NDArray]
@@ -99,6 +104,7 @@ class Sets:
     train: dict[str, NDArray]
     unseen: dict[str, NDArray]
     unseen_subjects: NDArray
+    fake_subjects: NDArray | None = None
 
     @property
     def number(self) -> int:
@@ -274,16 +280,20 @@ def _sides(sets: Sets, contrast: str, bootstrap: int, seed: int) -> tuple[Side, 
     drawn = subject_weights(sets.subjects, bootstrap, seed) if bootstrap and subjects >= DRAWN_SUBJECTS else None
 
     def side(images: NDArray, belong: NDArray | None) -> Side:
-        compared = Comparison(real, images, sets.train[contrast], sets.subjects, belong, **k)
+        translated = sets.fake_subjects is not None and belong is not sets.unseen_subjects
+        compared = Comparison(real, images, sets.train[contrast], sets.subjects, belong, translated=translated, **k)
         units: dict[str | None, int] = {"real": subjects, "fake": len(images if belong is None else np.unique(belong))}
         if drawn is None or (belong is not None and units["fake"] < DRAWN_SUBJECTS):
             return Side(compared, None, None, units)
         if belong is None:
             return Side(compared, drawn, image_weights(len(images), bootstrap, seed), units)
-        return Side(compared, drawn, subject_weights(belong, bootstrap, [seed, 3]), units)
+        return Side(compared, drawn, subject_weights(belong, bootstrap, seed if translated else [seed, 3]), units)
 
-    generated = side(fake, None)
-    matched = generated if len(unseen) == len(fake) else side(fake[: len(unseen)], None)
+    generated = side(fake, of := sets.fake_subjects)
+    if len(unseen) == len(fake):
+        matched = generated
+    else:
+        matched = side(fake[: len(unseen)], None if of is None else of[: len(unseen)])
     return generated, side(unseen, sets.unseen_subjects), matched
 
 

@@ -58,10 +58,13 @@ class FeatureProbe:
     def __init__(self, extract: Extractor, scoring: Callable[..., Rows], split: str, seed: int, joint: bool):
         self.extract, self.scoring, self.split, self.seed, self.joint = extract, scoring, split, seed, joint
         self.found: dict[str, list[NDArray]] = {}
+        self.translated_from: list[NDArray] = []
 
     def add(self, batch: Samples) -> None:
         for contrast, images in batch.grey.items():
             self.found.setdefault(contrast, []).append(self.extract(images))
+        if batch.pairs is not None:
+            self.translated_from.append(batch.pairs.subjects)
 
     def features(self) -> dict[str, NDArray]:
         """Features of all samples, [n, d] by contrast, and as `gan.cells.JOINT` concatenated."""
@@ -73,7 +76,8 @@ class FeatureProbe:
         every = (known.features[split] for split in (self.split, "train", other))
         real = [{contrast: of[contrast] for contrast in self.found} for of in every]
         held_out, train, unseen = map(join, real) if JOINT in fake else real
-        return Sets(held_out, fake, known.subjects[self.split], train, unseen, known.subjects[other])
+        of = np.concatenate(self.translated_from) if self.translated_from else None
+        return Sets(held_out, fake, known.subjects[self.split], train, unseen, known.subjects[other], of)
 
     def rows(self, reference: Reference) -> Rows:
         sets = self._sets(reference)
