@@ -217,6 +217,14 @@ def canonical(volume: Volume) -> Volume:
     return volume._replace(data=data, affine=volume.affine @ inv_ornt_aff(orientation, volume.data.shape))
 
 
+def as_read(data: np.ndarray, affine: np.ndarray) -> np.ndarray:
+    """Voxels of `canonical` in the axis order of the volume with ``affine`` that it was given: the inverse, a view."""
+    back = np.empty((3, 2))
+    for axis, (to, flip) in enumerate(io_orientation(affine)):
+        back[int(to)] = axis, flip
+    return apply_orientation(data, back)
+
+
 def check_image(volume: Volume, source: Path) -> Volume:
     """Return ``volume``; `GanError` if it has NaN or infinite voxels or is constant."""
     low, high = volume.data.min(), volume.data.max()

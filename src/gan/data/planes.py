@@ -15,6 +15,11 @@ def as_slices(data: np.ndarray, axis: str) -> np.ndarray:
     return data.transpose(ORDER[axis])
 
 
+def from_slices(stack: np.ndarray, axis: str) -> np.ndarray:
+    """The RAS volume [X, Y, Z] of a stack [S, H, W]: the inverse of `as_slices`, a view as well."""
+    return stack.transpose(np.argsort(ORDER[axis]))
+
+
 def upright(stack: np.ndarray) -> np.ndarray:
     """A view of slices [S, H, W] of `as_slices` in viewing orientation.
 
@@ -64,13 +69,27 @@ def place(stack: np.ndarray, to: Frame) -> np.ndarray:
     """Slices [S, H, W], float32, on the pixels of ``to``: anti-aliased when shrunk (see `weights`)."""
     if to.canvas == to.size:
         return _centred(stack, to)
-    rows, columns = (
-        weights(source, canvas, size) for source, canvas, size in zip(to.source, to.canvas, to.size, strict=True)
-    )
-    count, height, width = stack.shape
-    half = rows @ stack.transpose(1, 0, 2).reshape(height, count * width)
-    half = half.reshape(-1, count, width).transpose(2, 1, 0).reshape(width, -1)
-    return (columns @ half).reshape(to.size[1], count, to.size[0]).transpose(1, 2, 0)
+    rows, columns = (weights(*ends) for ends in zip(to.source, to.canvas, to.size, strict=True))
+    return _resampled(stack, rows, columns, to.size)
+
+
+def unplace(stack: np.ndarray, to: Frame) -> np.ndarray:
+    """Slices [S, *to.size], float32, on the pixels of ``to.source``.
+
+    A frame that pads or crops is undone exactly, cropped pixels are 0 (`covered`). A resampled one is resampled back by
+    the same triangle filter, which is no inverse: fine detail is lost.
+    """
+    if to.canvas == to.size:
+        return _centred(stack, _back(to))
+    rows, columns = (_weights_back(*ends) for ends in zip(to.source, to.canvas, to.size, strict=True))
+    return _resampled(stack, rows, columns, to.source)
+
+
+def covered(to: Frame) -> np.ndarray:
+    """Which pixels of the source, bool [H, W], are in the frame; the others are cropped."""
+    if to.canvas != to.size:
+        return np.ones(to.source, dtype=bool)
+    return _centred(np.ones((1, *to.size), dtype=bool), _back(to))[0]
 
 
 def place_labels(stack: np.ndarray, to: Frame) -> np.ndarray:
@@ -97,6 +116,23 @@ def weights(source: int, canvas: int, size: int) -> csr_array:
     triangle /= triangle.sum(1, keepdims=True)
     before = (canvas - source) // 2
     return csr_array(triangle[:, before : before + source].astype(np.float32))
+
+
+def _weights_back(source: int, canvas: int, size: int) -> csr_array:
+    """The matrix [source, size] that resamples one axis from ``size`` to ``canvas`` and drops what was padded."""
+    before = (canvas - source) // 2
+    return weights(size, size, canvas)[before : before + source]
+
+
+def _resampled(stack: np.ndarray, rows: csr_array, columns: csr_array, size: tuple[int, int]) -> np.ndarray:
+    count, height, width = stack.shape
+    half = rows @ stack.transpose(1, 0, 2).reshape(height, count * width)
+    half = half.reshape(-1, count, width).transpose(2, 1, 0).reshape(width, -1)
+    return (columns @ half).reshape(size[1], count, size[0]).transpose(1, 2, 0)
+
+
+def _back(to: Frame) -> Frame:
+    return to._replace(source=to.size, size=to.source)
 
 
 def _centred(stack: np.ndarray, to: Frame) -> np.ndarray:
