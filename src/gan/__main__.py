@@ -11,6 +11,7 @@ from collections.abc import Sequence
 COMMANDS = {
     "run": ("gan.run:program", "train one cell of a study"),
     "generate": ("gan.generate:main", "images from a trained generator"),
+    "translate": ("gan.translate.command:main", "a scan of one contrast into another, in its own geometry"),
     "evaluate": ("gan.evaluate:main", "the steps of scoring by hand"),
     "inspect": ("gan.inspect.command:program", "what lies in a folder, or in a configured data set"),
     "status": ("gan.status.command:program", "the state of each cell of a study, while jobs run"),

@@ -25,17 +25,6 @@ from gan.train.device import pick_device
 ABOUT = "samples.json"
 
 
-def pick_label(snapshot: Snapshot, name: str | None) -> int | None:
-    """The class called ``name``; `GanError` lists what is allowed."""
-    if name is None:
-        return None
-    if not snapshot.labels:
-        raise GanError(f"--label {name}: this generator was trained without labels; leave --label out")
-    if name not in snapshot.labels:
-        raise GanError(f"--label {name}: not known to this generator; allowed: {', '.join(snapshot.labels)}")
-    return snapshot.labels.index(name)
-
-
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="gan generate", description="Images from a trained generator.")
     parser.add_argument("--generator", required=True, type=Path, help="generator.pt of a cell, or one of its snapshots")
@@ -66,7 +55,7 @@ def main(argv: list[str] | None = None) -> None:
     device = pick_device(given.device)
     check.say(check.choose(given.ops, device))
     snapshot = load_generator(given.generator, device)
-    label = pick_label(snapshot, given.label)
+    label = None if given.label is None else snapshot.class_of(given.label)
     classes = classes_of(snapshot, given.n, given.seed, label)
     about = _about(snapshot, given, classes)
     _refuse_others(given.out, about)

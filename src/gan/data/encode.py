@@ -1,6 +1,7 @@
 """One subject's volumes, or one picture, as candidate slices and the stored pixels of those that are kept."""
 
 import hashlib
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -8,7 +9,7 @@ import numpy as np
 
 from gan.data import intensity
 from gan.data.found import leaves
-from gan.data.nifti import open_volume
+from gan.data.nifti import Volume, open_volume
 from gan.data.pictures import read_picture
 from gan.data.planes import Frame, as_slices, frame, pixel_spacing, place, place_labels, upright
 from gan.errors import GanError
@@ -89,7 +90,7 @@ def encode(item: Item, row: dict[str, Any]) -> Encoded:
     slices = np.arange(count)[every]
     size = (spec["size"],) * 2 if isinstance(spec["size"], int) else tuple(spec["size"])
     to = frame(reference.stack.shape[1:], reference.spacing, size, spec["fit"])  # type: ignore[arg-type]
-    images = _stored(opened, slices[kept], to)
+    images = stored(opened, slices[kept], to)
     shown = _shown(kept, item.tiles)
     parts = row["labels"]["slice"] if label_of(row["labels"]) == "slice" else 0
     encoded = Encoded(
@@ -100,8 +101,8 @@ def encode(item: Item, row: dict[str, Any]) -> Encoded:
         kept=kept,
         labels=part_names(kept, parts) if parts else np.full(len(kept), item.label, dtype=object),
         digests=[_digest(image, row) for image in images],
-        limits=[_limits(channel, row) for channel in opened[: len(row["contrasts"])]],
-        tiles=dict(zip(shown.tolist(), _stored(opened, slices[shown], to), strict=True)),
+        limits=[limits_of(channel, row["intensity"]) for channel in opened[: len(row["contrasts"])]],
+        tiles=dict(zip(shown.tolist(), stored(opened, slices[shown], to), strict=True)),
         shape=reference.stack.shape,
         frame=to,
         notes=_notes(opened, row),
@@ -132,11 +133,17 @@ def _notes(opened: list[Channel | None], row: dict[str, Any]) -> str:
     for contrast, channel in zip(row["contrasts"], opened, strict=False):
         if channel is None:
             continue
-        zero = -channel.inter / channel.slope
-        share = intensity.share_below(channel.stack, zero - NEAR_0 * (channel.high[0] - zero))  # type: ignore[index]
+        share = share_below_zero(channel)
         if share > FEW:
             notes.append(f"{share:.0%} of the voxels of {contrast} are below 0")
     return ", ".join(notes)
+
+
+def share_below_zero(channel: Channel) -> float:
+    """Fraction of the voxels of a contrast that are below 0, and not by ringing alone."""
+    zero = -channel.inter / channel.slope
+    cut = zero - NEAR_0 * (channel.high[0] - zero)  # type: ignore[index]
+    return intensity.share_below(channel.stack, cut)
 
 
 def part_names(kept: np.ndarray, parts: int) -> np.ndarray:
@@ -170,21 +177,42 @@ def _shown(kept: np.ndarray, most: int) -> np.ndarray:
 
 
 def _channel(path: Path, row: dict[str, Any], *, mask: bool) -> Channel:
+    axis, spec = row["slices"]["axis"], row["intensity"]
     if row["layout"] == "images":
-        values, slope, inter, spacing = read_picture(path), 1.0, 0.0, (1.0, 1.0)
-        _check_window(path, values, row["intensity"])
-        stack = upright(values[None])  # pictures are upright as they are; `_stored` turns every stack
+        values = read_picture(path)
+        _check_window(path, values, spec)
+        stack = upright(values[None])  # pictures are upright as they are; `stored` turns every stack
+        make = partial(_mapped, values, stack, (1.0, 1.0), spec)
     else:
-        volume = open_volume(path)
-        values, slope, inter = volume.data, volume.slope, volume.inter
-        stack = as_slices(values, row["slices"]["axis"])
-        spacing = pixel_spacing(volume.spacing, row["slices"]["axis"])
-    if mask:
-        return Channel(stack, spacing)
+        make = partial(channel_of, open_volume(path), axis, spec)
     try:
-        return Channel(stack, spacing, *intensity.limits(values, stack, row["intensity"], slope, inter), slope, inter)
+        return make(mask=mask)
     except GanError as error:
         raise GanError(f"{path}: {error}") from error
+
+
+def channel_of(volume: Volume, axis: str, spec: dict[str, Any], *, mask: bool = False) -> Channel:
+    """The slices along ``axis`` of a RAS volume, with the limits of the ``intensity`` ``spec``; a mask has none.
+
+    `GanError` of `gan.data.intensity.limits`.
+    """
+    stack, spacing = as_slices(volume.data, axis), pixel_spacing(volume.spacing, axis)
+    return _mapped(volume.data, stack, spacing, spec, volume.slope, volume.inter, mask=mask)
+
+
+def _mapped(
+    values: np.ndarray,
+    stack: np.ndarray,
+    spacing: tuple[float, float],
+    spec: dict[str, Any],
+    slope: float = 1.0,
+    inter: float = 0.0,
+    *,
+    mask: bool,
+) -> Channel:
+    if mask:
+        return Channel(stack, spacing)
+    return Channel(stack, spacing, *intensity.limits(values, stack, spec, slope, inter), slope, inter)
 
 
 def _check_window(path: Path, values: np.ndarray, spec: dict[str, Any]) -> None:
@@ -197,7 +225,7 @@ def _check_window(path: Path, values: np.ndarray, spec: dict[str, Any]) -> None:
         )
 
 
-def _stored(opened: list[Channel | None], slices: np.ndarray, to: Frame) -> np.ndarray:
+def stored(opened: list[Channel | None], slices: np.ndarray, to: Frame) -> np.ndarray:
     """Slices of all channels as they are stored: uint16 [K, C, H, W]."""
     images = np.empty((len(slices), len(opened), *to.size), dtype=np.uint16)
     for start in range(0, len(slices), BLOCK):
@@ -217,8 +245,9 @@ def _pixels(channel: Channel, slices: np.ndarray, to: Frame) -> np.ndarray:
     return scaled
 
 
-def _limits(channel: Channel | None, row: dict[str, Any]) -> tuple[float, float] | None:
-    if channel is None or row["intensity"]["map"] == "slice_minmax" or channel.low is None or channel.high is None:
+def limits_of(channel: Channel | None, spec: dict[str, Any]) -> tuple[float, float] | None:
+    """(low, high) in the scanner's units; None for a mask, a missing contrast, and a map of each slice by itself."""
+    if channel is None or spec["map"] == "slice_minmax" or channel.low is None or channel.high is None:
         return None
     low, high = (float(end[0] * channel.slope + channel.inter) for end in (channel.low, channel.high))
     return low, high

@@ -60,13 +60,16 @@ def _of_file(path: Path, shape: tuple[int, ...], affine: np.ndarray, dtype: Any,
     return _head(shape, in_mm(path, affine.astype(np.float64), unit)[0], dtype)
 
 
+def start_of(path: Path) -> bytes:
+    """The first bytes of a NIfTI file, which hold its header."""
+    with open(path, "rb") as file:
+        content = file.read(START)
+    return zlib_ng.decompressobj(wbits=31).decompress(content, START) if path.name.lower().endswith(".gz") else content
+
+
 def _nifti(path: Path) -> Head:
     try:
-        with open(path, "rb") as file:
-            content = file.read(START)
-        if path.name.lower().endswith(".gz"):
-            content = zlib_ng.decompressobj(wbits=31).decompress(content, START)
-        header, unit = header_of(path, content)
+        header, unit = header_of(path, start_of(path))
         return _of_file(path, header.get_data_shape(), header.get_best_affine(), header.get_data_dtype(), unit)
     except UNREADABLE as error:
         raise unreadable(path, error, "NIfTI") from error

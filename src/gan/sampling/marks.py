@@ -35,6 +35,7 @@ class Mark:
     """What made an image: the family, run key and kimg of a generator, and the seed that the image was drawn from.
 
     synthetic: `YES`; `IN_PART` of a picture that shows real images too; `NO` where a family copies real images.
+    translated_from: the contrasts of a patient's scan that the image was derived from; empty for an image of nobody.
     """
 
     family: str
@@ -42,6 +43,7 @@ class Mark:
     kimg: float
     seed: int
     synthetic: str = YES
+    translated_from: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, snapshot: Snapshot, seed: int, next_to_real: bool = False) -> "Mark":
@@ -52,7 +54,8 @@ class Mark:
     def record(self, index: int | str) -> dict[str, Any]:
         """As JSON; index: that of the image among those of its seed, or of several as ``0-15``."""
         kind = {"synthetic": self.synthetic != NO, "digital_source_type": SOURCE_TYPES.get(self.synthetic)}
-        return asdict(self) | kind | {"index": index}
+        own = {key: value for key, value in asdict(self).items() if key != "translated_from" or value}
+        return own | kind | {"index": index}
 
     def text(self, index: int | str) -> dict[str, str]:
         """For `gan.grids.write_png`."""
@@ -64,7 +67,10 @@ class Mark:
     def line(self, index: int | str) -> str:
         """In `DESCRIP` bytes; a long name of a family is cut off."""
         kind = "copy of a real image" if self.synthetic == NO else "synthetic"
-        text = f"{kind}, run {self.run_key}, seed {self.seed}, image {index}, {self.kimg:g} kimg, {self.family}"
+        what = f"seed {self.seed}, image {index}"
+        if self.translated_from:
+            what = f"translated from {'+'.join(self.translated_from)}"
+        text = f"{kind}, run {self.run_key}, {what}, {self.kimg:g} kimg, {self.family}"
         return text.encode("ascii", "replace")[:DESCRIP].decode()
 
     def put(self, image: "nib.Nifti1Image", index: int | str) -> None:

@@ -52,6 +52,14 @@ class Snapshot:
         """Names of the classes; empty for an unconditional generator."""
         return list(self.data.get("labels") or map(str, range(self.shape.labels))) if self.shape.labels else []
 
+    def class_of(self, name: str) -> int:
+        """The class called ``name``; `GanError` lists what is allowed."""
+        if not self.labels:
+            raise GanError(f"--label {name}: this generator was trained without labels; leave --label out")
+        if name not in self.labels:
+            raise GanError(f"--label {name}: not known to this generator; allowed: {', '.join(self.labels)}")
+        return self.labels.index(name)
+
     @property
     def mask_labels(self) -> int:
         """The largest label of the mask, which is the last channel; 0 without a mask."""

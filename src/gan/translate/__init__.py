@@ -1,0 +1,1 @@
+"""A scan in another contrast, in its own geometry."""

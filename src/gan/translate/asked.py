@@ -1,0 +1,105 @@
+"""What a call asks for, and whether the generator can do it: contrasts, classes, paths."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from gan.errors import GanError
+from gan.families.contract import Source
+from gan.families.registry import families
+from gan.files import read_json
+from gan.sampling.snapshot import Snapshot
+from gan.scales import FULL_SCALE
+
+ENDINGS = (".nii", ".nii.gz")
+
+
+class Task(NamedTuple):
+    """What a generator translates. masks: the largest label of each source that is a mask, else 0."""
+
+    sources: list[str]
+    targets: list[str]
+    masks: list[int]
+
+
+def task_of(snapshot: Snapshot, path: Path) -> Task:
+    """The task of a generator; `GanError` if it is not to translate slices of volumes."""
+    data = snapshot.data
+    if families()[snapshot.family].model.request is not Source or not data.get("translate"):
+        raise GanError(f"{path}: {snapshot.family} generates images from nothing; use gan generate, or a translator")
+    if len(snapshot.shape.size) != 2:
+        raise GanError(f"{path}: it translates whole volumes, gan translate does slices; take a generator of slices")
+    if not data.get("spacing"):
+        raise GanError(f"{path}: trained on pictures, which have no spacing; take a generator trained on volumes")
+    masks = [0 if full == FULL_SCALE else full for full in data["source_full_scale"]]
+    return Task(list(data["translate"]["source"]), list(data["channels"]), masks)
+
+
+def label_of(snapshot: Snapshot, name: str | None) -> int | None:
+    """The class called ``name``, None for an unconditional generator; `GanError` if it is not known or missing."""
+    if name is None and snapshot.labels:
+        raise GanError(f"the generator is conditional: say the class of the scan, --label {'|'.join(snapshot.labels)}")
+    return None if name is None else snapshot.class_of(name)
+
+
+def referred(words: list[str], targets: list[str]) -> dict[str, Path]:
+    """The paths of --reference, which need no name where there is one target; errors as of `named`."""
+    alone = len(targets) == 1 and len(words) == 1 and "=" not in words[0]
+    return named([f"{targets[0]}={words[0]}"] if alone else words, targets, "--reference")
+
+
+def named(words: list[str], known: list[str], option: str) -> dict[str, Path]:
+    """Paths by contrast; `GanError` for a contrast that is not ``known``, and for one that is named twice."""
+    found: dict[str, Path] = {}
+    for word in words:
+        name, equals, path = word.partition("=")
+        if not equals or not path:
+            raise GanError(f"{option} {word}: name its contrast, as in {option} {known[0]}={word}")
+        if name not in known:
+            raise GanError(f"{option} {word}: the generator was not trained on {name}; allowed: {', '.join(known)}")
+        if name in found:
+            raise GanError(f"{option} {word}: {name} is there twice; give each contrast once")
+        found[name] = Path(path)
+    return found
+
+
+def require_inputs(inputs: dict[str, Path], task: Task, snapshot: Snapshot) -> None:
+    """`GanError` if a source is missing, unless the family learned to do without (option drop_inputs)."""
+    missing = [name for name in task.sources if name not in inputs]
+    if not missing:
+        return
+    if not snapshot.options.get("drop_inputs"):
+        raise GanError(f"--input: {', '.join(missing)} is missing, which {snapshot.family} was trained with; add it")
+    print(f"{', '.join(missing)}: not given, translated without")
+
+
+def outputs_of(out: list[str], targets: list[str]) -> dict[str, Path]:
+    """The path of each target."""
+    if len(out) == 1 and "{contrast}" in out[0]:
+        out = [out[0].replace("{contrast}", name) for name in targets]
+    if len(out) != len(targets):
+        raise GanError(
+            f"--out: {len(out)} for the targets {', '.join(targets)}; give one each, or one with {{contrast}} in it"
+        )
+    for path in out:
+        if not path.lower().endswith(ENDINGS):
+            raise GanError(f"--out {path}: only NIfTI is written; end it in {' or '.join(ENDINGS)}")
+    return dict(zip(targets, map(Path, out), strict=True))
+
+
+def refuse_paths(outputs: dict[str, Path], inputs: list[Path]) -> None:
+    """`GanError` for an output that is an input, another output, or a file that this command has not written."""
+    read = {path.resolve() for path in inputs}
+    written: set[Path] = set()
+    for path in outputs.values():
+        if path.resolve() in read | {folder for folder in path.resolve().parents if folder in read}:
+            raise GanError(f"--out {path}: it is an input, or in the folder of one; name another file")
+        if path.resolve() in written:
+            raise GanError(f"--out {path}: it is there twice; name a file for each target")
+        written.add(path.resolve())
+        if path.exists() and not (record_of(path).exists() and "translated" in read_json(record_of(path))):
+            raise GanError(f"--out {path}: there is a file that gan translate has not written; name another one")
+
+
+def record_of(path: Path) -> Path:
+    """The file that says what made the volume ``path``."""
+    return path.with_name(f"{path.name}.json")

@@ -1,0 +1,146 @@
+"""A scan in another contrast: ``gan translate --generator generator.pt --input t1=T1.nii.gz --out T2.nii.gz``.
+
+The output has the shape and the geometry of the first input, on the scale 0..255 of the intensity map of training: the
+scanner's units of a contrast that was not acquired cannot be known. Only NIfTI is written; what becomes of each voxel:
+docs/training.md, "Translate a scan".
+"""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+
+from gan import check
+from gan.data.encode import limits_of
+from gan.data.planes import covered, from_slices
+from gan.data.scan import Scan, as_nifti
+from gan.errors import GanError, command
+from gan.files import atomic_path, write_json
+from gan.runtime import DEVICES, OPS
+from gan.sampling.marks import Mark
+from gan.sampling.snapshot import Snapshot, load_generator
+from gan.sampling.volumes import Stack
+from gan.train.device import pick_device
+from gan.translate.asked import (
+    Task,
+    label_of,
+    named,
+    outputs_of,
+    record_of,
+    referred,
+    refuse_paths,
+    require_inputs,
+    task_of,
+)
+from gan.translate.inputs import Opened, chosen_slices, open_inputs, stack_of
+from gan.translate.result import frame_loss, heads_of, scores_of, translated_volume
+
+KEEP, ZERO = "keep", "zero"
+
+
+@command
+def main(argv: list[str] | None = None) -> None:
+    """Entry point."""
+    given = _arguments(argv)
+    device = pick_device(given.device)
+    check.say(check.choose(given.ops, device))
+    snapshot = load_generator(given.generator, device)
+    task = task_of(snapshot, given.generator)
+    label = label_of(snapshot, given.label)
+    inputs = named(given.input, task.sources, "--input")
+    references = referred(given.reference, task.targets)
+    require_inputs(inputs, task, snapshot)
+    outputs = outputs_of(given.out, task.targets)
+    refuse_paths(outputs, [*inputs.values(), *references.values()])
+
+    opened = open_inputs(inputs, task, snapshot.data)
+    stack = stack_of(opened, task, snapshot.data, given.force)
+    chosen = chosen_slices(stack, given.all_slices, snapshot.data)
+    volume = translated_volume(snapshot, stack, chosen, given.seed, label, len(task.targets))
+    heads = heads_of(opened.channels, chosen, task)
+    if given.background == ZERO:
+        volume[:, chosen] *= heads
+    loss = frame_loss(opened.channels, chosen, heads, stack.to)
+    scores = scores_of(references, opened, chosen, volume, task, snapshot.data)
+
+    about = _about(snapshot, opened, task, given, label) | _of_slices(stack, chosen, loss, snapshot.data)
+    about |= {"scores": scores} if scores else {}
+    mark = replace(Mark.of(snapshot, given.seed), translated_from=tuple(opened.scans))
+    for channel, (name, path) in enumerate(outputs.items()):
+        _write(from_slices(volume[channel], snapshot.data["axis"]), opened.first, mark, path)
+        write_json(record_of(path), about | {"contrast": name})
+
+
+def _arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="gan translate", description="A scan of one contrast into another, in its own geometry, as NIfTI."
+    )
+    parser.add_argument("--generator", required=True, type=Path, help="generator.pt of a cell that translates")
+    parser.add_argument(
+        "--input",
+        required=True,
+        action="append",
+        metavar="CONTRAST=PATH",
+        help="a volume, or a folder of one DICOM series",
+    )
+    parser.add_argument(
+        "--out", required=True, action="append", help=".nii or .nii.gz; of several targets with {contrast}, or one each"
+    )
+    parser.add_argument(
+        "--reference", action="append", default=[], metavar="[CONTRAST=]PATH", help="the real target, for scores"
+    )
+    parser.add_argument("--all-slices", action="store_true", help="also those that the filter of training leaves out")
+    parser.add_argument(
+        "--background", choices=(KEEP, ZERO), default=KEEP, help="what is translated around the head (%(default)s)"
+    )
+    parser.add_argument("--force", action="store_true", help="translate pixels of another size than those of training")
+    parser.add_argument("--seed", type=int, default=0, help="of dropout, if it is on at test (%(default)s)")
+    parser.add_argument("--label", help="class of the scan, for a conditional generator")
+    parser.add_argument("--device", choices=DEVICES, default="auto")
+    parser.add_argument("--ops", choices=OPS, default="auto", help=check.HELP)
+    given = parser.parse_args(argv)
+    if given.seed < 0:
+        raise GanError(f"--seed is {given.seed}; allowed: from 0")
+    return given
+
+
+def _about(
+    snapshot: Snapshot, opened: Opened, task: Task, given: argparse.Namespace, label: int | None
+) -> dict[str, Any]:
+    """What made the volume. No names of files: they can name a patient."""
+    spec = snapshot.data["intensity"]
+    limits = {
+        name: limits_of(channel, spec)
+        for name, channel in zip(task.sources, opened.channels, strict=True)
+        if channel is not None
+    }
+    return {
+        **Mark.of(snapshot, given.seed).record(0),
+        "translated": {"source": list(opened.scans), "target": task.targets},
+        "label": None if label is None else snapshot.labels[label],
+        "inputs_sha256": {name: scan.sha256 for name, scan in opened.scans.items()},
+        "intensity": spec,
+        "limits": limits,
+        "scale": "0..255 of the intensity map of training, not the scanner's units",
+        "background": given.background,
+    }
+
+
+def _of_slices(stack: Stack, chosen: np.ndarray, loss: float | None, data: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "axis": data["axis"],
+        "slices": len(stack.passing),
+        "translated_slices": len(chosen),
+        "cropped_pixels_of_a_slice": int((~covered(stack.to)).sum()),
+        "frame_loss": None if loss is None else float(f"{loss:.6g}"),
+    }
+
+
+def _write(data: np.ndarray, scan: Scan, mark: Mark, path: Path) -> None:
+    image = as_nifti(data, scan)
+    mark.put(image, 0)
+    with atomic_path(path) as temporary:
+        nib.save(image, temporary)  # type: ignore[attr-defined]

@@ -1,0 +1,107 @@
+"""The scans of a call as slices: on one grid, with the intensity map, the filter and the frame of training."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gan.data.encode import FEW, Channel, channel_of, limits_of, share_below_zero
+from gan.data.intensity import fraction_above
+from gan.data.planes import covered, frame
+from gan.data.scan import Scan, on_grid_of, read_scan
+from gan.errors import GanError
+from gan.sampling.volumes import Stack
+from gan.translate.asked import Task
+
+MOST_SPACING = 1.5  # between the pixels of training and those of the scan, as a ratio
+
+
+class Opened(NamedTuple):
+    """The inputs of a call. scans: by contrast; channels: in the order of training, None for a missing contrast."""
+
+    scans: dict[str, Scan]
+    channels: list[Channel | None]
+
+    @property
+    def first(self) -> Scan:
+        """The one whose geometry the output has."""
+        return next(iter(self.scans.values()))
+
+
+def open_inputs(inputs: dict[str, Path], task: Task, data: dict[str, Any]) -> Opened:
+    """Read all inputs, on the grid of the first, with the intensity map of training."""
+    scans: dict[str, Scan] = {}
+    channels: dict[str, Channel] = {}
+    for name, path in inputs.items():
+        largest = task.masks[task.sources.index(name)]
+        scans[name] = read_scan(path, mask=bool(largest))
+        channels[name] = read_channel(name, path, scans, data, bool(largest))
+        if largest and channels[name].stack.max() > largest:
+            raise GanError(f"{path}: label {channels[name].stack.max()}, in training {largest} was the largest one")
+    return Opened(scans, [channels.get(name) for name in task.sources])
+
+
+def read_channel(name: str, path: Path, scans: dict[str, Scan], data: dict[str, Any], mask: bool) -> Channel:
+    """The last of the ``scans`` as slices; says what a user should know of it."""
+    first, scan = next(iter(scans.values())), list(scans.values())[-1]
+    volume, moved = on_grid_of(first, scan, path, mask=mask)
+    if moved:
+        print(f"{name}: on another grid than {next(iter(scans))}, resampled to it; movement in between stays")
+    if scan.volume.notes:
+        print(f"{name}: {scan.volume.notes}")
+    try:
+        channel = channel_of(volume, data["axis"], data["intensity"], mask=mask)
+    except GanError as error:
+        raise GanError(f"{path}: {error}") from error
+    if mask:
+        return channel
+    ends = limits_of(channel, data["intensity"])
+    shown = "of each slice" if ends is None else f"{ends[0]:g} to {ends[1]:g}"
+    print(f"{name}: intensity map {data['intensity']['map']}, limits {shown}")
+    if data["intensity"]["map"] == "percentile" and (share := share_below_zero(channel)) > FEW:
+        print(f"{name}: {share:.0%} of its voxels are below 0 and become black, was that so in training?")
+    return channel
+
+
+def stack_of(opened: Opened, task: Task, data: dict[str, Any], force: bool) -> Stack:
+    """Frame and filter of training; `GanError` for pixels of another size, unless ``force``."""
+    reference, name = _filtered(opened.channels, task, data)
+    to = frame(reference.stack.shape[1:], reference.spacing, tuple(data["size"]), data["fit"])  # type: ignore[arg-type]
+    ratios = [max(mine / usual, usual / mine) for mine, usual in zip(to.spacing, data["spacing"], strict=True)]
+    if max(ratios) > MOST_SPACING and not force:
+        mine, usual = (" x ".join(f"{mm:.3g}" for mm in spacing) for spacing in (to.spacing, data["spacing"]))
+        raise GanError(
+            f"pixels of {mine} mm in the frame of training, where they were {usual} mm: off by more than half; "
+            f"resample the scan, or translate it with --force"
+        )
+    spec = data["filter"]
+    passing = fraction_above(reference.stack, spec["threshold"], reference.low, reference.high) > spec["fraction"]  # type: ignore[arg-type]
+    if data.get("reference") not in (None, name):
+        print(f"the filter of training looked at {data['reference']}, which is no input; it looks at {name} here")
+    return Stack(opened.channels, passing, spec["every"], to)
+
+
+def _filtered(channels: list[Channel | None], task: Task, data: dict[str, Any]) -> tuple[Channel, str]:
+    """The contrast that the filter looks at: the reference of training, or the first one that is there."""
+    grey = {
+        name: channel
+        for name, channel, mask in zip(task.sources, channels, task.masks, strict=True)
+        if channel is not None and not mask
+    }
+    if not grey:
+        raise GanError("--input: the filter of training needs a contrast, masks alone are given; add one")
+    name = data["reference"] if data.get("reference") in grey else next(iter(grey))
+    return grey[name], name
+
+
+def chosen_slices(stack: Stack, every_slice: bool, data: dict[str, Any]) -> np.ndarray:
+    """The numbers of the slices to translate."""
+    total, passing = len(stack.passing), int(stack.passing.sum())
+    chosen = np.arange(total) if every_slice else np.flatnonzero(stack.passing)
+    print(f"{len(chosen)} of {total} {data['axis']} slices, {passing} pass the filter of training; the others become 0")
+    if not len(chosen):
+        raise GanError("no slice passes the filter of training; is it the contrast it was trained on? or --all-slices")
+    cropped = int((~covered(stack.to)).sum())
+    if cropped:
+        print(f"{cropped} of {covered(stack.to).size} pixels of each slice lie outside of the frame and become 0")
+    return chosen

@@ -1,0 +1,91 @@
+"""The translated volume, what its frame costs, and its scores against the real scan."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from gan.data.encode import Channel
+from gan.data.intensity import to_scale
+from gan.data.planes import Frame, place, unplace
+from gan.data.scan import read_scan
+from gan.metrics.regions import LEVEL, foreground
+from gan.sampling.snapshot import Snapshot
+from gan.sampling.tasks import CHUNK
+from gan.sampling.volumes import Stack, translate
+from gan.scoring.paired import PairedProbe, Pairs, direction
+from gan.scoring.probes import Samples
+from gan.translate.asked import Task
+from gan.translate.inputs import Opened, read_channel
+
+
+def translated_volume(
+    snapshot: Snapshot, stack: Stack, chosen: np.ndarray, seed: int, label: int | None, targets: int
+) -> np.ndarray:
+    """Translations [targets, S, H, W] on the scale 0..255, 0 where nothing was translated."""
+    volume = np.zeros((targets, len(stack.passing), *stack.to.source), dtype=np.float32)
+    with tqdm(total=len(chosen), desc="translate", unit="slice", disable=not sys.stderr.isatty()) as shown:
+        for numbers, images in translate(snapshot, stack, chosen, seed, label):
+            volume[:, numbers] = images.swapaxes(0, 1)
+            shown.update(len(numbers))
+    return volume
+
+
+def on_scale(channel: Channel, chosen: np.ndarray) -> np.ndarray:
+    """Slices [n, H, W] on the scale 0..255, a mask as 0 and 255."""
+    if channel.low is None or channel.high is None:
+        return np.where(channel.stack[chosen] > 0, np.float32(255), np.float32(0))
+    return to_scale(channel.stack[chosen], channel.low[chosen], channel.high[chosen])
+
+
+def heads_of(channels: list[Channel | None], chosen: np.ndarray, task: Task) -> np.ndarray:
+    """Where the head is in the inputs, bool [n, H, W]."""
+    there = [channel for channel, mask in zip(channels, task.masks, strict=True) if channel is not None and not mask]
+    found = []
+    for first in range(0, len(chosen), CHUNK):
+        grey = np.stack([on_scale(channel, chosen[first : first + CHUNK]) for channel in there], 1)
+        found.append(foreground(grey, grey[:, :0], LEVEL))
+    return np.concatenate(found)
+
+
+def frame_loss(channels: list[Channel | None], chosen: np.ndarray, heads: np.ndarray, to: Frame) -> float | None:
+    """Mean absolute change, within the head, of the first contrast in the frame of training and back; None if exact."""
+    if to.canvas == to.size:
+        return None
+    channel = next(channel for channel in channels if channel is not None and channel.low is not None)
+    total = 0.0
+    for first in range(0, len(chosen), CHUNK):
+        grey, head = on_scale(channel, chosen[first : first + CHUNK]), heads[first : first + CHUNK]
+        total += float(np.abs(unplace(place(grey, to), to) - grey)[head].sum(dtype=np.float64))
+    loss = total / max(1, int(heads.sum()))
+    print(f"the frame of training and back alone change the input by {loss:.2f} of 255 within the head, on average")
+    return loss
+
+
+def scores_of(
+    references: dict[str, Path],
+    opened: Opened,
+    chosen: np.ndarray,
+    volume: np.ndarray,
+    task: Task,
+    data: dict[str, Any],
+) -> dict[str, dict[str, float]]:
+    """Paired scores of the translated slices in the pixels of the scan, by target; printed."""
+    found: dict[str, dict[str, float]] = {}
+    for name, path in references.items():
+        scan = read_scan(path)
+        channel = read_channel(name, path, {next(iter(opened.scans)): opened.first, name: scan}, data, False)
+        probe = PairedProbe([direction(list(opened.scans), name)], "test", 0, 0)
+        sources = [one for one, mask in zip(opened.channels, task.masks, strict=True) if one is not None and not mask]
+        for first in range(0, len(chosen), CHUNK):
+            numbers = chosen[first : first + CHUNK]
+            made, real = volume[task.targets.index(name), numbers][:, None], on_scale(channel, numbers)[:, None]
+            source = np.stack([on_scale(one, numbers) for one in sources], 1)
+            probe.add(Samples({}, None, Pairs(made, real, source, None, np.zeros(len(numbers), np.int64), numbers)))
+        rows = [row for row in probe.rows() if row["contrast"] == probe.directions[0]]
+        found[name] = {row["metric"]: float(f"{row['value']:.6g}") for row in rows}
+        print(f"{probe.directions[0]}, {len(chosen)} slices:")
+        print("\n".join(f"  {metric:<12} {value:g}" for metric, value in found[name].items()))
+    return found
