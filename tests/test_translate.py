@@ -302,6 +302,57 @@ def test_a_dicom_series_gives_what_its_nifti_gives(tmp_path):
     assert b"Jane" not in (tmp_path / "of_series.nii").read_bytes()
 
 
+def test_the_way_back_of_a_generator_of_both_ways(tmp_path, capsys):
+    family, options = "cyclegan", {"channels": 2, "blocks": 1}
+    shape = ImageShape(1, (20, 16), sources=1)
+    torch.manual_seed(0)
+    network = families()[family].model.build_kept(make_options(family, options), shape)
+    facts = load_generator(made(tmp_path / "copy.pt")).data
+    save_generator(tmp_path / "g.pt", Snapshot(network, family, options, shape, 1, data=facts))
+    source = write(tmp_path / "in.nii", head())
+    words = ["--generator", str(tmp_path / "g.pt"), "--device", "cpu", "--out", str(tmp_path / "{contrast}.nii")]
+    assert main([*words, "--input", f"t1={source}"]) == 0
+    assert main([*words, "--input", f"t2={source}", "--reverse"]) == 0
+    assert np.abs(ras(tmp_path / "t1.nii") - ras(tmp_path / "t2.nii")).max() > 1
+    about = json.loads((tmp_path / "t1.nii.json").read_text())
+    assert about["translated"] == {"source": ["t2"], "target": ["t1"]} and about["synthetic"] is True
+    capsys.readouterr()
+    assert translate(tmp_path / "copy.pt", tmp_path / "x.nii", source, "--reverse") == 1
+    assert "copy translates in one direction" in capsys.readouterr().err
+
+
+def test_a_contrast_may_be_missing_where_training_dropped_some(tmp_path, capsys):
+    family, options = "pix2pix", {"channels": 2, "depth": 2, "drop_inputs": 0.5, "conditional": True}
+    shape = ImageShape(1, (20, 16), labels=2, sources=2)
+    torch.manual_seed(0)
+    network = families()[family].model.build_kept(make_options(family, options), shape)
+    facts = load_generator(made(tmp_path / "copy.pt", sources=("t1", "t1c"))).data | {"labels": ["f", "m"]}
+    save_generator(tmp_path / "g.pt", Snapshot(network, family, options, shape, 1, data=facts))
+    source, out = write(tmp_path / "in.nii", head()), tmp_path / "out.nii"
+    assert translate(tmp_path / "g.pt", out, source) == 1
+    assert "--label f|m" in capsys.readouterr().err
+    volumes_ = {}
+    for label in "fm":
+        assert translate(tmp_path / "g.pt", out, source, "--label", label) == 0
+        assert "t1c: not given, translated without" in capsys.readouterr().out
+        volumes_[label] = ras(out)
+    assert np.abs(volumes_["f"] - volumes_["m"]).max() > 1e-3
+    assert json.loads(Path(f"{out}.json").read_text())["limits"] == {"t1": [0, 510]}
+
+
+def test_a_mask_is_an_input_by_its_labels(tmp_path, capsys):
+    """Its labels are placed, not averaged, and 0 to the largest of training become the range of the network."""
+    generator = made(tmp_path / "g.pt", sources=("seg", "t1"), source_full_scale=[2, 65535])
+    labels = np.random.default_rng(5).integers(0, 3, SHAPE).astype(np.uint8)
+    paths = {"t1": write(tmp_path / "t1.nii", head()), "seg": write(tmp_path / "seg.nii", labels, axes="AIR")}
+    words = ["--generator", str(generator), "--device", "cpu", "--out", str(tmp_path / "out.nii")]
+    assert main([*words, *(word for name, path in paths.items() for word in ("--input", f"{name}={path}"))]) == 0
+    np.testing.assert_allclose(ras(tmp_path / "out.nii")[..., :8], labels[..., :8] * 127.5, atol=0.001)
+    write(paths["seg"], labels * 2)
+    assert main([*words, *(word for name, path in paths.items() for word in ("--input", f"{name}={path}"))]) == 1
+    assert "label 4, in training 2 was the largest one" in capsys.readouterr().err
+
+
 def test_scores_against_the_real_scan(tmp_path, capsys):
     """A target that is the source less 10 of 255, with an axis order of its own."""
     shape = (24, 26, 10)

@@ -155,11 +155,13 @@ def mirrored(images: Tensor) -> Tensor:
 class Model(abc.ABC):
     """What draws images: a module that is kept, and how it answers requests.
 
-    request: the kind that it answers; copies: whether its images are real ones, which no file may call synthetic.
+    request: the kind that it answers; copies: whether its images are real ones, which no file may call synthetic;
+    both_ways: whether it translates backward, too.
     """
 
     request: ClassVar[type] = Latents
     copies: ClassVar[bool] = False
+    both_ways: ClassVar[bool] = False
 
     @staticmethod
     @abc.abstractmethod

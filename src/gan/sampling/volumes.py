@@ -18,12 +18,14 @@ from gan.scales import generated_to_grey
 
 class Stack(NamedTuple):
     """The slices of a volume. channels: one per source contrast of the generator, None for a missing one; passing:
-    bool [S], which slices the filter of training keeps; every: distance of neighbours; to: the frame of training."""
+    bool [S], which slices the filter of training keeps; every: distance of neighbours; to: the frame of training;
+    backward: as of `Source`."""
 
     channels: list[Channel | None]
     passing: np.ndarray
     every: int
     to: Frame
+    backward: bool = False
 
 
 def around(stack: Stack, chosen: np.ndarray, reach: int) -> np.ndarray:
@@ -46,7 +48,8 @@ def requests(snapshot: Snapshot, stack: Stack, chosen: np.ndarray, label: int | 
         images = stored(stack.channels, numbers.ravel(), stack.to).astype(np.float32)
         by_contrast = torch.from_numpy(images).unflatten(0, numbers.shape).transpose(1, 2).mul(scale).sub(1)
         classes = torch.full((len(numbers),), label or 0)
-        yield Source(by_contrast.flatten(1, 2).contiguous().to(snapshot.device), snapshot.one_hot(classes))
+        images = by_contrast.flatten(1, 2).contiguous().to(snapshot.device)
+        yield Source(images, snapshot.one_hot(classes), stack.backward)
 
 
 def translate(

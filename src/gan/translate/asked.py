@@ -1,5 +1,6 @@
 """What a call asks for, and whether the generator can do it: contrasts, classes, paths."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,6 +33,19 @@ def task_of(snapshot: Snapshot, path: Path) -> Task:
         raise GanError(f"{path}: trained on pictures, which have no spacing; take a generator trained on volumes")
     masks = [0 if full == FULL_SCALE else full for full in data["source_full_scale"]]
     return Task(list(data["translate"]["source"]), list(data["channels"]), masks)
+
+
+def backward(snapshot: Snapshot, path: Path) -> Snapshot:
+    """``snapshot`` with the facts of its way back; `GanError` if its family learned none, or not for single slices."""
+    data = snapshot.data
+    if not families()[snapshot.family].model.both_ways:
+        raise GanError(f"{path}: --reverse: {snapshot.family} translates in one direction; train another row")
+    if snapshot.shape.neighbours or set(data["source_full_scale"]) != {FULL_SCALE}:
+        raise GanError(f"{path}: --reverse: its sources are more than single contrasts; train another row")
+    task = data["translate"]
+    turned = {"channels": task["source"], "translate": task | {"source": task["target"], "target": task["source"]}}
+    turned |= {"full_scale": data["source_full_scale"], "source_full_scale": data["full_scale"]}
+    return replace(snapshot, data=data | turned)
 
 
 def label_of(snapshot: Snapshot, name: str | None) -> int | None:

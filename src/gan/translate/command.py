@@ -26,6 +26,7 @@ from gan.sampling.volumes import Stack
 from gan.train.device import pick_device
 from gan.translate.asked import (
     Task,
+    backward,
     label_of,
     named,
     outputs_of,
@@ -49,6 +50,9 @@ def main(argv: list[str] | None = None) -> None:
     check.say(check.choose(given.ops, device))
     snapshot = load_generator(given.generator, device)
     task = task_of(snapshot, given.generator)
+    if given.reverse:
+        snapshot = backward(snapshot, given.generator)
+        task = task_of(snapshot, given.generator)
     label = label_of(snapshot, given.label)
     inputs = named(given.input, task.sources, "--input")
     references = referred(given.reference, task.targets)
@@ -57,7 +61,7 @@ def main(argv: list[str] | None = None) -> None:
     refuse_paths(outputs, [*inputs.values(), *references.values()])
 
     opened = open_inputs(inputs, task, snapshot.data)
-    stack = stack_of(opened, task, snapshot.data, given.force)
+    stack = stack_of(opened, task, snapshot.data, given.force)._replace(backward=given.reverse)
     chosen = chosen_slices(stack, given.all_slices, snapshot.data)
     volume = translated_volume(snapshot, stack, chosen, given.seed, label, len(task.targets))
     heads = heads_of(opened.channels, chosen, task)
@@ -92,6 +96,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--reference", action="append", default=[], metavar="[CONTRAST=]PATH", help="the real target, for scores"
     )
+    parser.add_argument("--reverse", action="store_true", help="from target to source (cyclegan)")
     parser.add_argument("--all-slices", action="store_true", help="also those that the filter of training leaves out")
     parser.add_argument(
         "--background", choices=(KEEP, ZERO), default=KEEP, help="what is translated around the head (%(default)s)"

@@ -7,7 +7,7 @@ import numpy as np
 
 from gan.data.encode import FEW, Channel, channel_of, limits_of, share_below_zero
 from gan.data.intensity import fraction_above
-from gan.data.planes import covered, frame
+from gan.data.planes import ORDER, covered, frame
 from gan.data.scan import Scan, on_grid_of, read_scan
 from gan.errors import GanError
 from gan.sampling.volumes import Stack
@@ -75,6 +75,9 @@ def stack_of(opened: Opened, task: Task, data: dict[str, Any], force: bool) -> S
             f"resample the scan, or translate it with --force"
         )
     spec = data["filter"]
+    if data["translate"]["neighbours"]:
+        mm = spec["every"] * opened.first.volume.spacing[ORDER[data["axis"]][0]]
+        print(f"neighbours are {mm:.3g} mm away ({spec['every']} in number, as in training, whatever the distance was)")
     passing = fraction_above(reference.stack, spec["threshold"], reference.low, reference.high) > spec["fraction"]  # type: ignore[arg-type]
     if data.get("reference") not in (None, name):
         print(f"the filter of training looked at {data['reference']}, which is no input; it looks at {name} here")

@@ -46,6 +46,7 @@ class CycleGAN(Variant):
     """
 
     request = Source
+    both_ways = True
     options: CycleGANOptions
 
     def __init__(self, options: CycleGANOptions, shape: ImageShape, batch: int):
