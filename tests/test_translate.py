@@ -412,6 +412,7 @@ def test_refused_in_one_line(tmp_path, monkeypatch, capsys, change, message):
         ({"spacing": [1.2, 0.6]}, head(), "off by more than half"),
         ({"spacing": None}, head(), "trained on pictures"),
         ({"translate": None}, head(), "generates images from nothing"),
+        ({"channels": ["../t2"]}, head(), "which is no name of a contrast"),
         ({}, head() // 100, "no slice passes the filter"),
         ({}, np.ones(SHAPE, np.int16), "constant, there is no image in it"),
     ],

@@ -45,7 +45,7 @@ def write_images(snapshot: Snapshot, images: Iterator[Tensor], n: int, out: Path
         place = 0
         for chunk in _counted(images, shown):
             for image in chunk.numpy():
-                for channel, name in enumerate(_channels(snapshot)):
+                for channel, name in enumerate(channel_names(snapshot)):
                     write(out / f"{place:05d}_{name}", image[channel], snapshot, channel, mark, place)
                 place += 1
     shown.close()
@@ -96,11 +96,11 @@ def finite(images: Tensor) -> Tensor:
 
 
 def _is_mask(snapshot: Snapshot, channel: int) -> bool:
-    return bool(snapshot.data.get("mask")) and _channels(snapshot)[channel] == snapshot.data["mask"]
+    return bool(snapshot.data.get("mask")) and channel_names(snapshot)[channel] == snapshot.data["mask"]
 
 
-def _channels(snapshot: Snapshot) -> list[str]:
-    """Names that become parts of file names."""
+def channel_names(snapshot: Snapshot) -> list[str]:
+    """Names of the channels, which become parts of file names; `GanError` for what is no name."""
     names = list(snapshot.data.get("channels") or [f"channel{place}" for place in range(snapshot.shape.channels)])
     for name in names:
         if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_]{1,64}", name):

@@ -9,6 +9,7 @@ from gan.families.contract import Source
 from gan.families.registry import families
 from gan.files import read_json
 from gan.sampling.snapshot import Snapshot
+from gan.sampling.write import channel_names
 from gan.scales import FULL_SCALE
 
 ENDINGS = (".nii", ".nii.gz")
@@ -32,7 +33,7 @@ def task_of(snapshot: Snapshot, path: Path) -> Task:
     if not data.get("spacing"):
         raise GanError(f"{path}: trained on pictures, which have no spacing; take a generator trained on volumes")
     masks = [0 if full == FULL_SCALE else full for full in data["source_full_scale"]]
-    return Task(list(data["translate"]["source"]), list(data["channels"]), masks)
+    return Task(list(data["translate"]["source"]), channel_names(snapshot), masks)
 
 
 def backward(snapshot: Snapshot, path: Path) -> Snapshot:

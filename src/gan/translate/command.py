@@ -76,6 +76,7 @@ def main(argv: list[str] | None = None) -> None:
     for channel, (name, path) in enumerate(outputs.items()):
         _write(from_slices(volume[channel], snapshot.data["axis"]), opened.first, mark, path)
         write_json(record_of(path), about | {"contrast": name})
+        print(f"{path}: {name}, translated, on the scale 0..255")
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:

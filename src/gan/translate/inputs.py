@@ -101,7 +101,8 @@ def chosen_slices(stack: Stack, every_slice: bool, data: dict[str, Any]) -> np.n
     """The numbers of the slices to translate."""
     total, passing = len(stack.passing), int(stack.passing.sum())
     chosen = np.arange(total) if every_slice else np.flatnonzero(stack.passing)
-    print(f"{len(chosen)} of {total} {data['axis']} slices, {passing} pass the filter of training; the others become 0")
+    others = "; the others become 0" if len(chosen) < total else ""
+    print(f"{len(chosen)} of {total} {data['axis']} slices, {passing} pass the filter of training{others}")
     if not len(chosen):
         raise GanError("no slice passes the filter of training; is it the contrast it was trained on? or --all-slices")
     cropped = int((~covered(stack.to)).sum())
