@@ -182,6 +182,33 @@ def test_codes_of_the_header_are_kept_and_no_text_of_it(copying, tmp_path):
     assert comment["translated_from"] == ["t1"] and comment["synthetic"] is False
 
 
+@pytest.mark.parametrize("kind", ["qform alone", "NIfTI-2", "big endian", "one time point", "metres", "MGH"])
+def test_geometry_of_other_headers_and_formats(copying, tmp_path, kind):
+    data, to_ras = head(), affine(0.2)
+    source = tmp_path / ("in.mgz" if kind == "MGH" else "in.nii")
+    if kind == "NIfTI-2":
+        nib.save(nib.Nifti2Image(data, to_ras), source)
+    elif kind == "MGH":
+        nib.save(nib.MGHImage(data, to_ras.astype(np.float32)), source)
+    elif kind == "metres":
+        nib.save(nib.Nifti1Image(data, np.diag([1e-3, 1e-3, 1e-3, 1]) @ to_ras), source)
+        content = bytearray(source.read_bytes())
+        content[123] = 1  # xyzt_units
+        source.write_bytes(content)
+    else:
+        image = nib.Nifti1Image(data[..., None] if kind == "one time point" else data, to_ras)
+        image.header["sform_code"] = kind != "qform alone"
+        image.header["qform_code"] = 1
+        header = image.header.as_byteswapped(">") if kind == "big endian" else image.header
+        nib.save(nib.Nifti1Image(image.dataobj, None, header), source)
+    out = tmp_path / "out.nii"
+    assert translate(copying, out, source) == 0
+    given, result = nib.load(source), nib.load(out)
+    assert result.shape == SHAPE
+    np.testing.assert_allclose(result.affine, given.affine, atol=1e-5)
+    np.testing.assert_allclose(result.get_fdata(), expected(data), atol=0.003)
+
+
 def test_the_same_call_gives_the_same_bytes(copying, tmp_path):
     source, out = write(tmp_path / "in.nii.gz", head()), tmp_path / "a.nii.gz"
     assert translate(copying, out, source) == 0
