@@ -1,0 +1,113 @@
+"""Complete and check a config from its file: the schema, and the rules between its parts.
+
+Each error is one line with the key, its value, and the allowed values. The workflow's driver imports this
+module: no numpy, no torch.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from gan.config import variants
+from gan.config.datasets import check_dataset
+from gan.config.schema import read_schema, validate, with_defaults
+from gan.errors import GanError
+from gan.families.registry import defaults, make_options, options_of
+from gan.plain import plain
+from gan.pyramid import Pyramid
+from gan.runtime import uneven
+from gan.scoring.extractors import registry
+
+
+def complete(config: dict[str, Any], schema: str | Path) -> dict[str, Any]:
+    """``config`` with all defaults. `GanError` if it breaks the schema or a rule between its parts."""
+    definition = read_schema(str(schema))
+    config = with_defaults(plain(config), definition, definition)
+    validate(config, definition)
+    for name, row in config["variants"].items():
+        validate(row["training"], definition["properties"]["training"], f"variants.{name}.training")
+    for name, row in config["datasets"].items():
+        row["reference"] = row["reference"] or row["contrasts"][0]
+        check_dataset(name, row)
+    for name, row in config["variants"].items():
+        variants.check_variant(name, row)
+    variants.check_baselines(config["variants"])
+    for name in config["variants"]:
+        variants.check_start(name, config)
+    for kind in ("datasets", "variants"):
+        for name in config["study"][kind]:
+            if name not in config[kind]:
+                raise GanError(f"config: study.{kind} names {name!r}; known: {', '.join(config[kind])}")
+    for name in variants.in_use(config):
+        variants.check_budget(name, config["variants"][name], config["training"])
+        variants.check_effect(name, config["variants"][name])
+    check_metrics(config["metrics"])
+    check_nodes(config["resources"]["train"])
+    return config
+
+
+def check_pair(config: dict[str, Any], dataset: str, variant: str) -> None:
+    """`GanError` if ``variant`` cannot be trained on ``dataset``; config: of `complete`."""
+    row, chosen = config["datasets"][dataset], config["variants"][variant]
+    options, known = defaults(chosen["family"]) | chosen["options"], options_of(chosen["family"])
+    if (known.TASK == "translate") != bool(row["translate"]):
+        does, wants = (
+            ("translates images", "has no translate: name its source and target contrasts")
+            if known.TASK == "translate"
+            else ("generates images", "has translate, so that its variants have to translate: choose another family")
+        )
+        raise GanError(
+            f"config: variants.{variant} {does} (family {chosen['family']}), but datasets.{dataset} {wants}, or leave "
+            f"the pair out of the study"
+        )
+    if options.get("conditional") and row["labels"] is None:
+        raise GanError(
+            f"config: variants.{variant}.options.conditional is true, but datasets.{dataset}.labels is null; "
+            f"name its labels or leave the pair out of the study"
+        )
+    if row["missing"] == "leave" and options_of(chosen["family"]).TASK != "translate":
+        raise GanError(
+            f"config: datasets.{dataset}.missing is leave, but variants.{variant} makes all contrasts of an image and "
+            f"would learn the zeros of those that are missing; set it to refuse or leave the pair out of the study"
+        )
+    if row["labels"] == "contrast" and not options.get("conditional"):
+        raise GanError(
+            f"config: datasets.{dataset}.labels is contrast, but variants.{variant} is not conditional; "
+            f"set its options.conditional to true or leave the pair out of the study"
+        )
+    if options.get("drop_inputs") and len(row["translate"]["source"]) == 1:
+        raise GanError(
+            f"config: variants.{variant}.options.drop_inputs is {options['drop_inputs']:g}, but "
+            f"datasets.{dataset}.translate has one source, which has to stay; name several or leave the pair out of "
+            f"the study"
+        )
+    training, size = config["training"] | chosen["training"], row["slices"]["size"]
+    try:
+        pyramid = Pyramid.of(tuple(size) if isinstance(size, list) else (size, size))
+        variants.check_resolutions(options, pyramid)
+        make_options(chosen["family"], options).check_fit(pyramid.doublings, training["kimg"], training["batch"])
+    except GanError as error:
+        raise GanError(f"config: variants.{variant} on datasets.{dataset}: {error}") from error
+    variants.check_phases(variant, options, training)
+
+
+def check_place(config: dict[str, Any], variant: str, seed: int) -> None:
+    """`GanError` if what the cell of ``seed`` is made of is not there; config: of `complete`."""
+    row = config["variants"][variant]
+    try:
+        make_options(row["family"], row["options"]).place(seed)
+    except GanError as error:
+        raise GanError(f"config: variants.{variant}.options: {error}") from error
+
+
+def check_metrics(metrics: dict[str, Any]) -> None:
+    """`GanError` if an extractor lacks what it needs; metrics: that section."""
+    for name in registry.names():
+        if fault := registry.options(name, metrics[name]).fault(name in metrics["extractors"]):
+            raise GanError(f"config: {fault}")
+
+
+def check_nodes(train: dict[str, Any]) -> None:
+    """`GanError` if the GPUs cannot be spread evenly over the nodes; train: of ``resources``."""
+    gpus, nodes = train["gpu"], train["nodes"]
+    if uneven(gpus, nodes):
+        raise GanError(f"config: resources.train.gpu is {gpus}; give a multiple of resources.train.nodes, {nodes}")
