@@ -136,8 +136,9 @@ def test_padding_is_undone_exactly_and_cropped_pixels_are_zero(tmp_path, axis, s
     kept = np.prod([min(SHAPE[of], most) for of, most in zip(plane, size, strict=True)])
     sides = np.prod([SHAPE[of] for of in plane])
     assert np.count_nonzero(there) == data.size // sides * kept
-    cropped = json.loads((tmp_path / "out.nii.gz.json").read_text())["cropped_pixels_of_a_slice"]
-    assert cropped == sides - kept
+    about = json.loads((tmp_path / "out.nii.gz.json").read_text())
+    cropped = about["cropped_pixels_of_a_slice"]
+    assert cropped == sides - kept and about["cropped_voxels_of_the_head"] == (~there & (mapped > 25.5)).sum()
     assert (f"{cropped} of {sides} pixels" in capsys.readouterr().out) == bool(cropped)
 
 

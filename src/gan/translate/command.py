@@ -15,14 +15,13 @@ import numpy as np
 
 from gan import check
 from gan.data.encode import limits_of
-from gan.data.planes import covered, from_slices
+from gan.data.planes import from_slices
 from gan.data.scan import Scan, as_nifti
 from gan.errors import GanError, command
 from gan.files import atomic_path, write_json
 from gan.runtime import DEVICES, OPS
 from gan.sampling.marks import Mark
 from gan.sampling.snapshot import Snapshot, load_generator
-from gan.sampling.volumes import Stack
 from gan.train.device import pick_device
 from gan.translate.asked import (
     Task,
@@ -37,7 +36,7 @@ from gan.translate.asked import (
     task_of,
 )
 from gan.translate.inputs import Opened, chosen_slices, open_inputs, stack_of
-from gan.translate.result import frame_loss, heads_of, scores_of, translated_volume
+from gan.translate.result import cropped, frame_loss, heads_of, scores_of, translated_volume
 
 KEEP, ZERO = "keep", "zero"
 
@@ -67,10 +66,14 @@ def main(argv: list[str] | None = None) -> None:
     heads = heads_of(opened.channels, chosen, task)
     if given.background == ZERO:
         volume[:, chosen] *= heads
-    loss = frame_loss(opened.channels, chosen, heads, stack.to)
+    frame = dict(
+        zip(("cropped_pixels_of_a_slice", "cropped_voxels_of_the_head"), cropped(heads, stack.to), strict=True)
+    )
+    frame |= {"frame_loss": frame_loss(opened.channels, chosen, heads, stack.to)}
     scores = scores_of(references, opened, chosen, volume, task, snapshot.data)
 
-    about = _about(snapshot, opened, task, given, label) | _of_slices(stack, chosen, loss, snapshot.data)
+    about = _about(snapshot, opened, task, given, label) | frame
+    about |= {"axis": snapshot.data["axis"], "slices": len(stack.passing), "translated_slices": len(chosen)}
     about |= {"scores": scores} if scores else {}
     mark = replace(Mark.of(snapshot, given.seed), translated_from=tuple(opened.scans))
     for channel, (name, path) in enumerate(outputs.items()):
@@ -132,16 +135,6 @@ def _about(
         "limits": limits,
         "scale": "0..255 of the intensity map of training, not the scanner's units",
         "background": given.background,
-    }
-
-
-def _of_slices(stack: Stack, chosen: np.ndarray, loss: float | None, data: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "axis": data["axis"],
-        "slices": len(stack.passing),
-        "translated_slices": len(chosen),
-        "cropped_pixels_of_a_slice": int((~covered(stack.to)).sum()),
-        "frame_loss": None if loss is None else float(f"{loss:.6g}"),
     }
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from gan.data.encode import FEW, Channel, channel_of, limits_of, share_below_zero
 from gan.data.intensity import fraction_above
-from gan.data.planes import ORDER, covered, frame
+from gan.data.planes import ORDER, frame
 from gan.data.scan import Scan, on_grid_of, read_scan
 from gan.errors import GanError
 from gan.sampling.volumes import Stack
@@ -105,7 +105,4 @@ def chosen_slices(stack: Stack, every_slice: bool, data: dict[str, Any]) -> np.n
     print(f"{len(chosen)} of {total} {data['axis']} slices, {passing} pass the filter of training{others}")
     if not len(chosen):
         raise GanError("no slice passes the filter of training; is it the contrast it was trained on? or --all-slices")
-    cropped = int((~covered(stack.to)).sum())
-    if cropped:
-        print(f"{cropped} of {covered(stack.to).size} pixels of each slice lie outside of the frame and become 0")
     return chosen

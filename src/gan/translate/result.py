@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from gan.data.encode import Channel
 from gan.data.intensity import to_scale
-from gan.data.planes import Frame, place, unplace
+from gan.data.planes import Frame, covered, place, unplace, upright
 from gan.data.scan import read_scan
 from gan.metrics.regions import LEVEL, foreground
 from gan.sampling.snapshot import Snapshot
@@ -50,6 +50,17 @@ def heads_of(channels: list[Channel | None], chosen: np.ndarray, task: Task) -> 
     return np.concatenate(found)
 
 
+def cropped(heads: np.ndarray, to: Frame) -> tuple[int, int]:
+    """How many pixels of a slice lie outside of the frame, and how many voxels of the head do, of all slices."""
+    outside = ~covered(to)
+    count, of_head = int(outside.sum()), int(upright(heads)[:, outside].sum())
+    if count:
+        share = of_head / max(1, int(heads.sum()))
+        said = f"{share:.1%} of the head"
+        print(f"{count} of {outside.size} pixels of each slice lie outside of the frame and become 0: {said}")
+    return count, of_head
+
+
 def frame_loss(channels: list[Channel | None], chosen: np.ndarray, heads: np.ndarray, to: Frame) -> float | None:
     """Mean absolute change, within the head, of the first contrast in the frame of training and back; None if exact."""
     if to.canvas == to.size:
@@ -57,11 +68,12 @@ def frame_loss(channels: list[Channel | None], chosen: np.ndarray, heads: np.nda
     channel = next(channel for channel in channels if channel is not None and channel.low is not None)
     total = 0.0
     for first in range(0, len(chosen), CHUNK):
-        grey, head = on_scale(channel, chosen[first : first + CHUNK]), heads[first : first + CHUNK]
+        part = slice(first, first + CHUNK)
+        grey, head = upright(on_scale(channel, chosen[part])), upright(heads[part])
         total += float(np.abs(unplace(place(grey, to), to) - grey)[head].sum(dtype=np.float64))
     loss = total / max(1, int(heads.sum()))
     print(f"the frame of training and back alone change the input by {loss:.2f} of 255 within the head, on average")
-    return loss
+    return float(f"{loss:.6g}")
 
 
 def scores_of(
