@@ -56,7 +56,7 @@ def with_defaults(value: Any, schema: dict[str, Any], root: dict[str, Any]) -> A
 
 
 def validate(config: dict[str, Any], schema: dict[str, Any], below: str = "") -> None:
-    """`GanError` with the first key of ``config`` that breaks ``schema``; below: the path of ``config`` in the whole."""
+    """`GanError` with the first key of ``config`` that breaks ``schema``; below: where ``config`` is in the whole."""
     from jsonschema import Draft202012Validator
     from jsonschema.exceptions import best_match
 
