@@ -215,6 +215,16 @@ FACTS = {
 }
 
 
+# Whose floor is what the family lookup reaches.
+PAIRED = frozenset(one.name for one in (*_MAE, *_SSIM, *_PSNR, *_NMSE, *_PCC)) | {"outside"}
+
+
+def floor_of(column: str) -> str:
+    """What the floor of a column is, in words."""
+    known = fact(column)
+    return "lookup, a table of grey levels" if known and known.name in PAIRED else "real images"
+
+
 def fact(column: str) -> Fact | None:
     """The metric of a column; None if it is not known, as in files of another version."""
     if column in FACTS:

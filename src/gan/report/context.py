@@ -74,7 +74,7 @@ def pictures(cells: Sequence[CellFiles]) -> tuple[Picture | None, list[Picture]]
     for cell in cells:
         source = None if real else embed(cell.folder / "real.png")
         if source:
-            real = Picture("real (training images)", source)
+            real = Picture("source and target (validation)" if task([cell]) else "real (training images)", source)
         if cell.variant in fakes:
             continue
         source = embed(cell.folder / "fake.png")

@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from gan.cells import JOINT, CellFiles
-from gan.metrics.facts import direction, title
+from gan.metrics.facts import direction, floor_of, title
 from gan.report.figures import INK, STYLE, plain, svg
 from gan.report.table import MEASURE, WHOLE, measure_label
 
@@ -77,7 +77,7 @@ def _figure(panels: list[tuple[str, pd.DataFrame]], looks: dict, title: str) -> 
         names = [plain(name) for name in variants]
         if any(rows.floor.notna().any() for _, rows in panels):
             lines.append(Line2D([], [], color=INK, linewidth=1, linestyle=FLOOR))
-            names.append("floor: real images")
+            names.append(f"floor: {floor_of(str(panels[0][1].metric.iloc[0]))}")
         figure.legend(lines, names, loc="outside upper left", ncol=6, frameon=False, handlelength=1.8)
         return svg(figure, title)
 

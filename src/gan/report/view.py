@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from gan.cells import CLASS, JOINT
-from gan.metrics.facts import direction, title
+from gan.metrics.facts import direction, floor_of, title
 from gan.report import cost
 from gan.report import table as tables
 from gan.report.table import MEASURE, WHOLE, measure_label, number, signed
@@ -129,7 +129,7 @@ def _floor(row: pd.Series) -> str:
 
 def _floor_of(row: pd.Series) -> str:
     if pd.isna(row.n_floor):
-        return "floor: real images"
+        return f"floor: {floor_of(str(row.metric))}"
     return f"floor: {row.n_floor_subjects} unseen patients, {row.n_floor} slices"
 
 

@@ -220,6 +220,6 @@ class Judge:
 
 
 def _floor(row: dict[str, Any], floors: dict[tuple[str, str], float]) -> dict[str, Any]:
-    """The floor of a row of paired measures and the difference to it."""
-    floor = floors.get((row["metric"], row["contrast"]), row["floor"])
+    """The floor of a row of paired measures, its own or that of the data set, and the difference to it."""
+    floor = floors.get((row["metric"], row["contrast"])) if row["floor"] is None else row["floor"]
     return {"floor": floor, "above_floor": None if floor is None else row["value"] - floor}
