@@ -7,13 +7,14 @@ header of a NIfTI image. An array has a file of the same name next to it.
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
-
-import nibabel as nib
+from typing import TYPE_CHECKING, Any
 
 from gan.families.registry import families
 from gan.files import write_json
 from gan.sampling.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    import nibabel as nib
 
 YES, IN_PART, NO = "yes", "in part", "no"
 # Digital source types of the IPTC: made by a trained model, or put together with what one made.
@@ -75,9 +76,11 @@ class Mark:
 
     def put(self, image: "nib.Nifti1Image", index: int | str) -> None:
         """Mark ``image``: its description, and the record as a comment in an extension of its header."""
+        from nibabel.nifti1 import Nifti1Extension  # training, which marks pictures, needs no nibabel
+
         image.header["descrip"] = self.line(index)  # type: ignore[index]
         comment = json.dumps(self.record(index)).encode()
-        image.header.extensions.append(nib.nifti1.Nifti1Extension("comment", comment))  # type: ignore[attr-defined]
+        image.header.extensions.append(Nifti1Extension("comment", comment))
 
     def put_next_to(self, path: Path, index: int | str) -> None:
         """Write the record as ``<name>.json`` next to the file ``path``."""

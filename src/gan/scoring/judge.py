@@ -81,7 +81,7 @@ class Judge:
     def read(cls, path: str | os.PathLike, device: str = "auto") -> tuple["Judge", Protocol]:
         """The judge and the protocol of curves from a file with the arguments and ``protocol``."""
         given = read_json(path)
-        judge = cls(given["extractors"], given["real"], given["images"], device, given["store"])
+        judge = cls(given["extractors"], given["real"], given["images"], device, given.get("store"))
         return judge, Protocol.of(given["protocol"])
 
     def headline(self, data: dict[str, Any]) -> str:
