@@ -114,3 +114,14 @@ def test_first_node_of_a_job(tmp_path, monkeypatch):
     monkeypatch.delenv("SLURM_JOB_ID")
     with pytest.raises(GanError, match="SLURM_JOB_ID is not set"):
         slurm.first_node()
+
+
+def test_a_job_is_claimed_by_its_own_id(monkeypatch):
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    monkeypatch.setenv("GAN_SLURM_JOB", "16")
+    slurm.claim()
+    assert slurm.os.environ["GAN_SLURM_JOB"] == "17"
+    monkeypatch.delenv("SLURM_JOB_ID")
+    monkeypatch.delenv("GAN_SLURM_JOB")
+    slurm.claim()
+    assert "GAN_SLURM_JOB" not in slurm.os.environ

@@ -14,6 +14,12 @@ def job_id() -> str | None:
     return os.environ.get("SLURM_JOB_ID")
 
 
+def claim() -> None:
+    """Call this job the workflow's own, which training may put back into the queue. Outside Slurm nothing happens."""
+    if job := job_id():
+        os.environ[OWN] = job
+
+
 def first_node() -> str:
     """Network address of the first node of this job; `GanError` outside Slurm and where it does not answer."""
     job = job_id()

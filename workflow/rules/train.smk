@@ -1,12 +1,11 @@
 # One rule for every variant that is trained, and one for those that are made. The checkpoint is not an output: outputs of a failed job are deleted, and it must survive a kill.
 # On several nodes training itself starts its processes, one a node, by srun: the Slurm plugin calls such jobs mpi.
-import os
-
 from gan.runtime import Runtime
+from gan.slurm import claim
 
 # In a job that the executor has submitted for one cell: training may requeue it. A user's own batch job is left alone.
-if workflow.remote_exec and "SLURM_JOB_ID" in os.environ:
-    os.environ["GAN_SLURM_JOB"] = os.environ["SLURM_JOB_ID"]
+if workflow.remote_exec:
+    claim()
 
 NODES, GPUS = ask("train", "nodes"), ask("train", "gpu")
 SEVERAL_NODES = (
