@@ -87,7 +87,7 @@ def _become(main, folder: Path, words: list[str], out: IO[str], err: IO[str]) ->
     try:
         sys.path[:0] = path
         for name in [name for name in sys.modules if name.split(".")[0] in ("gan", "torch")]:
-            del sys.modules[name]  # imported anew from the path, or not at all
+            del sys.modules[name]  # imported again from the path, or not at all
         os.dup2(out.fileno(), 1)
         os.dup2(err.fileno(), 2)
         sys.stdout, sys.stderr, sys.argv = out, err, ["snakemake", *words]

@@ -123,7 +123,7 @@ def course(case: str, folder: Path, other: Path | None) -> dict[str, Any]:
 
 
 def resumed(case: str, place: Path) -> list[dict[str, Tensor]]:
-    """Steps of a run that goes on from the state in ``place``."""
+    """Steps of a run that resumes from the state in ``place``."""
     trainer = Trainer(recipe(case), data(case), CPU)
     trainer.load_state_dict(torch.load(place / f"{case}.pt", weights_only=True))
     return steps(trainer, STEPS - SAVED)
