@@ -23,7 +23,7 @@ class ExternalOptions(Options):
     low: float | None = option(None, "value that becomes 0 on the scale 0..255; null: 0, of files of 8 bits")
     high: float | None = option(None, "value that becomes 255; null: 255, of files of 8 bits")
     conditional: bool = option(False, "the folders in it are named as the classes of the data set")
-    files: str = option("", "checksum of the folder, which recipes have in the place of its path; the study fills it in")
+    files: str = option("", "checksum of the folder, in recipes instead of its path; the study fills it in")
 
     def __post_init__(self) -> None:
         super().__post_init__()
