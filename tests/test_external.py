@@ -194,12 +194,13 @@ def test_copies_of_training_images_are_found_out(copies, store, tmp_path_factory
     image_facts(store, folder / "images.npz")
     judge = Judge([folder / "extractor.pt"], [folder / "real.npz"], folder / "images.npz", "cpu")
     score_snapshots(copies, judge, Protocol(bootstrap=0))
-    score_cell(copies, judge, Protocol(bootstrap=20))
+    score_cell(copies, judge, Protocol(bootstrap=20, truncation=0.7))
     content = json.loads((copies / "scores.json").read_text())
     rows = {row["metric"]: row for row in content["scores"] if row["contrast"] == WHOLE}
     assert content["snapshot"]["kimg"] is None
     assert rows["memorised_indomain"]["value"] > 0.95
     assert rows["kd_indomain"]["n_fake"] == 48
+    assert rows["kd_indomain"]["truncation"] == 1, "the truncation of the study is of generators"
 
 
 def test_what_generate_writes_can_be_judged(copies, store, tmp_path):

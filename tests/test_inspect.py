@@ -64,7 +64,7 @@ def masked(root: Path) -> None:
         write(case / "lesion.nii.gz", (egg(n) > 700).astype(np.uint8))
 
 
-def beside(root: Path) -> None:
+def next_to_each_other(root: Path) -> None:
     for n in range(1, 7):
         write(root / f"case{n}.nii.gz", egg(n))
         write(root / f"case{n}_seg.nii.gz", (egg(n) > 700).astype(np.uint8))
@@ -163,7 +163,7 @@ ROWS = {
             "labels": "folder",
         },
     ),
-    "beside": (beside, 6, {"contrasts": ["image"], "mask": "seg"}),
+    "next_to_each_other": (next_to_each_other, 6, {"contrasts": ["image"], "mask": "seg"}),
     "bids": (
         bids,
         6,

@@ -89,8 +89,10 @@ def _write_grid(cell: Path, generator: Snapshot, protocol: Protocol) -> None:
         publish(path.with_suffix(".png"), cell / "fake.png")
         return
     rows, columns = layout(generator.shape.channels, generator.shape.size)
-    number = min([rows * columns, *filter(None, [available(generator)])])
-    images = sample(generator, number, protocol.seed, truncation=protocol.truncation)
+    limit, number, truncation = available(generator), rows * columns, protocol.truncation
+    if limit is not None:
+        number, truncation = min(number, limit), 1.0
+    images = sample(generator, number, protocol.seed, truncation=truncation)
     text = Mark.of(generator, protocol.seed).text(first(number))
     write_grid(cell / "fake.png", images.numpy(), columns, generator.mask_labels, text)
 

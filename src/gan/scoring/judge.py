@@ -157,11 +157,15 @@ class Judge:
     def look(
         self, path: Path, generator: Snapshot, number: int, seed: int, truncation: float, probes: Sequence[Probe]
     ) -> list[dict[str, Any]]:
-        """The rows of ``probes`` on ``number`` images of ``generator``, or on as many as there are."""
+        """The rows of ``probes`` on ``number`` images of ``generator``, or on as many as there are.
+
+        Fixed images are not truncated, and their rows say so.
+        """
         contrasts = to_score(generator.data)
         self.check_contrasts(path, [contrast.name for contrast in contrasts])
         labels = dict.fromkeys(contrast.label for contrast in contrasts)
-        number = min([number, *(limit for label in labels if (limit := available(generator, label)) is not None)])
+        if limits := [limit for label in labels if (limit := available(generator, label)) is not None]:
+            number, truncation = min([number, *limits]), 1.0
         samples = generated(generator, contrasts, number, seed, truncation)
         self._look(path, generator, samples, number * len(labels), probes)
         return [row | {"truncation": truncation} for probe in probes for row in probe.rows(self.reference)]

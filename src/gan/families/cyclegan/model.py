@@ -15,21 +15,17 @@ from gan.families.contract import (
     ImageShape,
     Phase,
     Source,
-    Variant,
     conditions,
-    falling,
-    half_life_beta,
     mirrored,
 )
 from gan.families.cyclegan.options import CycleGANOptions
+from gan.families.translator import LOSSES, Translator
 from gan.jitter import jittered
 from gan.nn import ImagePool, PatchGAN, ResNet, normal_weights
 from gan.nn.patch import default_layers
 from gan.nn.plain import with_planes
 from gan.nn.resnet import default_blocks
 from gan.objectives import OBJECTIVES
-
-LOSSES = {"bce": "nonsaturating", "lsgan": "lsgan"}
 
 
 class Side(NamedTuple):
@@ -39,13 +35,12 @@ class Side(NamedTuple):
     labels: Tensor
 
 
-class CycleGAN(Variant):
+class CycleGAN(Translator):
     """Phases G (both generators) and D (both discriminators), in the order of the published program.
 
     The discriminators see the translations that phase G made, from before its step, by way of the pools.
     """
 
-    request = Source
     both_ways = True
     options: CycleGANOptions
 
@@ -85,26 +80,11 @@ class CycleGAN(Variant):
     def networks(self) -> dict[str, nn.Module]:
         return {"G": self.generators, "D": self.discriminators}
 
-    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        return {
-            name: torch.optim.Adam(network.parameters(), lr=rate, betas=(self.options.beta1, 0.999), fused=True)
-            for (name, network), rate in zip(self.networks().items(), self._rates(), strict=True)
-        }
-
-    def begin_step(self, seen: int, optimizers: dict[str, torch.optim.Optimizer]) -> None:
-        share = falling(seen, self.budget, self.options.lr_decay)
-        for optimizer, rate in zip(optimizers.values(), self._rates(), strict=True):
-            for group in optimizer.param_groups:
-                group["lr"] = rate * share
-
     def loss(self, phase: str, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         source, target = self._augment(batch.source), self._augment(batch.real)
         apart = batch.apart if len(batch.apart) else batch.labels
         sides = Side(source, batch.labels), Side(target, apart)
         return self._loss_g(*sides) if phase == "G" else self._loss_d(*sides)
-
-    def ema_beta(self, seen: int) -> float:
-        return half_life_beta(self.batch, self.options.ema_kimg * 1000)
 
     def end_step(self, step: int) -> dict[str, Tensor]:
         for pool in self.pools.values():
@@ -161,10 +141,6 @@ class CycleGAN(Variant):
     def _augment(self, images: Tensor) -> Tensor:
         images = mirrored(images) if self.options.xflip else images
         return jittered(images) if self.options.jitter else images
-
-    def _rates(self) -> tuple[float, float]:
-        """Learning rates of G and D before they fall."""
-        return self.options.lr, self.options.lr if self.options.lr_d is None else self.options.lr_d
 
 
 class Generators(nn.Module):

@@ -14,13 +14,11 @@ from gan.families.contract import (
     ImageShape,
     Phase,
     Source,
-    Variant,
     conditions,
-    falling,
-    half_life_beta,
     mirrored,
 )
 from gan.families.pix2pix.options import Pix2PixOptions
+from gan.families.translator import LOSSES, Translator
 from gan.jitter import jittered
 from gan.nn import PatchGAN, UNet, normal_weights
 from gan.nn.patch import default_layers
@@ -28,17 +26,15 @@ from gan.nn.plain import along, with_planes
 from gan.objectives import OBJECTIVES
 
 BACKGROUND = -1.0
-LOSSES = {"bce": "nonsaturating", "lsgan": "lsgan"}
 
 
-class Pix2Pix(Variant):
+class Pix2Pix(Translator):
     """Phases D and G, in the order of the published programs.
 
     Each phase mirrors, crops and drops by its own random numbers, and translates its source itself: programs that step
     both networks on one translation differ in its dropout alone.
     """
 
-    request = Source
     options: Pix2PixOptions
 
     def __init__(self, options: Pix2PixOptions, shape: ImageShape, batch: int):
@@ -68,25 +64,10 @@ class Pix2Pix(Variant):
     def networks(self) -> dict[str, nn.Module]:
         return {"G": self.generator, "D": self.discriminator}
 
-    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        return {
-            name: torch.optim.Adam(network.parameters(), lr=rate, betas=(self.options.beta1, 0.999), fused=True)
-            for (name, network), rate in zip(self.networks().items(), self._rates(), strict=True)
-        }
-
-    def begin_step(self, seen: int, optimizers: dict[str, torch.optim.Optimizer]) -> None:
-        share = falling(seen, self.budget, self.options.lr_decay)
-        for optimizer, rate in zip(optimizers.values(), self._rates(), strict=True):
-            for group in optimizer.param_groups:
-                group["lr"] = rate * share
-
     def loss(self, phase: str, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         source, target = self._augment(batch)
         given = self.generator.given(source, batch.labels)
         return self._loss_d(given, target) if phase == "D" else self._loss_g(given, target)
-
-    def ema_beta(self, seen: int) -> float:
-        return half_life_beta(self.batch, self.options.ema_kimg * 1000)
 
     @staticmethod
     def draw(kept: nn.Module, request: Source) -> Tensor:
@@ -125,10 +106,6 @@ class Pix2Pix(Variant):
         if self.options.drop_inputs:
             source = dropped(source, self.generator.contrasts, self.options.drop_inputs)
         return source, target
-
-    def _rates(self) -> tuple[float, float]:
-        """Learning rates of G and D before they fall."""
-        return self.options.lr, self.options.lr if self.options.lr_d is None else self.options.lr_d
 
 
 class Generator(nn.Module):
