@@ -1,4 +1,4 @@
-"""Metrics of nearest neighbours in feature space: precision, recall, density, coverage, memorisation.
+"""Metrics of nearest neighbours in feature space: precision, recall, density, coverage.
 
 A ball around each image reaches to its k-th nearest neighbour among *other subjects*, each of which counts once, by its
 nearest image: the next slice of the same patient says how finely the volume was cut, not how far patients lie apart.
@@ -122,20 +122,6 @@ def nearest(x: NDArray, reference: NDArray) -> tuple[NDArray[np.float32], NDArra
     between = distances(x, reference)
     index = between.argmin(1)
     return between[np.arange(len(x)), index], index
-
-
-def memorised(
-    fake: NDArray, held_out: NDArray, held_out_weights: NDArray, fake_weights: NDArray, level: float = 0.05
-) -> NDArray:
-    """Share of samples that are nearer to a training image than all but ``level`` of the held-out real images are.
-
-    fake [m], held_out [n]: distances to the nearest training image (`nearest`). A generator that draws new patients
-    gives about ``level``; one that copies its training set gives 1. Weights [B, n] and [B, m] give [B] values.
-    """
-    order = np.argsort(held_out)
-    reached = np.cumsum(held_out_weights[:, order], 1) / held_out_weights.sum(1, keepdims=True)
-    limit = held_out[order][(reached >= level - 1e-9).argmax(1)]
-    return _share(fake[None] < limit[:, None], fake_weights)
 
 
 def _by_subject(inside: NDArray[np.bool_], subjects: NDArray | None) -> tuple[NDArray[np.float32], NDArray[np.int64]]:

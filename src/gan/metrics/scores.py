@@ -16,9 +16,9 @@ from tqdm import tqdm
 from gan.cells import CLASS, JOINT, WHOLE
 from gan.errors import GanError
 from gan.metrics.distances import frechet_distances, kernel_distances
-from gan.metrics.facts import FACTS, MEMORISED, fact
+from gan.metrics.facts import FACTS, fact
 from gan.metrics.intervals import Estimate, difference, image_weights, subject_weights
-from gan.metrics.neighbours import Balls, choose_k, memorised, nearest
+from gan.metrics.neighbours import Balls, choose_k
 from gan.metrics.vendi import vendi_scores
 
 PRECISION_K = 3  # as published by Kynkäänniemi et al. 2019, if there are as many other subjects
@@ -52,16 +52,6 @@ class Comparison:
     def wide_balls(self) -> Balls:
         return Balls.of(self.real, self.fake, self.wide, self.subjects, self.fake_subjects, recall=False)
 
-    @functools.cached_property
-    def to_train(self) -> tuple[NDArray, NDArray]:
-        """Distance to the nearest training image, of each fake and of each real image."""
-        return nearest(self.fake, self.train)[0], nearest(self.real, self.train)[0]
-
-
-def _memorised(c: Comparison, real: NDArray, fake: NDArray) -> NDArray:
-    fakes, held_out = c.to_train
-    return memorised(fakes, held_out, real, fake, MEMORISED)
-
 
 Statistic = Callable[[Comparison, NDArray, NDArray], NDArray]
 # From weights [B, n] of real and [B, m] of fake images to values [B] within the range of the metric's facts.
@@ -74,7 +64,6 @@ METRICS: dict[str, Statistic] = {
     "recall": lambda c, real, fake: c.near_balls.recall(real, fake),
     "density": lambda c, real, fake: c.wide_balls.density(real, fake),
     "coverage": lambda c, real, fake: c.wide_balls.coverage(real, fake),
-    "memorised": _memorised,
     # Features that are never negative, as Inception's, are all alike unless seen from their mean.
     "vendi": lambda c, real, fake: vendi_scores(c.fake - c.train.mean(0), fake),
 }

@@ -10,6 +10,7 @@ from gan.errors import GanError
 from gan.families.registry import options_of
 from gan.files import read_json, write_json
 from gan.grids import layout, write_grid
+from gan.report.copies import write_pairs
 from gan.sampling.marks import Mark, first
 from gan.sampling.snapshot import Snapshot, load_generator, load_header
 from gan.sampling.tasks import available, sample
@@ -47,7 +48,12 @@ def score_cell(
     trained = options_of(header["family"]).TRAINED
     path = _chosen(cell, headline) if trained and protocol.choose == "best" else cell / "generator.pt"
     generator = load_generator(path, judge.device)
-    rows = judge.scores(path, generator, protocol)
+    rows, copies = judge.scores(path, generator, protocol)
+    if copies is not None:
+        summary = copies.summary()
+        write_json(cell / "copies.json", {"run_key": generator.run_key, **summary})
+        named = f"{recipe['data']['dataset']}, {recipe['variant']['name']}, seed {recipe['seed']}"
+        write_pairs(cell / "pairs.html", named, summary, *copies.suspects())
     _write_grid(cell, generator, protocol)
     if looks is not None:
         note_look(Path(looks), recipe, generator.run_key)

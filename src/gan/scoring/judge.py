@@ -19,6 +19,7 @@ from gan.files import read_json, write_json
 from gan.metrics.scores import CURVE, score, score_curve
 from gan.sampling.snapshot import Snapshot, load_generator, load_header
 from gan.sampling.tasks import available, latents
+from gan.scoring.copies import CopyProbe
 from gan.scoring.extractors import files, registry
 from gan.scoring.paired import PAIRED_CURVE, PairedProbe
 from gan.scoring.pixel_probe import PixelProbe
@@ -115,15 +116,33 @@ class Judge:
         write_json(said, {"asked": asked, "rows": rows})
         return rows
 
-    def scores(self, path: Path, generator: Snapshot, protocol: Protocol) -> list[dict[str, Any]]:
-        """All metrics of the snapshot ``path`` on the test split, with their replicates."""
+    def scores(
+        self, path: Path, generator: Snapshot, protocol: Protocol
+    ) -> tuple[list[dict[str, Any]], CopyProbe | None]:
+        """All metrics of the snapshot ``path`` on the test split, with their replicates, and the search for copies,
+        which needs the store."""
         seed, bootstrap = protocol.seed, protocol.bootstrap
         if task := generator.data.get("translate"):
             features = self._features(protocol, joint(to_score(generator.data)))
-            return self._translated(path, generator, task, "test", seed, bootstrap, features)
+            copies = self._copies(features, protocol, task["target"])
+            probes: list[Probe] = [*features, *copies]
+            rows = self._translated(path, generator, task, "test", seed, bootstrap, probes)
+            return rows, next(iter(copies), None)
         probes = self.probes(protocol, generator.data, generator.mask_labels)
         rows = self.look(path, generator, protocol.n_fake, seed, protocol.truncation, probes)
-        return rows + self._classes(generator, protocol, probes)
+        found = next((probe for probe in probes if isinstance(probe, CopyProbe)), None)
+        return rows + self._classes(generator, protocol, probes), found
+
+    def _copies(
+        self, features: Sequence[FeatureProbe], protocol: Protocol, names: Sequence[str] | None = None
+    ) -> list[CopyProbe]:
+        """The search for copies among images of the contrasts ``names``, of all by default; needs the store."""
+        if self._store is None:
+            return []
+        store = Store.open(self._store)
+        contrasts = [one for one in to_score(store.meta) if names is None or one.name in names]
+        leading = features[registry.leading([extract.name for extract in self.panel])]
+        return [CopyProbe(store, contrasts, leading, self.reference, protocol.bootstrap, protocol.seed)]
 
     def _classes(self, generator: Snapshot, protocol: Protocol, probes: Sequence[Probe]) -> list[dict[str, Any]]:
         """Scores of each class of a conditional generator, of the images that ``probes`` saw."""
@@ -144,7 +163,8 @@ class Judge:
         mask_labels: the largest label of the mask.
         """
         seed, bootstrap = protocol.seed, protocol.bootstrap
-        probes: list[Probe] = [*self._features(protocol, joint(to_score(data)))]
+        features = self._features(protocol, joint(to_score(data)))
+        probes: list[Probe] = [*features, *self._copies(features, protocol)]
         probes += [LikenessProbe(bootstrap, seed), PixelProbe(bootstrap, seed, data.get("axis") != "sagittal")]
         if mask := data["mask"]:
             probes.append(MaskProbe(mask, mask_labels, bootstrap, seed))
