@@ -33,6 +33,12 @@ localrules:
 SILENT = "error: a job ended without a message, as if killed; run the same call again, training resumes from its last checkpoint"
 
 
+# What the comparison says, if this run has made it, and where it is.
+onsuccess:
+    for line in answer(Path(ROOT), STARTED):
+        print(line, file=sys.stderr)
+
+
 onerror:
     print(*(failures(LOGS, STARTED) or [SILENT]), sep="\n", file=sys.stderr)
 

@@ -46,7 +46,7 @@ def score_coverage(subjects: int, studies: int, flawed: bool) -> dict[str, dict[
         fake = flaws if flawed else rng.normal(size=(300, DIM))
         sets = scores.Sets({"t1": real}, {"t1": fake}, of, {"t1": train}, {"t1": unseen}, of)
         for row in scores.score(sets, bootstrap=300, seed=number):
-            if row["contrast"] == "t1" and row["metric"] not in ("fd", "memorised"):
+            if row["contrast"] == "t1" and row["metric"] != "fd":
                 found.setdefault(row["metric"], []).append(
                     [[row[kind], *(row[e] for e in kinds[kind])] for kind in kinds]
                 )

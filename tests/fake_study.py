@@ -69,7 +69,7 @@ def identity(cell: CellFiles, key: str) -> dict:
 
 def score(metric: str, value: float, contrast: str = "all", width: float = 0.15, **own) -> dict:
     """A row of scores.json; keyword arguments replace single entries."""
-    floor = {"kd_indomain": 0.006, "fd_indomain": 14.0, "memorised_indomain": 0.05}.get(metric, 0.8)
+    floor = {"kd_indomain": 0.006, "fd_indomain": 14.0}.get(metric, 0.8)
     row = {"metric": metric, "contrast": contrast, "split": "test", "value": value, "low": value * (1 - width)}
     row |= {"high": value * (1 + width), "floor": floor, "floor_low": floor - 0.01, "floor_high": floor + 0.01}
     row |= {"above_floor": value - floor, "above_floor_low": value * (1 - width) - floor}
@@ -81,7 +81,6 @@ def score(metric: str, value: float, contrast: str = "all", width: float = 0.15,
 def scores_of(kid: float) -> list[dict]:
     values = {"kd": (kid, 0.15), "fd": (20 + 900 * kid, 0.15), "precision": (0.8 - 3 * kid, 0.04)}
     values |= {"recall": (0.6 - 4 * kid, 0.05), "density": (0.9 - 3 * kid, 0.06), "coverage": (0.85 - 4 * kid, 0.05)}
-    values["memorised"] = (0.055, 0.2)
     return [
         score(f"{name}_indomain", value * factor, contrast, width)
         for name, (value, width) in values.items()

@@ -137,7 +137,8 @@ def test_classes_of_a_conditional_generator_are_scored_too(judge, tmp_path):
     data = meta | {"full_scale": [65535, 65535, 3], "label_counts": [3, 1]}
     snapshot = Snapshot(build("dcgan", options, shape, 8).generator.eval(), "dcgan", options, shape, 8, 1, "abc", data)
     own = Judge([judge / "extractor.pt"], [tmp_path / "real.npz"], judge / "images.npz", "cpu")
-    rows = own.scores(tmp_path, snapshot, Protocol(n_fake=40, bootstrap=5))
+    rows, copies = own.scores(tmp_path, snapshot, Protocol(n_fake=40, bootstrap=5))
+    assert copies is None, "without the store nothing is compared with patients"
     classes = {row["contrast"]: row for row in rows if row["contrast"].startswith("class ")}
     assert {row["metric"] for row in classes.values()} == {"kd_indomain"} and list(classes) == [
         "class even",
@@ -199,7 +200,7 @@ def test_a_score_on_the_way_tells_the_training_its_recall(judge, cell):
 
 def test_scores_of_the_best_snapshot(judge, cell):
     score_snapshots(cell, Judge(*files(judge), "cpu"), PROTOCOL)
-    score_cell(cell, Judge(*files(judge), "cpu"), PROTOCOL)
+    score_cell(cell, Judge(*files(judge), "cpu", judge / "store"), PROTOCOL)
     result = read_json(cell / "scores.json")
     curve = read_json(cell / "curve.json")["rows"]
     values = {row["kimg"]: row["value"] for row in curve if (row["metric"], row["contrast"]) == ("kd_indomain", "all")}
@@ -211,7 +212,7 @@ def test_scores_of_the_best_snapshot(judge, cell):
         *("ms_ssim", "labelled", "area_1", "area_2", "area_3", "spectrum", "histogram", "noise", "asymmetry"),
         *(
             f"{name}_indomain"
-            for name in ("kd", "fd", "precision", "recall", "density", "coverage", "memorised", "vendi")
+            for name in ("kd", "fd", "precision", "recall", "density", "coverage", "vendi", "copies")
         ),
     }
     fd = rows["fd_indomain", "t1c"]

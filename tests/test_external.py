@@ -192,13 +192,16 @@ def test_copies_of_training_images_are_found_out(copies, store, tmp_path_factory
     prepare_extractor("indomain", {"steps": 4, "dim": 16, "seed": 0}, store, folder / "extractor.pt", "cpu")
     real_features(folder / "extractor.pt", store, folder / "real.npz", "cpu")
     image_facts(store, folder / "images.npz")
-    judge = Judge([folder / "extractor.pt"], [folder / "real.npz"], folder / "images.npz", "cpu")
+    judge = Judge([folder / "extractor.pt"], [folder / "real.npz"], folder / "images.npz", "cpu", store)
     score_snapshots(copies, judge, Protocol(bootstrap=0))
     score_cell(copies, judge, Protocol(bootstrap=20, truncation=0.7))
     content = json.loads((copies / "scores.json").read_text())
     rows = {row["metric"]: row for row in content["scores"] if row["contrast"] == WHOLE}
     assert content["snapshot"]["kimg"] is None
-    assert rows["memorised_indomain"]["value"] > 0.95
+    assert rows["copies_indomain"]["low"] > 0.9
+    found = json.loads((copies / "copies.json").read_text())
+    assert found["patients_near"] == found["patients"] and found["power"]["both"]["unchanged"] == 1
+    assert "This page shows patients" in (copies / "pairs.html").read_text()
     assert rows["kd_indomain"]["n_fake"] == 48
     assert rows["kd_indomain"]["truncation"] == 1, "the truncation of the study is of generators"
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gan.metrics.neighbours import Balls, choose_k, distances, expected_coverage, memorised, nearest, radii
+from gan.metrics.neighbours import Balls, choose_k, distances, expected_coverage, radii
 
 
 def sets(n=40, m=30, d=5, shift=0.5):
@@ -158,19 +158,3 @@ def test_k_is_the_smallest_that_a_perfect_generator_would_cover_with():
         assert k == 1 or expected_coverage(k - 1, subjects, fakes) < 0.95
     assert (choose_k(11, 600), choose_k(500, 500), choose_k(2, 3)) == (1, 5, 1)
 
-
-def test_nearest_finds_a_copy():
-    real, fake = sets()
-    far, index = nearest(np.vstack([real[7:8], fake]), real)
-    assert index[0] == 7
-    assert far[0] < 1e-3 < far[1:].min()
-
-
-def test_memorised_tells_copies_from_new_patients():
-    rng = np.random.default_rng(0)
-    train, held_out, new = (rng.normal(size=(400, 4)) for _ in range(3))
-    copies = train[rng.integers(400, size=400)] + 0.001
-    to_train = nearest(held_out, train)[0]
-    once = np.ones((1, 400)), np.ones((1, 400))
-    assert memorised(nearest(copies, train)[0], to_train, *once)[0] == 1
-    assert memorised(nearest(new, train)[0], to_train, *once)[0] == pytest.approx(0.05, abs=0.03)

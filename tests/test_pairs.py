@@ -87,7 +87,7 @@ def test_words_flip_where_the_interval_leaves_zero(tmp_path, shift, word):
         assert (row["low"] <= 0 <= row["high"]) == (said == "no evidence")
 
 
-@pytest.mark.parametrize(("metric", "word"), [("precision_random", "better"), ("memorised_random", "higher")])
+@pytest.mark.parametrize(("metric", "word"), [("precision_random", "better"), ("vendi_random", "higher")])
 def test_higher_is_not_worse_for_every_metric(tmp_path, metric, word):
     def seeds(*numbers):
         return [[score(metric, number)] for number in numbers]

@@ -99,7 +99,7 @@ def test_the_best_snapshot_differs_by_metric(tmp_path):
     (cell,) = cells_with(tmp_path, a=[[kid(0.1)]])  # the chosen snapshot is at 10 kimg
     rows = curve(kimg0=0.001, kimg10=0.02, kimg20=0.01, kimg30=0.01)
     rows += curve("precision_inception", kimg0=0.9, kimg10=0.3, kimg20=0.2, kimg30=0.5)
-    rows += curve("memorised_inception", kimg10=0.3)
+    rows += curve("vendi_inception", kimg10=0.3)
     write(cell, "curve.json", {"rows": rows})
     found = snapshots.best_snapshots(curves.curve_rows([cell]), [cell]).set_index("metric")
     assert set(found.index) == {"kid", "precision_inception"}, "what has no better has no best"

@@ -5,6 +5,7 @@ import sys
 import time
 from pathlib import Path
 
+from gan.cells import answer
 from gan.data.planned import check_inputs
 from gan.errors import GanError, failures
 from gan.study import METRICS_REVISION, Cell, canonical, load

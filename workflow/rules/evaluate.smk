@@ -145,6 +145,8 @@ rule score:
     output:
         scores=f"{CELL}/scores.json",
         replicates=f"{CELL}/replicates.json",
+        copies=f"{CELL}/copies.json",
+        pairs=f"{CELL}/pairs.html",
         fake=report(
             f"{CELL}/fake.png",
             caption="../report/fake.rst",

@@ -117,13 +117,6 @@ class Balls:
         return _share(_any(fake[:, self.fake_first], self.covered.T), real)
 
 
-def nearest(x: NDArray, reference: NDArray) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """The nearest image of ``reference`` [m, d] for each of ``x`` [n, d]: distances [n] and indices [n]."""
-    between = distances(x, reference)
-    index = between.argmin(1)
-    return between[np.arange(len(x)), index], index
-
-
 def _by_subject(inside: NDArray[np.bool_], subjects: NDArray | None) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Whether any image of each subject has image j inside, [S, m] of [n, m], and the index of an image of each."""
     if subjects is None:

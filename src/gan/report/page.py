@@ -15,7 +15,7 @@ from markupsafe import Markup
 from gan.cells import CellFiles
 from gan.files import atomic_path
 from gan.metrics import facts
-from gan.report import context, cost, curves, figures, pairs, pairs_view, snapshots, table, view
+from gan.report import context, cost, curves, figures, pairs, pairs_view, snapshots, table, trust, view
 from gan.report.table import MEASURE, WHOLE
 
 
@@ -38,8 +38,10 @@ def write_report(
     seeds = table.scores(cells)
     rows = table.comparison(seeds)
     lead = table.headline(rows, table.chosen_by(cells))
+    trusted = trust.of_variants(rows, cells, lead)
+    rows["warnings"] = [", ".join(_warnings(trusted, row)) for row in rows.itertuples()]
     compared = pairs.compare(cells, pairs.by_seed(seeds, baselines or {}), baselines or {}, lead)
-    found = Tables(rows, seeds, compared, lead, context.looks(cells, looks))
+    found = Tables(rows, seeds, compared, lead, context.looks(cells, looks), trusted)
     table.write_csv(found.rows, folder / "comparison.csv")
     table.write_csv(found.seeds, folder / "scores.csv")
     table.write_csv(found.pairs, folder / "differences.csv")
@@ -51,13 +53,19 @@ def write_report(
 @dataclass(frozen=True)
 class Tables:
     """Of all datasets: `gan.report.table.comparison`, its single ``seeds``, `gan.report.pairs.compare`, the metric that
-    leads, and by dataset how often its test split was looked at."""
+    leads, by dataset how often its test split was looked at, and what `gan.report.trust` says of each variant."""
 
     rows: pd.DataFrame
     seeds: pd.DataFrame
     pairs: pd.DataFrame
     lead: str | None
     looks: dict[str, str]
+    trust: dict[tuple[str, str], trust.Trust]
+
+
+def _warnings(trusted: dict[tuple[str, str], trust.Trust], row: Any) -> list[str]:
+    found = trusted.get((row.dataset, row.variant))
+    return found.warnings if found else []
 
 
 def _sections(found: Tables, cells: Sequence[CellFiles], dataset: str) -> list[str]:
@@ -65,7 +73,8 @@ def _sections(found: Tables, cells: Sequence[CellFiles], dataset: str) -> list[s
     contrast = next(iter(view.contrasts(found.rows, dataset)), WHOLE)
     mine = [cell for cell in cells if cell.dataset == dataset]
     best = snapshots.best_snapshots(curves.curve_rows(mine), mine)
-    parts = [pairs_view.markdown(found.pairs, dataset, contrast, found.lead), snapshots.markdown(best, found.lead)]
+    parts = [view.markdown_trust(view.trusted(found.rows, dataset, found.lead, found.trust))]
+    parts += [pairs_view.markdown(found.pairs, dataset, contrast, found.lead), snapshots.markdown(best, found.lead)]
     return [*parts, f"{found.looks[dataset]}\n"] if dataset in found.looks else parts
 
 
@@ -112,6 +121,7 @@ def _dataset(name: str, cells: list[CellFiles], found: Tables, looks: dict, stor
     return {
         "name": name,
         "verdict": view.verdict(rows, name, lead),
+        "trust": view.trusted(rows, name, lead, found.trust),
         "against": pairs_view.sentence(found.pairs, name, lead),
         "scores": [
             (

@@ -42,7 +42,7 @@ SCORE_COLUMNS = [
 ]
 COMPARISON_COLUMNS = [
     *["dataset", "variant", "contrast", *MEASURE, "status", "seeds", "value", "low", "high", "spread", *FLOOR, *ABOVE],
-    *["n_floor", "n_floor_subjects", "k", "kimg", "device", "cost_hours", *cost.COLUMNS],
+    *["n_floor", "n_floor_subjects", "k", "kimg", "device", "cost_hours", *cost.COLUMNS, "warnings"],
 ]
 
 
@@ -87,7 +87,7 @@ def comparison(seeds: pd.DataFrame) -> pd.DataFrame:
     ``spread`` is the standard deviation between seeds (NaN for one seed), ``seeds`` how many were averaged,
     ``cost_hours`` and what follows it the mean per seed, of peaks the largest. A cell without scores keeps a row with
     its reason in ``status``; a variant of which only some seeds are finished has both. Rows are in the order of
-    ``seeds``, which are of `scores`.
+    ``seeds``, which are of `scores`. ``warnings`` is for what `gan.report.trust` says of a variant.
     """
     rows = []
     for keys, group in seeds[seeds.status == "finished"].groupby(
@@ -111,6 +111,7 @@ def comparison(seeds: pd.DataFrame) -> pd.DataFrame:
         status = f"seed {row.seed} {row.status}"
         rows.append({"dataset": row.dataset, "variant": row.variant, "status": status, "seeds": 0})
     table = pd.DataFrame(rows, columns=COMPARISON_COLUMNS)
+    table["warnings"] = ""
     return table.astype(dict.fromkeys([*WHOLE_NUMBERS, "seeds"], "Int64"))
 
 

@@ -16,6 +16,7 @@ from gan.metrics.facts import direction, floor_of, title
 from gan.report import cost
 from gan.report import table as tables
 from gan.report.table import MEASURE, WHOLE, measure_label, number, signed
+from gan.report.trust import Trust
 from gan.scoring.extractors import registry
 
 UNTRAINED = "not trained"  # in the place of a kimg
@@ -42,7 +43,8 @@ class Entry:
 
 @dataclass
 class Line:
-    """One variant in a wide table; ``entries`` align with the columns, ``status`` says what is unfinished."""
+    """One variant in a wide table; ``entries`` align with the columns, ``status`` says what is unfinished, ``warnings`` what
+    speaks against it (`gan.report.trust`)."""
 
     variant: str
     entries: list[Entry | None] = field(default_factory=list)
@@ -50,6 +52,7 @@ class Line:
     kimg: str = ""
     cost: str = ""
     status: str = ""
+    warnings: str = ""
 
 
 @dataclass
@@ -104,7 +107,7 @@ def _wide(rows: pd.DataFrame, done: pd.DataFrame, dataset: str, contrast: str, l
     groups = [done[done.metric == name] for name in metrics]
     read, claimed = descriptive(done, lead), contrast == next(iter(contrasts(rows, dataset)), None)
     winners = [
-        tables.best(group) if name == lead and claimed else None for name, group in zip(metrics, groups, strict=True)
+        _best(group) if name == lead and claimed else None for name, group in zip(metrics, groups, strict=True)
     ]
     columns = [column(group.iloc[0], read) for group in groups]
     lines = []
@@ -115,11 +118,18 @@ def _wide(rows: pd.DataFrame, done: pd.DataFrame, dataset: str, contrast: str, l
         line = Line(variant, entries, status="; ".join(open_cells))
         if len(mine):
             first = mine.iloc[0]
+            line.warnings = str(first.warnings)
             line.seeds, line.kimg = str(int(first.seeds)), UNTRAINED if pd.isna(first.kimg) else f"{first.kimg:g}"
             line.cost = f"{number(first.cost_hours, 2)} {first.device} h"
         lines.append(line)
     conditions, floors = ", ".join(columns[0].details), [_floor(group.iloc[0]) for group in groups]
     return Wide(dataset, contrast, conditions, columns, lines, floors, _floor_of(groups[0].iloc[0]))
+
+
+def _best(rows: pd.DataFrame) -> int | None:
+    """`gan.report.table.best`, unless something speaks against it."""
+    winner = tables.best(rows)
+    return None if winner is None or rows.warnings[winner] else winner
 
 
 def _floor(row: pd.Series) -> str:
@@ -175,6 +185,9 @@ def verdict(table: pd.DataFrame, dataset: str, lead: str | None) -> list[str]:
     sizes = done.groupby(MEASURE, dropna=False, sort=False).size()
     rows = done[same(done, sizes.idxmax())]
     sentences = [_answer(rows, lead)]
+    first = rows.sort_values("value", ascending=direction(lead) < 0).iloc[0]
+    if first.warnings:
+        sentences[0] += f" Not to be called the best without this: {first.variant} {listed(first.warnings)}."
     if len(sizes) > 1:
         sentences.append("Scores under other conditions are in separate columns and are not compared here.")
     if (rows.seeds == 1).any():
@@ -216,6 +229,45 @@ def _answer(rows: pd.DataFrame, lead: str) -> str:
     if len(apart) and not few:
         text += f" {enumerated(list(apart.variant))} {are(len(apart))} worse than {first.variant}."
     return f"{text} {first.variant} has the {extreme} mean ({span})."
+
+
+@dataclass
+class Trusted:
+    """What speaks for and against the variant that leads; of each other variant what speaks against it."""
+
+    variant: str
+    sentences: list[str]
+    others: list[tuple[str, str]]
+
+
+def trusted(
+    table: pd.DataFrame, dataset: str, lead: str | None, found: Mapping[tuple[str, str], Trust]
+) -> Trusted | None:
+    """Whether the variant that leads can be trusted; None before there is a score."""
+    done = table[(table.dataset == dataset) & (table.status == "finished") & (table.metric == lead)]
+    done = done[done.contrast == tables.leading_contrast(done.contrast)]
+    if done.empty:
+        return None
+    order = done.sort_values("value", ascending=direction(str(lead)) < 0)
+    first = order.iloc[0]
+    seeds = "1 seed" if first.seeds == 1 else f"{first.seeds} seeds"
+    basis = f"This rests on {first.n_subjects} patients and {seeds}."
+    others = [(row.variant, listed(row.warnings)) for row in order.iloc[1:].itertuples() if row.warnings]
+    return Trusted(first.variant, [*found[dataset, first.variant].sentences, basis], list(dict.fromkeys(others)))
+
+
+def markdown_trust(found: Trusted | None) -> str:
+    """`trusted` as Markdown."""
+    if found is None:
+        return ""
+    lines = [f"Can {escape(found.variant)} be trusted? {escape(' '.join(found.sentences))}\n"]
+    lines += [f"- {escape(variant)} {warnings}." for variant, warnings in found.others]
+    return "\n".join(lines) + "\n"
+
+
+def listed(warnings: str) -> str:
+    """The warnings of a row of the table as one predicate."""
+    return enumerated(warnings.split(", "))
 
 
 def enumerated(names: list[str]) -> str:
@@ -281,7 +333,8 @@ def _markdown_table(grid: Wide) -> str:
     rows = []
     for line in grid.lines:
         cells = [_markdown_entry(entry) for entry in line.entries]
-        rows.append([escape(line.variant), *cells, line.seeds or "not finished", line.kimg, line.cost])
+        name = f"{escape(line.variant)} ({line.warnings})" if line.warnings else escape(line.variant)
+        rows.append([name, *cells, line.seeds or "not finished", line.kimg, line.cost])
     rows.append([f"*{grid.floor_of}*", *grid.floor, "", "", ""])
     return markdown_rows(header, rows)
 

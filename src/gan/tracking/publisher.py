@@ -17,7 +17,8 @@ from gan.cells import CellFiles, baselines, flatten, stats
 from gan.files import write_json
 from gan.metrics.facts import direction, published
 from gan.report.pairs import by_seed, compare
-from gan.report.table import chosen_by, headline, scores
+from gan.report.table import chosen_by, comparison, headline, scores
+from gan.report.trust import of_variants
 from gan.study import run_key
 from gan.tracking import client as stores
 from gan.tracking import names, points, views
@@ -244,6 +245,7 @@ class _Pairs:
         self.differences = by_seed(self.seeds, baselines)
         self.lead = headline(self.seeds, chosen_by(cells))
         self.compared = compare(cells, self.differences, baselines, self.lead)
+        self.trusted = of_variants(comparison(self.seeds), cells, self.lead)
 
     def stamp(self, cell: CellFiles) -> int:
         """The age of the newest file behind the points of ``cell``; 0 for a variant without a baseline."""
@@ -257,8 +259,11 @@ class _Pairs:
         return points.paired(cell, self.differences, self.compared, self.stamp(cell))
 
     def tags(self, cell: CellFiles, known: dict[str, str]) -> dict[str, str]:
-        """The baseline and the verdict of the leading metric on the pair; empty text where a tag no longer holds."""
+        """The baseline, the verdict of the leading metric on the pair, and what speaks against the variant; empty text
+        where a tag no longer holds."""
         tags = {"baseline": self.baselines.get(cell.variant, "")}
+        found = self.trusted.get((cell.dataset, cell.variant))
+        tags["warnings"] = ", ".join(found.warnings) if found else ""
         rows = self.compared[(self.compared.variant == cell.variant) & (self.compared.metric == self.lead)]
         words = rows.verdict[rows.contrast == names.WHOLE].unique()
         tags["against_baseline"] = f"{self.lead}: {', '.join(words)}" if len(words) else ""
