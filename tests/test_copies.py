@@ -1,5 +1,7 @@
 """The search for copied patients: planted truths in feature space and on images."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -100,7 +102,7 @@ def test_held_out_patients_are_the_control():
 def test_of_two_eyes_either_may_find_a_copy():
     study, blind = Study(0), np.linspace(0.5, 1, PATIENTS * SLICES)
     other = Null(blind, study.null.subjects, np.ones(11 * SLICES), study.null.held_out_subjects, {"x": np.ones(3)})
-    sees = Null(*(getattr(study.null, name) for name in ("ratios", "subjects", "held_out", "held_out_subjects")), {"x": np.zeros(3)})
+    sees = replace(study.null, panel={"x": np.zeros(3)})
     both = Null.of_both([sees, other])
     assert both.power() == {"x": 1}
     assert np.mean(both.ratios < both.limit()[0]) <= ALPHA

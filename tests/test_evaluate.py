@@ -210,10 +210,7 @@ def test_scores_of_the_best_snapshot(judge, cell):
     rows = {(row["metric"], row["contrast"]): row for row in result["scores"]}
     assert {name for name, _ in rows} == {
         *("ms_ssim", "labelled", "area_1", "area_2", "area_3", "spectrum", "histogram", "noise", "asymmetry"),
-        *(
-            f"{name}_indomain"
-            for name in ("kd", "fd", "precision", "recall", "density", "coverage", "vendi", "copies")
-        ),
+        *(f"{name}_indomain" for name in ("kd", "fd", "precision", "recall", "density", "coverage", "vendi", "copies")),
     }
     fd = rows["fd_indomain", "t1c"]
     assert fd["low"] < fd["value"] < fd["high"]

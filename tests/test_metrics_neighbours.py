@@ -157,4 +157,3 @@ def test_k_is_the_smallest_that_a_perfect_generator_would_cover_with():
         assert expected_coverage(k, subjects, fakes) >= 0.95
         assert k == 1 or expected_coverage(k - 1, subjects, fakes) < 0.95
     assert (choose_k(11, 600), choose_k(500, 500), choose_k(2, 3)) == (1, 5, 1)
-

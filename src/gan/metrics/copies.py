@@ -90,8 +90,8 @@ def _two(between: NDArray, to_patient: NDArray, starts: NDArray) -> tuple[NDArra
 class Null:
     """Ratios of real images, each against other patients than its own.
 
-    ratios [k], subjects [k]: of training images; held_out [h], held_out_subjects [h]: of images of patients that are not
-    in the training set, as a control. panel: by a way to disguise a copy, the ratios of planted copies.
+    ratios [k], subjects [k]: of training images; held_out [h], held_out_subjects [h]: of images of patients that are
+    not in the training set, as a control. panel: by a way to disguise a copy, the ratios of planted copies.
     """
 
     ratios: NDArray[np.float64]

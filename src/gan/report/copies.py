@@ -24,18 +24,20 @@ SHOWN_SIDE = 128  # px at least on the page, by enlarging each pixel a whole num
 @dataclass(frozen=True)
 class Pair:
     """An image and the nearest images of the two nearest training patients, uint8 [H, W] by contrast; ratios: by eye
-    the distance to the nearest patient over that to the second one."""
+    the distance to the nearest patient over that to the second one; surprise: the share of real images with as low a
+    ratio, by the eye that is more surprised."""
 
     image: Mapping[str, NDArray[np.uint8]]
     first: Mapping[str, NDArray[np.uint8]]
     second: Mapping[str, NDArray[np.uint8]]
     ratios: Mapping[str, float]
+    surprise: float
 
 
 def write_pairs(
     path: Path, title: str, summary: Mapping[str, Any], generated: Sequence[Pair], held_out: Sequence[Pair]
 ) -> None:
-    """Write the page: ``generated`` images and, ranked in the same way, ``held_out`` real ones; summary: copies.json."""
+    """Write the page: ``generated`` images and, ranked alike, ``held_out`` real ones; summary: that of copies.json."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("gan.report"),
         autoescape=True,
@@ -44,7 +46,7 @@ def write_pairs(
         lstrip_blocks=True,
     )
     tables = [("Generated images, the most suspicious first", "generated", list(map(_shown, generated)))]
-    tables.append(("Real images of patients who were not trained on, ranked alike", "real", list(map(_shown, held_out))))
+    tables.append(("Real images of held-out patients, ranked alike", "real", list(map(_shown, held_out))))
     text = environment.get_template("pairs.html").render(title=title, summary=summary, tables=tables)
     with atomic_path(path) as temporary:
         Path(temporary).write_text(text, encoding="utf-8")
@@ -56,7 +58,7 @@ def _shown(pair: Pair) -> dict[str, Any]:
     Image.fromarray(pixels).save(buffer, "PNG")
     times = max(1, -(-SHOWN_SIDE // pixels.shape[0]))
     source = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
-    return {"source": source, "width": pixels.shape[1] * times, "ratios": dict(pair.ratios)}
+    return {"source": source, "width": pixels.shape[1] * times, "ratios": dict(pair.ratios), "surprise": pair.surprise}
 
 
 def strip(pair: Pair) -> NDArray[np.uint8]:

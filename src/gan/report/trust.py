@@ -1,7 +1,7 @@
 """Can a variant be trusted? What its scores, the search for copied patients and its training say, in words.
 
-A warning is said next to the variant's name wherever it could be taken for the best: a generator that copies its patients,
-makes few different images, or is far from real may still have the lowest score of all.
+A warning is said next to the variant's name wherever it could be taken for the best: a generator that copies its
+patients, makes few different images, or is far from real may still have the lowest score of all.
 """
 
 # pandas types a selection from a frame as a union of all that it could be.
@@ -35,7 +35,7 @@ PROBLEMS = {
 
 @dataclass
 class Trust:
-    """warnings: what must be said next to the name, as in ``copies patients``; sentences: what is known, in plain words."""
+    """warnings: what must be said next to the name, as in ``copies patients``; sentences: what is known."""
 
     warnings: list[str] = field(default_factory=list)
     sentences: list[str] = field(default_factory=list)
@@ -45,9 +45,10 @@ def of_variants(table: pd.DataFrame, cells: Sequence[CellFiles], lead: str | Non
     """`Trust` by data set and variant; table: `gan.report.table.comparison` of the ``cells``."""
     found = {}
     done = table[table.status == "finished"]
-    for (dataset, variant), rows in done.groupby(["dataset", "variant"], sort=False):
+    for dataset, variant in done[["dataset", "variant"]].drop_duplicates().itertuples(index=False):
+        rows = done[(done.dataset == dataset) & (done.variant == variant)]
         mine = [cell for cell in cells if (cell.dataset, cell.variant) == (dataset, variant)]
-        found[str(dataset), str(variant)] = _trust(rows, mine, lead)
+        found[dataset, variant] = _trust(rows, mine, lead)
     return found
 
 
@@ -71,7 +72,10 @@ def _distance(rows: pd.DataFrame, lead: str | None) -> Iterator[Finding]:
     known = fact(str(lead))
     if known and known.name in PAIRED:
         if (row.above_floor >= 0) == (known.better < 0):
-            yield "is no better than a table of grey levels", f"{name} is not better than that of a table of grey levels."
+            yield (
+                "is no better than a table of grey levels",
+                f"{name} is not better than that of a table of grey levels.",
+            )
         else:
             yield None, f"{name} is better than that of a table of grey levels ({number(row.floor)})."
         return

@@ -4,7 +4,7 @@ HTML and Markdown are made from the same `Wide` tables, so that they cannot say 
 """
 
 # pandas types a selection from a frame as a union of all that it could be.
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -43,8 +43,8 @@ class Entry:
 
 @dataclass
 class Line:
-    """One variant in a wide table; ``entries`` align with the columns, ``status`` says what is unfinished, ``warnings`` what
-    speaks against it (`gan.report.trust`)."""
+    """One variant in a wide table; ``entries`` align with the columns, ``status`` says what is unfinished, ``warnings``
+    what speaks against it (`gan.report.trust`)."""
 
     variant: str
     entries: list[Entry | None] = field(default_factory=list)
@@ -106,9 +106,7 @@ def _wide(rows: pd.DataFrame, done: pd.DataFrame, dataset: str, contrast: str, l
     metrics = sorted(done.metric.unique(), key=lambda name: name != lead)
     groups = [done[done.metric == name] for name in metrics]
     read, claimed = descriptive(done, lead), contrast == next(iter(contrasts(rows, dataset)), None)
-    winners = [
-        _best(group) if name == lead and claimed else None for name, group in zip(metrics, groups, strict=True)
-    ]
+    winners = [_best(group) if name == lead and claimed else None for name, group in zip(metrics, groups, strict=True)]
     columns = [column(group.iloc[0], read) for group in groups]
     lines = []
     for variant in _ranked(rows, groups[0]):

@@ -6,9 +6,8 @@ held-out real images, of which about 1 % are suspicious by chance.
 """
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,141 +16,25 @@ from tqdm import tqdm
 from gan.cells import WHOLE
 from gan.data.store import Store
 from gan.metrics.copies import ALPHA, FEWEST, Nearest, Null, Rate, nearest_patients, rate
-from gan.metrics.facts import PIXELS
-from gan.metrics.thumbnails import correlated, moved, thumbnails
 from gan.report.copies import Pair
-from gan.scales import stored_to_uint8
-from gan.scoring.extractors.files import Extractor
-from gan.scoring.faults import DISGUISES, to_grey
+from gan.scoring.eyes import CALIBRATED, Grey, RealImages, calibrate, feature_eye, pixel_eye
+from gan.scoring.faults import DISGUISES
 from gan.scoring.probes import FeatureProbe, Rows, Samples
-from gan.scoring.reference import Reference, Scored, joint, rows_of
+from gan.scoring.reference import Reference, Scored
 
-CALIBRATED = 1000  # training images, and held-out ones, that are compared with other patients, at most
-PLANTED = 50  # training images that are copied in each disguise
-BLOCK = 1024  # images of the store read at a time
 SHOWN = 12  # most suspicious images that are kept for people to look at
-HELD_OUT = ("val", "test")
 BOTH = "both"  # eyes together
-Grey = Mapping[str, NDArray[np.uint8]]
 
 
-@dataclass(frozen=True)
-class Eye:
-    """known: by group the vectors [t, d] of all training images; see: of images [n, H, W] by contrast their vectors
-    [n, d], or [s, n, d] in s versions; real: the same of a group's training or held-out images with these indices."""
+class _Suspect(NamedTuple):
+    """surprise: of the eye that is more surprised, whose number is ``eye``; near: the indices of the nearest training
+    images of two patients; ratios: of each eye; grey: images [H, W] by contrast."""
 
-    name: str
-    known: dict[str, NDArray[np.float32]]
-    see: Callable[[Grey], NDArray[np.float32]]
-    real: Callable[[str, bool, NDArray], NDArray[np.float32]]
-
-
-class RealImages:
-    """The real images of the ``contrasts`` of a store, in groups: all contrasts of a slice, or the images of a class.
-
-    train[group]: rows of the training images; subjects: the patient of each row of the store, as codes.
-    """
-
-    def __init__(self, store: Store, contrasts: Sequence[Scored]):
-        self._store = store
-        together = joint(contrasts) or len(contrasts) == 1
-        self.groups = {WHOLE: list(contrasts)} if together else {one.name: [one] for one in contrasts}
-        kept = store.index[store.index["kept"]].sort_values("row")
-        self.subjects = np.unique(kept["subject"], return_inverse=True)[1]
-        self.train = {group: self._rows("train", members) for group, members in self.groups.items()}
-        self.held_out = {
-            group: np.concatenate([self._rows(split, members) for split in HELD_OUT])
-            for group, members in self.groups.items()
-        }
-
-    def _rows(self, split: str, members: list[Scored]) -> NDArray[np.int64]:
-        return rows_of(self._store, split, members[0].label)
-
-    def grey(self, group: str, rows: NDArray) -> dict[str, NDArray[np.uint8]]:
-        """8-bit images [n, H, W] of ``rows`` by contrast."""
-        block = self._store.images[rows]
-        return {one.name: stored_to_uint8(block[:, one.channel]) for one in self.groups[group]}
-
-    def group(self, batch: Grey) -> str:
-        """The group that generated images of these contrasts belong to."""
-        return WHOLE if WHOLE in self.groups else next(iter(batch))
-
-    def rows(self, group: str, train: bool) -> NDArray[np.int64]:
-        return (self.train if train else self.held_out)[group]
-
-    def some(self, group: str, number: int, train: bool = True) -> NDArray[np.int64]:
-        """Indices of about ``number`` of the rows at most: as many of each patient, evenly spaced."""
-        subjects = self.subjects[self.rows(group, train)]
-        names = np.unique(subjects)
-        each = -(-number // len(names))
-        places = [np.flatnonzero(subjects == name) for name in names]
-        chosen = [of[np.unique(np.linspace(0, len(of) - 1, min(each, len(of))).astype(int))] for of in places]
-        return np.sort(np.concatenate(chosen))
-
-
-def feature_eye(extract: Extractor, reference: Reference, real: RealImages) -> Eye:
-    """Of the features of all contrasts of a group, side by side."""
-    features = reference.features[extract.id].features
-
-    def joined(group: str, splits: Sequence[str]) -> NDArray[np.float32]:
-        names = [one.name for one in real.groups[group]]
-        return np.concatenate([np.concatenate([features[split][name] for name in names], 1) for split in splits])
-
-    known = {group: joined(group, ["train"]) for group in real.groups}
-    held_out = {group: joined(group, HELD_OUT) for group in real.groups}
-    return Eye(
-        extract.name,
-        known,
-        lambda grey: np.concatenate([extract(images) for images in grey.values()], 1),
-        lambda group, train, index: (known if train else held_out)[group][index],
-    )
-
-
-def pixel_eye(real: RealImages) -> Eye:
-    """Of the correlation of small pictures, moved a little."""
-    known: dict[str, NDArray[np.float32]] = {}
-    for group, rows in real.train.items():
-        blocks = [real.grey(group, rows[start : start + BLOCK]) for start in range(0, len(rows), BLOCK)]
-        known[group] = np.concatenate([correlated([thumbnails(images) for images in grey.values()]) for grey in blocks])
-
-    def see(grey: Grey) -> NDArray[np.float32]:
-        return moved([thumbnails(images) for images in grey.values()])
-
-    return Eye(PIXELS, known, see, lambda group, train, index: see(real.grey(group, real.rows(group, train)[index])))
-
-
-def calibrate(eye: Eye, real: RealImages, group: str, seed: int) -> Null:
-    """What ``eye`` sees of real images of ``group`` and of planted copies of them."""
-    rows, known, random = real.train[group], eye.known[group], np.random.default_rng([seed, 6])
-    subjects = real.subjects[rows]
-    # Real images: those of training patients next to other patients, those of held-out ones next to all.
-    some, held = real.some(group, CALIBRATED), real.some(group, CALIBRATED, train=False)
-    ratios = nearest_patients(eye.real(group, True, some), known, subjects, own=subjects[some]).ratio
-    held_out = nearest_patients(eye.real(group, False, held), known, subjects).ratio
-    # Planted copies.
-    planted = real.some(group, PLANTED)
-    images, others = (real.grey(group, rows[of]) for of in (planted, _of_others(subjects, planted, random)))
-    panel = {}
-    for name, change in DISGUISES.items():
-        copies = {
-            of: to_grey(change(x.astype(np.float64), others[of].astype(np.float64), np.random.default_rng([seed, 7])))
-            for of, x in images.items()
-        }
-        panel[name] = nearest_patients(eye.see(copies), known, subjects).ratio
-    return Null(ratios, subjects[some], held_out, real.subjects[real.held_out[group][held]], panel)
-
-
-def _of_others(subjects: NDArray, chosen: NDArray, random: np.random.Generator) -> NDArray[np.int64]:
-    """For each ``chosen`` image one of another patient at about the same place among that patient's images."""
-    names, codes = np.unique(subjects, return_inverse=True)
-    places = [np.flatnonzero(codes == code) for code in range(len(names))]
-    found = []
-    for index in chosen:
-        own = places[codes[index]]
-        other = places[(codes[index] + random.integers(1, len(names))) % len(names)]
-        share = np.searchsorted(own, index) / max(1, len(own) - 1)
-        found.append(other[round(share * (len(other) - 1))])
-    return np.array(found)
+    surprise: float
+    group: str
+    near: tuple[int, int]
+    ratios: tuple[float, ...]
+    grey: dict[str, NDArray[np.uint8]]
 
 
 class CopyProbe:
@@ -175,31 +58,21 @@ class CopyProbe:
         self.eyes = [feature_eye(features.extract, reference, self.real), pixel_eye(self.real)] if self.enough else []
         self._found: dict[tuple[str, str], list[Nearest]] = {}
         self._units: list[NDArray] = []
-        self._shown: list[tuple[float, str, int, dict[str, NDArray[np.uint8]]]] = []
+        self._shown: list[_Suspect] = []
 
     def add(self, batch: Samples) -> None:
         if not self.enough:
             return
         group = self.real.group(batch.grey)
         grey = {one.name: batch.grey[one.name] for one in self.real.groups[group]}
-        subjects = self.real.subjects[self.real.train[group]]
-        before = sum(len(one.ratio) for one in self._found.get((self.eyes[0].name, group), []))
-        latest = []
-        for eye in self.eyes:
-            vectors = self._features_of(grey) if eye is self.eyes[0] else eye.see(grey)
-            latest.append(nearest_patients(vectors, eye.known[group], subjects))
-            self._found.setdefault((eye.name, group), []).append(latest[-1])
+        features = np.concatenate([self.features.found[name][-1] for name in grey], 1)  # of the same batch
+        latest = self._compare(group, [features, *(eye.see(grey) for eye in self.eyes[1:])])
+        for eye, found in zip(self.eyes, latest, strict=True):
+            self._found.setdefault((eye.name, group), []).append(found)
         if batch.pairs is not None:
             self._units.append(batch.pairs.subjects)
-        worst = np.min([one.ratio for one in latest], 0)
-        for index in np.argsort(worst)[:SHOWN]:
-            images = {name: of[index].copy() for name, of in grey.items()}
-            self._shown.append((float(worst[index]), group, before + int(index), images))
-        self._shown = sorted(self._shown, key=lambda one: one[0])[:SHOWN]
-
-    def _features_of(self, grey: Grey) -> NDArray[np.float32]:
-        """Of the batch that the probe of features has just seen."""
-        return np.concatenate([self.features.found[name][-1] for name in grey], 1)
+        shown = [*self._shown, *self._suspects(group, latest, grey)]
+        self._shown = sorted(shown, key=lambda one: one.surprise)[:SHOWN]
 
     @functools.cached_property
     def nulls(self) -> dict[str, list[Null]]:
@@ -276,24 +149,44 @@ class CopyProbe:
     def suspects(self) -> tuple[list[Pair], list[Pair]]:
         """The generated images most likely to be copies, and the held-out real images that rank first in the same way,
         the most suspicious first."""
-        fakes = []
-        for _, group, index, grey in self._shown if self.enough else []:
-            of = {eye.name: self.nearest(eye.name, group).ratio[index] for eye in self.eyes}
-            fakes.append(self._pair(group, grey, of, self.nearest(self.eyes[0].name, group), index))
-        reals = []
-        for place, (group, rows) in enumerate(self.real.held_out.items() if self.enough else []):
-            ratios = {eye.name: self.nulls[eye.name][place].held_out for eye in self.eyes}
-            order = np.argsort(np.min(list(ratios.values()), 0))[:SHOWN]
-            looked_at = rows[self.real.some(group, CALIBRATED, train=False)]
-            grey, subjects = self.real.grey(group, looked_at[order]), self.real.subjects[self.real.train[group]]
-            found = nearest_patients(self.eyes[0].see(grey), self.eyes[0].known[group], subjects)
-            for rank, index in enumerate(order):
-                images = {name: of[rank] for name, of in grey.items()}
-                of = {name: float(ratio[index]) for name, ratio in ratios.items()}
-                reals.append(self._pair(group, images, of, found, rank))
-        return fakes, sorted(reals, key=lambda one: min(one.ratios.values()))[:SHOWN]
+        reals: list[_Suspect] = []
+        for group in self.real.groups if self.enough else []:
+            held_out = self.real.some(group, CALIBRATED, train=False)
+            seen = [eye.real(group, False, held_out) for eye in self.eyes]
+            grey = self.real.grey(group, self.real.rows(group, train=False)[held_out])
+            reals += self._suspects(group, self._compare(group, seen), grey)
+        return self._pairs(self._shown), self._pairs(sorted(reals, key=lambda one: one.surprise)[:SHOWN])
 
-    def _pair(self, group: str, grey: dict, ratios: dict[str, float], found: Nearest, index: int) -> Pair:
-        rows = self.real.train[group][[found.first[index], found.second[index]]]
-        near = [{name: of[0] for name, of in self.real.grey(group, rows[place : place + 1]).items()} for place in (0, 1)]
-        return Pair(grey, *near, {name: float(ratio) for name, ratio in ratios.items()})
+    def _compare(self, group: str, seen: Sequence[NDArray]) -> list[Nearest]:
+        """The nearest patients of images of ``group``, by what each eye has ``seen`` of them."""
+        subjects = self.real.subjects[self.real.train[group]]
+        return [nearest_patients(of, eye.known[group], subjects) for eye, of in zip(self.eyes, seen, strict=True)]
+
+    def _suspects(self, group: str, found: list[Nearest], grey: Grey) -> list[_Suspect]:
+        """The `SHOWN` most suspicious of some images."""
+        place = list(self.real.groups).index(group)
+        surprise = np.array(
+            [self.nulls[eye.name][place].surprise(of.ratio) for eye, of in zip(self.eyes, found, strict=True)]
+        )
+        ratios = np.array([of.ratio for of in found])
+        suspects = []
+        for index in np.lexsort((ratios.min(0), surprise.min(0)))[:SHOWN]:
+            by = found[int(surprise[:, index].argmin())]
+            near = int(by.first[index]), int(by.second[index])
+            images = {name: of[index].copy() for name, of in grey.items()}
+            suspects.append(_Suspect(float(surprise[:, index].min()), group, near, tuple(ratios[:, index]), images))
+        return suspects
+
+    def _pairs(self, suspects: Sequence[_Suspect]) -> list[Pair]:
+        pairs = []
+        for one in suspects:
+            rows = self.real.train[one.group][list(one.near)]
+            first, second = (self.real.grey(one.group, rows[place : place + 1]) for place in (0, 1))
+            ratios = dict(zip((eye.name for eye in self.eyes), map(float, one.ratios), strict=True))
+            pairs.append(Pair(one.grey, _only(first), _only(second), ratios, one.surprise))
+        return pairs
+
+
+def _only(grey: Grey) -> dict[str, NDArray[np.uint8]]:
+    """The one image [H, W] of each contrast."""
+    return {name: images[0] for name, images in grey.items()}
