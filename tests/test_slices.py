@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from gan.cells import SPLITS
-from gan.data import intensity, planes, splits
+from gan.data import intensity, splits
+from gan.data.cut import frames
 from gan.data.nifti import Volume, write_nifti
 from gan.data.pictures import read_picture
 from gan.data.slices import build_store
@@ -200,13 +201,13 @@ def test_the_filter_is_strict_and_looks_at_the_reference_before_padding(tmp_path
 
 def test_padding_240_to_256_adds_8_on_each_side():
     stack = np.ones((1, 240, 240), np.float32)
-    out = planes.place(stack, planes.frame((240, 240), (1, 1), (256, 256), "pad"))
+    out = frames.place(stack, frames.frame((240, 240), (1, 1), (256, 256), "pad"))
     assert out.shape == (1, 256, 256) and out[0, 8:248, 8:248].all() and out.sum() == 240 * 240
 
 
 def test_pad_crops_what_is_larger():
     stack = np.arange(100.0, dtype=np.float32).reshape(1, 10, 10)
-    out = planes.place(stack, planes.frame((10, 10), (1, 1), (4, 12), "pad"))
+    out = frames.place(stack, frames.frame((10, 10), (1, 1), (4, 12), "pad"))
     np.testing.assert_array_equal(out[0, :, 1:11], stack[0, 3:7])
 
 
@@ -214,16 +215,16 @@ def test_pad_crops_what_is_larger():
 def test_resampling_is_pillows_antialiased_bilinear(source, size):
     image = np.random.default_rng(0).random(source, dtype=np.float32)
     expected = np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR))
-    out = planes.place(image[None], planes.frame(source, (1, 1), size, "resize"))
+    out = frames.place(image[None], frames.frame(source, (1, 1), size, "resize"))
     np.testing.assert_allclose(out[0], expected, atol=1e-5)
 
 
 def test_stored_pixels_are_square_in_mm():
-    to = planes.frame((20, 60), (3.0, 1.0), (64, 64), "resize")
+    to = frames.frame((20, 60), (3.0, 1.0), (64, 64), "resize")
     np.testing.assert_allclose(to.spacing, (60 / 64, 60 / 64))
-    to = planes.frame((30, 20), (1.0, 1.0), (64, 64), "resize")
+    to = frames.frame((30, 20), (1.0, 1.0), (64, 64), "resize")
     assert to.canvas == (30, 30)
-    out = planes.place(np.ones((1, 30, 20), np.float32), to)
+    out = frames.place(np.ones((1, 30, 20), np.float32), to)
     assert not out[0, :, :9].any() and not out[0, :, -9:].any() and np.allclose(out[0, :, 14:50], 1)
 
 

@@ -12,9 +12,9 @@ from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, 
 from test_dicom import write_stack
 from test_slices import row, volumes
 
+from gan.data.cut.frames import covered, frame, place, unplace
 from gan.data.dicom import read_series
 from gan.data.nifti import Volume, canonical
-from gan.data.planes import covered, frame, place, unplace
 from gan.data.slices import build_store
 from gan.data.store import Store
 from gan.families.contract import ImageShape

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gan.config import variants
-from gan.config.datasets import check_dataset
+from gan.config.datasets import check_dataset, sides
 from gan.config.schema import read_schema, validate, with_defaults
 from gan.errors import GanError
 from gan.families.registry import defaults, make_options, options_of
@@ -80,9 +80,9 @@ def check_pair(config: dict[str, Any], dataset: str, variant: str) -> None:
             f"datasets.{dataset}.translate has one source, which has to stay; name several or leave the pair out of "
             f"the study"
         )
-    training, size = config["training"] | chosen["training"], row["slices"]["size"]
+    training = config["training"] | chosen["training"]
     try:
-        pyramid = Pyramid.of(tuple(size) if isinstance(size, list) else (size, size))
+        pyramid = Pyramid.of(sides(row))
         variants.check_resolutions(options, pyramid)
         make_options(chosen["family"], options).check_fit(pyramid.doublings, training["kimg"], training["batch"])
     except GanError as error:

@@ -8,6 +8,12 @@ from gan.errors import GanError
 from gan.labels import label_of
 
 
+def sides(row: dict[str, Any]) -> tuple[int, ...]:
+    """Pixels along each axis of a stored image of ``row``: (H, W)."""
+    size = row["slices"]["size"]
+    return (size, size) if isinstance(size, int) else tuple(size)
+
+
 def check_dataset(name: str, row: dict[str, Any]) -> None:
     """`GanError` if the parts of the complete ``row`` contradict each other."""
     kinds = [key for key in ("path", "url", "phantom") if key in row["source"]]

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from gan.data import notices, splits
-from gan.data.encode import Encoded, Item
+from gan.data.cut.common import Encoded, Item
 from gan.data.found import channels, has, leaves
 from gan.errors import GanError
 

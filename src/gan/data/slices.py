@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gan.data.encode import Encoded, Item, encode
+from gan.config.datasets import sides
+from gan.data.cut import encode
+from gan.data.cut.common import Encoded, Item
 from gan.data.found import has, leaves
 from gan.data.intensity import DEFAULT_PERCENTILES
 from gan.data.ledger import Ledger
@@ -41,8 +43,7 @@ def build_store(
     hold the same image, or a volume has no intensity range.
     """
     items = items_of(row, Path(volumes))
-    size = row["slices"]["size"]
-    shape = (len(stored_channels(row)), *((size, size) if isinstance(size, int) else size))
+    shape = (len(stored_channels(row)), *sides(row))
     with writing(Path(folder), shape) as writer:
         ledger = Ledger(row)
         unit = "image" if row["layout"] == "images" else "subject"
@@ -158,7 +159,7 @@ def _mask(row: dict[str, Any]) -> int | None:
 
 def facts_of(row: dict[str, Any], name: str) -> dict[str, Any]:
     """What ``row`` decides of the ``store.json`` of data set ``name``."""
-    spec, size = row["slices"], row["slices"]["size"]
+    spec = row["slices"]
     intensity = dict(row["intensity"])
     if intensity["map"] == "percentile":
         ends = zip(("low", "high"), DEFAULT_PERCENTILES, strict=True)
@@ -169,7 +170,7 @@ def facts_of(row: dict[str, Any], name: str) -> dict[str, Any]:
         "label_of": label_of(row["labels"]),
         "reference": row["reference"] or row["contrasts"][0],
         "mask": row["mask"],
-        "size": [size, size] if isinstance(size, int) else list(size),
+        "size": list(sides(row)),
         "axis": spec["axis"],
         "fit": spec["fit"],
         "filter": {key: spec[key] for key in ("every", "threshold", "fraction")},

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from gan.data.encode import Encoded, Item, encode
+from gan.data.cut import encode
+from gan.data.cut.common import Encoded, Item
 from gan.data.found import Found, channels
 from gan.data.ledger import Ledger
 from gan.data.nifti import Volume, open_volume

@@ -7,8 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gan.data.encode import Channel, stored
-from gan.data.planes import Frame, unplace, upright
+from gan.data.cut.common import Channel
+from gan.data.cut.frames import Frame, unplace
+from gan.data.cut.slices import stored
+from gan.data.planes import upright
 from gan.families.contract import Source
 from gan.sampling.snapshot import Snapshot
 from gan.sampling.tasks import CHUNK, translated

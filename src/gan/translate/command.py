@@ -14,7 +14,7 @@ import nibabel as nib
 import numpy as np
 
 from gan import check
-from gan.data.encode import limits_of
+from gan.data.cut.common import limits_of
 from gan.data.planes import from_slices
 from gan.data.scan import Scan, as_nifti
 from gan.errors import GanError, command

@@ -5,9 +5,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gan.data.encode import FEW, Channel, channel_of, limits_of, share_below_zero
+from gan.data.cut.common import FEW, Channel, channel_of, limits_of, share_below_zero
+from gan.data.cut.frames import frame
 from gan.data.intensity import fraction_above
-from gan.data.planes import ORDER, frame
+from gan.data.planes import ORDER
 from gan.data.scan import Scan, on_grid_of, read_scan
 from gan.errors import GanError
 from gan.sampling.volumes import Stack
@@ -66,7 +67,7 @@ def read_channel(name: str, path: Path, scans: dict[str, Scan], data: dict[str, 
 def stack_of(opened: Opened, task: Task, data: dict[str, Any], force: bool) -> Stack:
     """Frame and filter of training; `GanError` for pixels of another size, unless ``force``."""
     reference, name = _filtered(opened.channels, task, data)
-    to = frame(reference.stack.shape[1:], reference.spacing, tuple(data["size"]), data["fit"])  # type: ignore[arg-type]
+    to = frame(reference.stack.shape[1:], reference.spacing, tuple(data["size"]), data["fit"])
     ratios = [max(mine / usual, usual / mine) for mine, usual in zip(to.spacing, data["spacing"], strict=True)]
     if max(ratios) > MOST_SPACING and not force:
         mine, usual = (" x ".join(f"{mm:.3g}" for mm in spacing) for spacing in (to.spacing, data["spacing"]))

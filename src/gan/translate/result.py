@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from gan.data.encode import Channel
+from gan.data.cut.common import Channel
+from gan.data.cut.frames import Frame, covered, place, unplace
 from gan.data.intensity import to_scale
-from gan.data.planes import Frame, covered, place, unplace, upright
+from gan.data.planes import upright
 from gan.data.scan import read_scan
 from gan.metrics.regions import LEVEL, foreground
 from gan.sampling.snapshot import Snapshot
