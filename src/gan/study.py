@@ -89,7 +89,8 @@ class Study:
     def store_spec(self, name: str) -> dict[str, Any]:
         """The part of a data set's row that decides its store."""
         row = self.dataset(name)
-        return self.volumes_spec(name) | {key: row[key] for key in ("labels", "slices", "intensity", "split")}
+        kind = "volumes" if row["volumes"] else "slices"
+        return self.volumes_spec(name) | {key: row[key] for key in ("labels", kind, "intensity", "split")}
 
     def source(self, cell: Cell) -> Cell | None:
         """The cell whose networks ``cell`` starts from; None if they are new, or from a file."""

@@ -9,9 +9,10 @@ from gan.labels import label_of
 
 
 def sides(row: dict[str, Any]) -> tuple[int, ...]:
-    """Pixels along each axis of a stored image of ``row``: (H, W)."""
-    size = row["slices"]["size"]
-    return (size, size) if isinstance(size, int) else tuple(size)
+    """Pixels along each axis of a stored image of ``row``: (H, W), or of whole volumes (D, H, W)."""
+    volumes = row.get("volumes")
+    size = volumes["size"] if volumes else row["slices"]["size"]
+    return (size,) * (3 if volumes else 2) if isinstance(size, int) else tuple(size)
 
 
 def check_dataset(name: str, row: dict[str, Any]) -> None:
@@ -30,6 +31,8 @@ def check_dataset(name: str, row: dict[str, Any]) -> None:
         )
     if taken := {WHOLE, JOINT} & {*row["contrasts"], row["mask"]}:
         raise GanError(f"config: datasets.{name} has a contrast called {min(taken)!r}, as some scores are; rename it")
+    if row["volumes"]:
+        _check_volumes(name, row)
     if label_of(row["labels"]) in ("slice", "contrast"):
         _check_slice_labels(name, row)
     if row["translate"]:
@@ -56,6 +59,23 @@ def check_dataset(name: str, row: dict[str, Any]) -> None:
                 )
     if low is not None and high is not None and low >= high:
         raise GanError(f"config: datasets.{name}.intensity.low is {low:g}; it must be below high, {high:g}")
+
+
+def _check_volumes(name: str, row: dict[str, Any]) -> None:
+    """Nothing in the row is of slices alone."""
+    where = f"config: datasets.{name}.volumes"
+    if "slices" in row:
+        raise GanError(f"{where}: the row has slices, too; a store has one of them, remove the other")
+    if row["layout"] == "images":
+        raise GanError(f"{where}: layout images has pictures, which are no volumes; use slices")
+    if label_of(row["labels"]) == "slice":
+        raise GanError(f"{where}: labels is {json.dumps(row['labels'])}, of slices; give labels of subjects, or null")
+    if row["intensity"]["map"] == "slice_minmax":
+        raise GanError(f"{where}: intensity.map is slice_minmax, of slices; use percentile, minmax or window")
+    if row["translate"]:
+        raise GanError(f"{where}: translate works on slices; use slices, or set translate to null")
+    if row["volumes"]["fit"] == "pad" and row["volumes"]["spacing"] is not None:
+        raise GanError(f"{where}: fit pad keeps the scan's own voxels; set spacing to null, or fit to resize")
 
 
 def _check_slice_labels(name: str, row: dict[str, Any]) -> None:

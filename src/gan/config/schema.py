@@ -39,14 +39,14 @@ def read_schema(path: str) -> dict[str, Any]:
 
 
 def with_defaults(value: Any, schema: dict[str, Any], root: dict[str, Any]) -> Any:
-    """Fill in the ``default`` of every absent property, all the way down."""
+    """Fill in the ``default`` of every absent property, all the way down; not ``unless`` another one is absent, too."""
     if "$ref" in schema:
         schema = root["$defs"][schema["$ref"].rsplit("/", 1)[1]] | {k: v for k, v in schema.items() if k != "$ref"}
     if not isinstance(value, dict):
         return value
     properties = schema.get("properties", {})
     for key, part in properties.items():
-        if key not in value and "default" in part:
+        if key not in value and "default" in part and value.get(part.get("unless")) is None:
             value[key] = json.loads(json.dumps(part["default"]))
     rest = schema.get("additionalProperties")
     for key in value:

@@ -7,9 +7,11 @@ import pandas as pd
 
 from gan.data import notices, splits
 from gan.data.cut.common import Encoded, Item
+from gan.data.cut.whole import offset
 from gan.data.found import channels, has, leaves
 from gan.errors import GanError
 
+EQUAL = 0.01  # relative: voxel sizes of whole volumes
 NAMED = 20  # subjects without a slice in one line of the log; subjects.csv has all
 
 
@@ -19,6 +21,7 @@ class Ledger:
     def __init__(self, row: dict[str, Any]):
         self.row = row
         self.pictures = row["layout"] == "images"
+        self.whole = bool(row.get("volumes"))
         self.shown: list[tuple[Item, Encoded]] = []
         self._columns: list[dict[str, np.ndarray]] = []
         self._items: list[tuple[Item, Encoded]] = []
@@ -29,7 +32,9 @@ class Ledger:
     def add(self, item: Item, result: Encoded) -> np.ndarray:
         """Record ``result``; returns which of its images are to be stored, bool [K]."""
         kept = result.kept.copy()
-        reasons = np.where(kept, "", f"fraction <= {self.row['slices']['fraction']:g}").astype(object)
+        reasons = np.full(len(kept), "", dtype=object)
+        if not self.whole:
+            reasons[~kept] = f"fraction <= {self.row['slices']['fraction']:g}"
         store = np.ones(len(result.images), dtype=bool)
         if self.pictures:
             for place, (candidate, digest) in enumerate(zip(np.flatnonzero(kept), result.digests, strict=True)):
@@ -83,12 +88,26 @@ class Ledger:
                 f"no slice passes the filter ({filter_}); the largest fraction is {index['fraction'].max():.4f}: "
                 "lower slices.fraction or slices.threshold, or change intensity"
             )
+        self._check_voxels()
         assigned = self._splits()
         index["split"] = [assigned[subject] for subject in index["subject"].tolist()]
         index["row"] = np.where(index["kept"], index["kept"].cumsum() - 1, -1)
         splits.check(index)
         splits.check_copies(index, dict(enumerate(self._digests)))
         return index
+
+    def _check_voxels(self) -> None:
+        """`GanError` if stored voxels differ in size: of whole volumes that are not resampled."""
+        if not self.whole:
+            return
+        (first, usual), *others = [(item, result.frame.spacing) for item, result in self._items]
+        for item, spacing in others:
+            if not np.allclose(spacing, usual, rtol=EQUAL):
+                mine, its = (" x ".join(f"{mm:.4g}" for mm in of) for of in (spacing, usual))
+                raise GanError(
+                    f"subject {item.subject}: voxels of {mine} mm, of {first.subject} {its} mm; volumes.fit pad keeps "
+                    "them as they are, so all need one size: set it to resize, with a spacing"
+                )
 
     def _subject_labels(self) -> dict[str, str]:
         """Labels of subjects only: the splits must not depend on the filter, as the labels of slices do."""
@@ -155,7 +174,14 @@ class Ledger:
         return {subject: "; ".join(said) for subject, said in notes.items()}
 
     def warn(self) -> None:
-        """One line of the log each: subjects without a kept slice, and values that the intensity map makes black."""
+        """One line of the log each: subjects without a kept slice, values that the intensity map makes black, labels
+        that whole volumes have lost."""
+        lost = [(item, ", ".join(map(str, result.lost))) for item, result in self._items if result.lost]
+        if gone := [f"{item.subject} ({labels})" for item, labels in lost]:
+            notices.warn(
+                f"{len(gone)} of {len(self._items)} subjects lose labels of the mask, which are smaller than a stored "
+                f"voxel or outside of the box: {notices.some(gone, NAMED)}; smaller voxels keep them"
+            )
         largest: dict[str, float] = {}
         kept: set[str] = set()
         for (item, _), columns in zip(self._items, self._columns, strict=True):
@@ -179,8 +205,14 @@ class Ledger:
             )
 
     def _details(self, item: Item, result: Encoded) -> dict[str, Any]:
-        details: dict[str, Any] = {"subject": item.subject, "slice_shape": "x".join(map(str, result.shape[1:]))}
-        details["pixel_spacing"] = "x".join(f"{mm:.6g}" for mm in result.frame.spacing)
+        kind = ("volume_shape", "voxel_spacing") if self.whole else ("slice_shape", "pixel_spacing")
+        shape = result.shape[::-1] if self.whole else result.shape[1:]  # x, y, z as in volumes.csv
+        spacing = "x".join(f"{mm:.6g}" for mm in result.frame.spacing)
+        details: dict[str, Any] = {"subject": item.subject, kind[0]: "x".join(map(str, shape)), kind[1]: spacing}
+        if self.whole:
+            details |= dict(zip(("offset_x", "offset_y", "offset_z"), offset(result.frame), strict=True))
+            details["share_cut"] = result.cut
+            details |= {"labels_lost": " ".join(map(str, result.lost))} if result.lost else {}
         for contrast, ends in zip(self.row["contrasts"], result.limits, strict=True):
             if ends is not None:
                 details |= {f"low_{contrast}": ends[0], f"high_{contrast}": ends[1]}

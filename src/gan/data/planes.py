@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+VIEWS = ("axial", "coronal", "sagittal")
 ORDER = {"axial": (2, 1, 0), "coronal": (1, 2, 0), "sagittal": (0, 2, 1)}  # axes of the volume in the stack
 
 
@@ -24,6 +25,31 @@ def upright(stack: np.ndarray) -> np.ndarray:
     right; sagittal: superior up, anterior on the left.
     """
     return stack[:, ::-1, ::-1]
+
+
+def three_planes(volume: np.ndarray, spacing: Sequence[float]) -> list[np.ndarray]:
+    """The middle axial, coronal and sagittal plane of a stored volume [..., D, H, W], upright, as squares [..., E, E].
+
+    Pixels are squares of the finest of ``spacing`` (mm, D, H, W), by nearest neighbour; what the volume lacks is 0.
+    """
+    finest = min(spacing)
+    for axis, mm in zip((-3, -2, -1), spacing, strict=True):
+        count = round(volume.shape[axis] * mm / finest)
+        places = ((np.arange(count) + 0.5) * volume.shape[axis] / count).astype(int)
+        volume = volume if count == volume.shape[axis] else volume.take(places, axis=axis)
+    depth, height, width = (side // 2 for side in volume.shape[-3:])
+    up = volume[..., ::-1, :, :]
+    edge = max(volume.shape[-3:])
+    return [_squared(plane, edge) for plane in (volume[..., depth, :, :], up[..., height, :], up[..., width])]
+
+
+def _squared(plane: np.ndarray, edge: int) -> np.ndarray:
+    """``plane`` [..., H, W] amid 0, as [..., edge, edge]."""
+    height, width = plane.shape[-2:]
+    top, left = (edge - height) // 2, (edge - width) // 2
+    square = np.zeros((*plane.shape[:-2], edge, edge), dtype=plane.dtype)
+    square[..., top : top + height, left : left + width] = plane
+    return square
 
 
 def as_volume(pixels: np.ndarray, axis: str, spacing: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:

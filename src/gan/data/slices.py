@@ -1,4 +1,4 @@
-"""From canonical volumes to the packed store: filter, frame, index, splits, preview pictures."""
+"""From canonical volumes to the packed store of slices or whole volumes: index, splits, preview pictures."""
 
 from functools import partial
 from pathlib import Path
@@ -10,9 +10,11 @@ import pandas as pd
 from gan.config.datasets import sides
 from gan.data.cut import encode
 from gan.data.cut.common import Encoded, Item
+from gan.data.cut.whole import BODY, fitted, spacing_needed, unfitted
 from gan.data.found import has, leaves
 from gan.data.intensity import DEFAULT_PERCENTILES
 from gan.data.ledger import Ledger
+from gan.data.planes import VIEWS, three_planes
 from gan.data.pool import ordered
 from gan.data.sheet import Row, Tile, as_grey, contact_sheet, preview
 from gan.data.store import stored_channels, writing
@@ -39,15 +41,20 @@ def build_store(
     previews: the most slices that are written as PNG as well, spread evenly over the store. The result depends on the
     row and the volumes alone, not on ``workers``. ``folder`` appears whole or not at all.
 
-    Raises `GanError` when no slice passes the filter, a split cannot be filled, a subject is in two splits, two splits
-    hold the same image, or a volume has no intensity range.
+    Raises `GanError` when no slice passes the filter, the box of whole volumes cuts a body off, a split cannot be
+    filled, a subject is in two splits, two splits hold the same image, or a volume has no intensity range.
     """
     items = items_of(row, Path(volumes))
+    unit = "image" if row["layout"] == "images" else "subject"
+    facts, whole = facts_of(row, name), bool(row.get("volumes"))
+    if unfitted(row):
+        needed = ordered(partial(spacing_needed, row=row), items, workers=workers, label="measure", unit=unit)
+        row = fitted(row, list(needed))
     shape = (len(stored_channels(row)), *sides(row))
     with writing(Path(folder), shape) as writer:
         ledger = Ledger(row)
-        unit = "image" if row["layout"] == "images" else "subject"
-        encoded = ordered(partial(encode, row=row), items, workers=workers, label="slice", unit=unit)
+        label = "volume" if whole else "slice"
+        encoded = ordered(partial(encode, row=row), items, workers=workers, label=label, unit=unit)
         for item, result in zip(items, encoded, strict=True):
             writer.append(result.images[ledger.add(item, result)])
         ledger.warn()
@@ -58,8 +65,10 @@ def build_store(
         images = writer.images()
         top = 0 if row["mask"] is None else int(images[:, _mask(row)].max())
         contact_sheet(sheet_rows(row, index, ledger.shown, top), writer.folder / "contact_sheet.png")
-        _previews(row, index, images, writer.folder / "previews", top, most=previews)
-        writer.finish(index, ledger.subjects(index), facts_of(row, name) | ledger.meta())
+        meta = facts | ledger.meta()
+        spread_over = index[index["kept"]].iloc[spread(len(images), previews)]
+        _previews(row, spread_over, images, writer.folder / "previews", top, meta["spacing"])
+        writer.finish(index, ledger.subjects(index), meta)
 
 
 def items_of(row: dict[str, Any], volumes: Path) -> list[Item]:
@@ -123,31 +132,38 @@ def spread(count: int, most: int) -> np.ndarray:
 
 def sheet_rows(row: dict[str, Any], index: pd.DataFrame, shown: list[tuple[Item, Encoded]], top: int) -> list[Row]:
     """A row of the contact sheet per subject, or per class of pictures; top: the largest label of the mask."""
-    pictures = row["layout"] == "images"
+    pictures, whole = row["layout"] == "images", bool(row.get("volumes"))
     split = dict(zip(index["subject"].tolist(), index["split"].tolist(), strict=True))
     rows: dict[str, list[Tile]] = {}
     for item, result in shown:
         title = "  ".join(filter(None, (item.subject, item.scan, split[item.subject], item.label)))
         tiles = rows.setdefault(item.label if pictures else title, [])
-        for place, image in result.tiles.items():
-            caption = title if pictures else f"{result.slices[place]}: {result.fractions[place]:.2f}"
-            tiles.append(Tile(as_grey(image, _mask(row), top), caption, bool(result.kept[place])))
+        for number, (place, image) in enumerate(result.tiles.items()):
+            caption = title if pictures else VIEWS[number] if whole else _caption(result, place)
+            tiles.append(Tile(as_grey(image, _mask(row), top), caption, whole or bool(result.kept[place])))
     return [Row(title, rows[title]) for title in sorted(rows)]
 
 
+def _caption(result: Encoded, place: int) -> str:
+    return f"{result.slices[place]}: {result.fractions[place]:.2f}"
+
+
 def _previews(
-    row: dict[str, Any], index: pd.DataFrame, images: np.ndarray, folder: Path, top: int, *, most: int
+    row: dict[str, Any], kept: pd.DataFrame, images: np.ndarray, folder: Path, top: int, spacing: list[float]
 ) -> None:
+    """Each image of ``kept`` by contrast; of a whole volume its three planes side by side."""
     folder.mkdir()
-    kept = index[index["kept"]].iloc[spread(len(images), most)]
     apart = row["labels"] == "contrast"
     scans = [f"_{scan}" * bool(scan) for scan in kept["scan"]] if "scan" in kept else [""] * len(kept)
     columns = [kept[key] for key in ("subject", "slice", "row", "label")]
-    flags = {name: kept.set_index("row")[has(name)] for name in channels(row)} if leaves(row) else {}
+    whole = bool(row.get("volumes"))
+    flags: dict[str, Any] = {name: kept.set_index("row")[has(name)] for name in channels(row)} if leaves(row) else {}
     absent = {place: [name for name, there in flags.items() if not there[place]] for place in kept["row"]}
     for subject, number, place, label, scan in zip(*columns, scans, strict=True):
         names = [label] if apart else stored_channels(row)
-        for contrast, image in zip(names, as_grey(images[place], _mask(row), top), strict=True):
+        planes = three_planes(images[place], spacing) if whole else [images[place]]
+        shown = np.concatenate([as_grey(plane, _mask(row), top) for plane in planes], axis=-1)
+        for contrast, image in zip(names, shown, strict=True):
             if contrast not in absent.get(place, ()):
                 preview(image, folder / f"{subject}{scan}_{number:03d}_{contrast}.png")
 
@@ -159,7 +175,6 @@ def _mask(row: dict[str, Any]) -> int | None:
 
 def facts_of(row: dict[str, Any], name: str) -> dict[str, Any]:
     """What ``row`` decides of the ``store.json`` of data set ``name``."""
-    spec = row["slices"]
     intensity = dict(row["intensity"])
     if intensity["map"] == "percentile":
         ends = zip(("low", "high"), DEFAULT_PERCENTILES, strict=True)
@@ -171,10 +186,18 @@ def facts_of(row: dict[str, Any], name: str) -> dict[str, Any]:
         "reference": row["reference"] or row["contrasts"][0],
         "mask": row["mask"],
         "size": list(sides(row)),
-        "axis": spec["axis"],
-        "fit": spec["fit"],
-        "filter": {key: spec[key] for key in ("every", "threshold", "fraction")},
+        **_cut(row),
         "intensity": intensity,
         "split": row["split"],
         **({"missing": row["missing"]} if leaves(row) else {}),
     }
+
+
+def _cut(row: dict[str, Any]) -> dict[str, Any]:
+    """How images are cut out of volumes; of whole ones all are kept."""
+    if spec := row.get("volumes"):
+        kept = {"every": 1, "threshold": BODY, "fraction": 0.0}
+        return {"volumes": {key: spec[key] for key in ("spacing", "centre", "fit")}, "filter": kept}
+    spec = row["slices"]
+    kept = {key: spec[key] for key in ("every", "threshold", "fraction")}
+    return {"axis": spec["axis"], "fit": spec["fit"], "filter": kept}

@@ -14,6 +14,7 @@ import pandas as pd
 
 from gan.data.cut import encode
 from gan.data.cut.common import Encoded, Item
+from gan.data.cut.whole import fitted, spacing_needed, unfitted
 from gan.data.found import Found, channels
 from gan.data.ledger import Ledger
 from gan.data.nifti import Volume, open_volume
@@ -72,12 +73,30 @@ def look(row: dict[str, Any], found: Sequence[Found], *, workers: int = 1, scrat
     shown = with_tiles([Item(scan.subject, (), "", "") for scan in scans], row)
     with tempfile.TemporaryDirectory(dir=scratch, prefix="gan-inspect-") as folder:
         tasks = [(scan, item.tiles) for scan, item in zip(scans, shown, strict=True)]
-        return _collect(row, partial(_convert, row=row, folder=Path(folder)), tasks, workers)
+        if unfitted(row):
+            measure = partial(_convert, row=row, folder=Path(folder), use=_needed)
+            row = _fitted(row, measure, tasks, workers)
+        return _collect(row, partial(_convert, row=row, folder=Path(folder), use=_encode), tasks, workers)
 
 
 def look_at(row: dict[str, Any], items: Sequence[Item], *, workers: int = 1) -> Look:
     """The slices of ``items``: pictures, or volumes that are converted already."""
+    if unfitted(row):
+        row = _fitted(row, partial(_needed, row=row), items, workers)
     return _collect(row, partial(_encode, row=row), items, workers)
+
+
+def _fitted(row: dict[str, Any], measure: Any, tasks: Sequence[Any], workers: int) -> dict[str, Any]:
+    """``row`` with the spacing of the subjects that can be read; `_collect` names the others."""
+    needed = ordered(measure, tasks, workers=workers, label="measure")
+    return fitted(row, [of for of in needed if not isinstance(of, str)])
+
+
+def _needed(item: Item, row: dict[str, Any]) -> float | str:
+    try:
+        return spacing_needed(item, row)
+    except GanError as error:
+        return str(error)
 
 
 def _collect(row: dict[str, Any], work: Any, tasks: Sequence[Any], workers: int) -> Look:
@@ -92,7 +111,8 @@ def _collect(row: dict[str, Any], work: Any, tasks: Sequence[Any], workers: int)
     return found
 
 
-def _convert(task: tuple[Any, int], row: dict[str, Any], folder: Path) -> Seen | str:
+def _convert(task: tuple[Any, int], row: dict[str, Any], folder: Path, use: Any) -> Any:
+    """What ``use`` makes of a scan's volumes, or the text of an error."""
     scan, tiles = task
     try:
         with tempfile.TemporaryDirectory(dir=folder) as part:
@@ -101,7 +121,7 @@ def _convert(task: tuple[Any, int], row: dict[str, Any], folder: Path) -> Seen |
             notes = "; ".join(f"{record['contrast']} {record['notes']}" for record in records if record["notes"])
             written = {record["contrast"]: Path(part) / record["file"] for record in records}
             files = tuple(written.get(name) for name in channels(row))
-            return _encode(Item(scan.subject, files, first.label, first.split, 0, tiles, notes, first.scan), row)
+            return use(Item(scan.subject, files, first.label, first.split, 0, tiles, notes, first.scan), row)
     except GanError as error:
         return str(error).replace(f"{part}/", "")
 

@@ -23,6 +23,7 @@ DEFAULTS: dict[str, Any] = {
     "labels": None,
     "translate": None,
     "slices": {"axis": "axial", "every": 1, "size": 256, "fit": "resize", "threshold": 50, "fraction": 0.25},
+    "volumes": None,
     "intensity": {"map": "percentile", "low": None, "high": None},
     "split": {"train": 0.7, "val": 0.15, "test": 0.15, "seed": 0},
 }

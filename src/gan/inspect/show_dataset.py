@@ -5,6 +5,7 @@ from collections import Counter
 import pandas as pd
 
 from gan.cells import SPLITS
+from gan.config.datasets import sides
 from gan.inspect.dataset import Report
 from gan.inspect.show_folder import grids, intensities, warnings_of
 from gan.inspect.text import count, headed, joined, span, table
@@ -16,25 +17,39 @@ MOST = 30  # subjects listed one by one
 def render(report: Report) -> str:
     """What the data set holds, the slices of each subject, and what the splits will be."""
     row, subjects = report.row, by_subject(report)
-    spec = row["slices"]
-    size = spec["size"] if isinstance(spec["size"], list) else [spec["size"]] * 2
-    cut = "pictures" if row["layout"] == "images" else f"{spec['axis']} slices"
     lines = [
         f"data set {report.name}: {count(len(report.splits), 'subject')}, contrasts {', '.join(row['contrasts'])}"
         + (f", mask {row['mask']}" if row["mask"] else ""),
         f"from {report.origin}" + ("" if report.whole else f", {len(subjects)} of the subjects were read"),
-        f"{cut} of {size[0]} x {size[1]} pixels, intensity map {row['intensity']['map']}; a slice is kept when more "
-        f"than {spec['fraction']:g} of its pixels are above {spec['threshold']:g} of 255",
+        _cut(report),
     ]
     if report.look:
         lines += headed("contrasts", grids(report.look.seen, row["contrasts"] + [row["mask"]] * bool(row["mask"])))
         lines += headed("intensities", intensities(report.look.seen, row["contrasts"]))
-    lines += headed("slices of each subject", _subjects(subjects))
+    lines += headed(f"{'volumes' if row['volumes'] else 'slices'} of each subject", _subjects(subjects))
     lines += headed("not kept", _reasons(report.index))
     lines += headed("splits", _splits(report, subjects))
     lines += headed("look at", _warnings(report, subjects))
     lines += headed("95 % intervals to expect (docs/data.md: how this is estimated)", _widths(report, subjects))
     return "\n".join(lines)
+
+
+def _cut(report: Report) -> str:
+    """What an image of the store is."""
+    row, size = report.row, " x ".join(map(str, sides(report.row)))
+    if spec := row["volumes"]:
+        meta = report.store.meta if report.store else report.look.ledger.meta() if report.look else {}
+        spacing = " x ".join(f"{mm:.4g}" for mm in meta["spacing"])
+        return (
+            f"whole volumes of {size} voxels of {spacing} mm, box about the {spec['centre']}, intensity map "
+            f"{row['intensity']['map']}"
+        )
+    spec = row["slices"]
+    cut = "pictures" if row["layout"] == "images" else f"{spec['axis']} slices"
+    return (
+        f"{cut} of {size} pixels, intensity map {row['intensity']['map']}; a slice is kept when more than "
+        f"{spec['fraction']:g} of its pixels are above {spec['threshold']:g} of 255"
+    )
 
 
 def by_subject(report: Report) -> pd.DataFrame:

@@ -33,11 +33,13 @@ class Item(NamedTuple):
 
 
 class Encoded(NamedTuple):
-    """S candidates, K of them kept. images: uint16 [K, C, H, W]; slices, fractions, kept: [S]; positions: 0..1 [S];
-    labels: class names [S], empty where a slice has none; digests: of kept images; limits: (low, high) per contrast,
-    None where the map is by slice, or the contrast missing; tiles: place among the candidates -> uint16 [C, H, W];
-    shape: of the source; frame: how its pixels came to be stored; notes: what the map does that the user may not want.
-    Where each contrast is an image of its own, S and K count those."""
+    """S candidates, K of them kept; of a whole volume, 1 and 1. images: uint16 [K, C, H, W] or [K, C, D, H, W]; slices,
+    fractions, kept: [S]; positions: 0..1 [S]; labels: class names [S], empty where a slice has none; digests: of kept
+    images; limits: (low, high) per contrast, None where the map is by slice, or the contrast missing; tiles: place
+    among the candidates -> uint16 [C, H, W], of a whole volume its three planes; shape: of the source; frame: how its
+    pixels came to be stored; notes: what the map does that the user may not want. Of a whole volume, cut: the share of
+    the body outside of the box; lost: labels of the mask that no stored voxel has. Where each contrast is an image of
+    its own, S and K count those."""
 
     images: np.ndarray
     slices: np.ndarray
@@ -51,6 +53,8 @@ class Encoded(NamedTuple):
     shape: tuple[int, ...]
     frame: Frame
     notes: str = ""
+    cut: float = 0.0
+    lost: tuple[int, ...] = ()
 
 
 class Channel(NamedTuple):

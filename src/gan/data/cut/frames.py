@@ -64,12 +64,19 @@ def unplace(stack: np.ndarray, to: Frame) -> np.ndarray:
 
 
 def covered(to: Frame) -> np.ndarray:
-    """Which pixels of the source, bool [*to.source], have their centre in the frame; the others are cropped."""
-    inside = np.ones((), dtype=bool)
+    """Which pixels of the source, bool [*to.source], are in the frame; the others are cropped."""
+    there = np.zeros(to.source, dtype=bool)
+    there[inside(to)] = True
+    return there
+
+
+def inside(to: Frame) -> tuple[slice, ...]:
+    """The pixels of the source whose centre is in the box, along each axis."""
+    parts = []
     for n, edge, before in zip(to.source, to.canvas, to.before, strict=True):
-        centre = np.arange(n) + before + 0.5
-        inside = inside[..., None] & (centre > 0) & (centre < edge)
-    return inside
+        first = max(0, -before)
+        parts.append(slice(first, max(first, min(n, math.ceil(edge - before - 0.5)))))
+    return tuple(parts)
 
 
 def place_labels(stack: np.ndarray, to: Frame) -> np.ndarray:
@@ -79,8 +86,8 @@ def place_labels(stack: np.ndarray, to: Frame) -> np.ndarray:
     for axis in _others(plain):
         n, size = to.source[axis], to.size[axis]
         index = ((np.arange(size) + 0.5) * to.canvas[axis] / size).astype(int) - to.before[axis]
-        inside = (index >= 0) & (index < n)
-        placed = np.moveaxis(placed, axis, -1).take(np.clip(index, 0, n - 1), axis=-1) * inside
+        there = (index >= 0) & (index < n)
+        placed = np.moveaxis(placed, axis, -1).take(np.clip(index, 0, n - 1), axis=-1) * there
         placed = np.moveaxis(placed, -1, axis)
     return placed
 
