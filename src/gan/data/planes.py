@@ -61,6 +61,18 @@ def as_volume(pixels: np.ndarray, axis: str, spacing: Sequence[float]) -> tuple[
     return upright(pixels[None]).transpose(back), np.diag([*np.array([1.0, *spacing])[back], 1.0])
 
 
+def as_whole(stack: np.ndarray, spacing: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    """A stored volume [D, H, W], upright axial slices, as a RAS volume [X, Y, Z] and its affine.
+
+    spacing: mm along D, H, W. The centre of the box is at 0: where a generated head would lie is not known.
+    """
+    data = from_slices(upright(stack), "axial")
+    mm = np.array(spacing[::-1])
+    affine = np.diag([*mm, 1.0])
+    affine[:3, 3] = (1 - np.array(data.shape)) / 2 * mm
+    return data, affine
+
+
 def pixel_spacing(spacing: tuple[float, ...], axis: str) -> tuple[float, float]:
     """Distances (between rows, between columns) in mm of the slices of `as_slices`."""
     x, y, z = spacing

@@ -26,7 +26,7 @@ def render(report: Report) -> str:
     if report.look:
         lines += headed("contrasts", grids(report.look.seen, row["contrasts"] + [row["mask"]] * bool(row["mask"])))
         lines += headed("intensities", intensities(report.look.seen, row["contrasts"]))
-    lines += headed(f"{'volumes' if row['volumes'] else 'slices'} of each subject", _subjects(subjects))
+    lines += [] if row["volumes"] else headed("slices of each subject", _subjects(subjects))
     lines += headed("not kept", _reasons(report.index))
     lines += headed("splits", _splits(report, subjects))
     lines += headed("look at", _warnings(report, subjects))
@@ -98,8 +98,9 @@ def _splits(report: Report, subjects: pd.DataFrame) -> list[str]:
         classes = Counter(mine["label"])
         text = ", ".join(f"{name} {number}" for name, number in sorted(classes.items()) if name)
         rows.append([split, of_split[split], with_slices if report.whole else "", len(mine), text])
-    slices = "slices" if report.whole else "slices of those read"
-    return table(["split", "subjects", "with slices", slices, "slices of each class"], rows)
+    images = "volumes" if report.row["volumes"] else "slices"
+    read = images if report.whole else f"{images} of those read"
+    return table(["split", "subjects", f"with {images}", read, f"{images} of each class"], rows)
 
 
 def _warnings(report: Report, subjects: pd.DataFrame) -> list[str]:

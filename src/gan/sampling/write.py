@@ -12,7 +12,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gan import grids, scales
-from gan.data.planes import as_volume
+from gan.data.planes import as_volume, as_whole, three_planes
 from gan.errors import GanError
 from gan.files import atomic_path
 from gan.sampling.marks import Mark, first
@@ -22,14 +22,13 @@ FORMATS = ("png", "nifti", "npy", "grid")
 
 
 def write_images(snapshot: Snapshot, images: Iterator[Tensor], n: int, out: Path, form: str, seed: int) -> None:
-    """Write ``n`` images [*, C, H, W] of ``seed`` that come in chunks, as ``form``.
+    """Write ``n`` images [*, C, *size] of ``seed`` that come in chunks, as ``form``.
 
-    png: ``<i>_<contrast>.png``, 8 bit, grey 0..255, a mask as its label numbers. nifti: ``<i>_<contrast>.nii.gz``, RAS,
-    one slice, spacing in mm, float32 on the scale 0..255 of the intensity map, a mask as its label numbers. npy:
-    ``images.npy``, float32 [n, C, H, W] in about [-1, 1]. grid: ``grid.png``. Each file has a `Mark`.
+    png: ``<i>_<contrast>.png``, 8 bit, grey 0..255, a mask as its label numbers; of a volume its three middle planes
+    side by side. nifti: ``<i>_<contrast>.nii.gz``, RAS, a volume or one slice, spacing in mm, float32 on the scale
+    0..255 of the intensity map, a mask as its label numbers. npy: ``images.npy``, float32 [n, C, *size] in about
+    [-1, 1]. grid: ``grid.png``. Each file has a `Mark`.
     """
-    if len(snapshot.shape.size) != 2 and form != "npy":
-        raise GanError(f"--format {form} is for slices; this generator makes volumes, use --format npy")
     out.mkdir(parents=True, exist_ok=True)
     mark = Mark.of(snapshot, seed)
     shown = tqdm(total=n, desc="generate", unit="img", disable=not sys.stderr.isatty())
@@ -53,18 +52,28 @@ def write_images(snapshot: Snapshot, images: Iterator[Tensor], n: int, out: Path
 
 def _write_png(path: Path, pixels: np.ndarray, snapshot: Snapshot, channel: int, mark: Mark, index: int) -> None:
     path, text = path.with_name(f"{path.name}.png"), mark.text(index)
-    if _is_mask(snapshot, channel):
-        grids.write_png(path, scales.generated_to_labels(pixels, snapshot.mask_labels), "label numbers", text)
+    is_mask = _is_mask(snapshot, channel)
+    shown = scales.generated_to_labels(pixels, snapshot.mask_labels) if is_mask else scales.generated_to_uint8(pixels)
+    if shown.ndim == 3:
+        shown = np.hstack(three_planes(shown, _spacing(snapshot)))
+    if is_mask:
+        grids.write_png(path, shown, "label numbers", text)
     else:
-        grids.write_png(path, scales.generated_to_uint8(pixels), text=text)
+        grids.write_png(path, shown, text=text)
 
 
 def _write_nifti(path: Path, pixels: np.ndarray, snapshot: Snapshot, channel: int, mark: Mark, index: int) -> None:
     data = snapshot.data
-    is_mask = _is_mask(snapshot, channel)
+    is_mask, whole = _is_mask(snapshot, channel), pixels.ndim == 3
     values = scales.generated_to_labels(pixels, snapshot.mask_labels) if is_mask else scales.generated_to_grey(pixels)
-    volume, affine = as_volume(values, data.get("axis") or "axial", data.get("spacing") or (1.0, 1.0))
+    if whole:
+        volume, affine = as_whole(values, _spacing(snapshot))
+    else:
+        volume, affine = as_volume(values, data.get("axis") or "axial", data.get("spacing") or (1.0, 1.0))
     image = nib.Nifti1Image(np.ascontiguousarray(volume), affine)  # type: ignore[attr-defined]
+    if whole:  # some viewers read the one, some the other
+        image.set_sform(affine, "aligned")
+        image.set_qform(affine, "aligned")
     image.header.set_xyzt_units("mm")
     mark.put(image, index)
     with atomic_path(path.with_name(f"{path.name}.nii.gz")) as temporary:
@@ -93,6 +102,14 @@ def finite(images: Tensor) -> Tensor:
     if not torch.isfinite(images).all():
         raise GanError("the generator makes NaN or infinite values: its file was changed, or its training diverged")
     return images
+
+
+def _spacing(snapshot: Snapshot) -> list[float]:
+    """mm of a voxel along D, H, W."""
+    spacing = snapshot.data.get("spacing")
+    if not spacing or len(spacing) != len(snapshot.shape.size):
+        raise GanError("the generator's file has no spacing of its voxels; write --format npy, or train it again")
+    return spacing
 
 
 def _is_mask(snapshot: Snapshot, channel: int) -> bool:
