@@ -34,7 +34,7 @@ class StoreDataset:
     ):
         self._split = store.rows(split)
         if not len(self._split):
-            raise GanError(f"{store.folder}: no images in the split {split}; loosen slices or split.{split} of its row")
+            raise GanError(f"{store.folder}: no images in the split {split}; raise split.{split} of its row")
         self._images, self._device, self._mask = store.images, device, store.meta["mask"]
         self._names = list(store.meta["channels"])
         targets = task["target"] if task else self._names

@@ -1,8 +1,8 @@
 """Read a folder of images that another program made.
 
 One file an image and contrast: ``<name>_<contrast>.png``, or any name where there is one contrast; pictures of 8 or 16
-bits, or NIfTI of one slice. Or numpy arrays of many images, ``[n, C, H, W]`` (``[n, H, W]`` of one contrast). A mask
-has label numbers. Classes are folders.
+bits, or NIfTI of one slice; of a data set of volumes, NIfTI of its box. Or numpy arrays of many images,
+``[n, C, *size]`` (``[n, *size]`` of one contrast). A mask has label numbers. Classes are folders.
 """
 
 import sys
@@ -100,6 +100,8 @@ class _Reader:
         if path.name.lower().endswith(PICTURES):
             return read_picture(path)
         stack = upright(as_slices(canonical(read_volume(path)).values(), self.meta.get("axis") or "axial"))
+        if len(self.shape.size) == 3:
+            return stack
         if len(stack) != 1:
             raise GanError(f"{path}: {len(stack)} slices along {self.meta.get('axis')}; give one slice a file")
         return stack[0]
