@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from gan.families.contract import lay_out
 from gan.nn import Generator, Pyramid
 from gan.nn.adain import AdaINSynthesis, Style, StyledLayer
 
@@ -78,3 +79,18 @@ def test_images_are_not_modulated():
     assert not any("affine" in name for name, _ in generator.synthesis.images.named_parameters())
     names = {name.split(".")[0] for name, _ in generator.synthesis.named_parameters() if "affine" in name}
     assert names == {"style", "convs"}
+
+
+@pytest.mark.parametrize("size", [(16, 16), (16, 16, 16)])
+def test_kernels_are_channels_last_and_the_strength_of_noise_keeps_its_shape(size):
+    """[C, 1, 1, 1] of a volume has as many axes as the kernels of an image."""
+    generator, dims = Generator(size, 1, z_dim=4, w_dim=4, modulation="adain", **SMALL), len(size)
+    state = {name: tensor.clone() for name, tensor in generator.state_dict().items()}
+    lay_out(generator, dims)
+    layout = torch.channels_last if dims == 2 else torch.channels_last_3d
+    for name, tensor in generator.state_dict().items():
+        assert torch.equal(tensor, state[name]), name
+        assert tensor.ndim != dims + 2 or tensor.is_contiguous(memory_format=layout), name
+    strengths = [tensor for name, tensor in state.items() if "noise_strength" in name]
+    assert strengths and all(tensor.shape[1:] == (1,) * dims for tensor in strengths)
+    generator.load_state_dict(state)

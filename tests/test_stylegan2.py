@@ -51,6 +51,8 @@ def test_lazy_regularisation_scales_optimizers_and_terms():
 def test_r1_gamma_defaults_to_the_heuristic():
     assert _make("stylegan2").r1_gamma == pytest.approx(0.0002 * 32 * 32 / BATCH)
     assert _make("stylegan2", r1_gamma=3.0).r1_gamma == 3.0
+    of_volumes = _make("stylegan2", ImageShape(1, (16, 16, 16))).r1_gamma
+    assert of_volumes == pytest.approx(_make("stylegan2", ImageShape(1, (16, 16))).r1_gamma)
 
 
 def test_penalties_that_an_objective_brings():

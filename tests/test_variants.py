@@ -60,12 +60,17 @@ def _step(variant, optimizers, phase, batch):
     return loss, scalars
 
 
-@pytest.mark.parametrize("case", FIRST.values())
-def test_a_volume_has_a_finite_loss_in_every_phase(case):
-    shape = ImageShape(1, (16, 16, 16))
-    variant = _make(case, shape)
+@pytest.mark.parametrize("case", [*FIRST.values(), "stylegan2_adain"])
+def test_every_phase_takes_a_step_on_volumes(case):
+    variant = _make(case, ImageShape(1, (16, 12, 16)))
+    optimizers, batch = variant.optimizers(), _batch(variant.shape)
+    variant.begin_step(BATCH * 3, optimizers)
     for phase in variant.phases():
-        assert torch.isfinite(variant.loss(phase.name, _batch(variant.shape))[0])
+        before = [parameter.clone() for parameter in variant.networks()[phase.trains].parameters()]
+        assert torch.isfinite(_step(variant, optimizers, phase, batch)[0])
+        after = list(variant.networks()[phase.trains].parameters())
+        assert all(parameter.isfinite().all() for parameter in after)
+        assert not all(torch.equal(old, new) for old, new in zip(before, after, strict=True))
 
 
 @pytest.mark.parametrize(("case", "shape"), PAIRS)

@@ -143,7 +143,9 @@ def require_groups(batch: int, group: int) -> None:
 def lay_out(variant: nn.Module, spatial_dims: int) -> None:
     """Set weights to the memory order of the fastest convolutions: channels last."""
     layout = torch.channels_last if spatial_dims == 2 else torch.channels_last_3d
-    variant.to(memory_format=layout)  # type: ignore[call-overload]
+    for tensor in (*variant.parameters(), *variant.buffers()):
+        if tensor.ndim == spatial_dims + 2:
+            tensor.data = tensor.data.to(memory_format=layout)
 
 
 def mirrored(images: Tensor) -> Tensor:

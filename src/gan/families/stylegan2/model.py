@@ -158,10 +158,17 @@ class StyleGAN2(Variant):
 
     @property
     def r1_gamma(self) -> float:
-        """Weight of R1: the option, or the published heuristic 0.0002 * pixels / batch (Karras et al. 2020b)."""
+        """Weight of R1: the option, or the published heuristic 0.0002 * pixels / batch (Karras et al. 2020b).
+
+        A volume counts as an image of its mean side, voxels^(2/3): by its voxels the weight would grow with the depth.
+        """
         if self.options.r1_gamma is not None:
             return self.options.r1_gamma
-        return 0.0 if self.options.objective == "wgan_gp" else 0.0002 * math.prod(self.shape.size) / self.batch
+        if self.options.objective == "wgan_gp":
+            return 0.0
+        positions = math.prod(self.shape.size)
+        pixels = positions if len(self.shape.size) == 2 else positions ** (2 / 3)
+        return 0.0002 * pixels / self.batch
 
     @property
     def r2_gamma(self) -> float:
