@@ -10,6 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from gan import ops
 from gan.augment import SYM6
 from gan.ops.convolution import convolve, convolve_transposed
+from gan.ops.resample import _filter
 
 D = torch.float64
 
@@ -63,6 +64,24 @@ def test_upfirdn_and_its_derivatives_follow_the_definition(shape, k, up, down):
         w = torch.randn_like(x)
         (gg,) = torch.autograd.grad(g, v, w)
         torch.testing.assert_close(gg, upfirdn_by_definition(w, taps, up, down, padding, 1.7))
+
+
+@pytest.mark.parametrize("padding", [(2, 1), (3, -1), (-2, 4), (-2, -1)])
+@pytest.mark.parametrize(("shape", "k"), [((2, 3, 4, 6, 5), 4), ((2, 3, 4, 6, 5), 3), ((2, 2, 9, 8), 12)])
+def test_phases_are_the_transposed_convolution(shape, k, padding):
+    """To the last digits of float64; the order of the memory stays, and other dtypes are rounded once."""
+    layout = torch.channels_last if len(shape) == 4 else torch.channels_last_3d
+    taps, pads = torch.randint(1, 9, (k,)).double() / 8, (padding,) * (len(shape) - 2)
+    for x in (torch.randn(shape, dtype=D), torch.randn(shape, dtype=D).contiguous(memory_format=layout)):
+        expected = x
+        for axis in range(len(pads)):
+            expected = _filter(expected, taps, 2, 1, pads, (axis,), 8.0 if axis == 0 else 1.0)
+        found = ops.upfirdn(x, taps, 2, 1, padding, 8.0)
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+        assert found.is_contiguous(memory_format=layout) == x.is_contiguous(memory_format=layout)
+        reduced = ops.upfirdn(x.bfloat16(), taps, 2, 1, padding, 8.0)
+        exact = ops.upfirdn(x.bfloat16().double(), taps, 2, 1, padding, 8.0)
+        torch.testing.assert_close(reduced, exact.bfloat16(), rtol=2**-8, atol=1e-6)
 
 
 @pytest.mark.parametrize("channels_last", [False, True])

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gan.ops import extension, fused
-from gan.ops.precision import own_dtype
+from gan.ops.precision import own_dtype, widened
 
 Padding = int | tuple[int, int]
 
@@ -86,14 +86,60 @@ class _Upfirdn(torch.autograd.Function):
 
 
 def _reference(x: Tensor, taps: Tensor, up: int, down: int, padding: tuple, gain: float) -> Tensor:
-    """Depthwise convolutions; all axes at once for short filters, else axis by axis."""
+    """Depthwise convolutions; all axes at once for short filters, else axis by axis.
+
+    On a CPU some of them are slow: transposed ones in bfloat16, and axis by axis in any dtype; plain ones along an axis
+    of a volume in float32. The first are computed in float32, and those along an axis by phases.
+    """
     axes = range(x.ndim - 2)
     groups = [tuple(axes)] if taps.numel() ** len(axes) <= 16 else [(axis,) for axis in axes]
+    on_cpu = x.device.type == "cpu" and down == 1
+    y = widened(x) if on_cpu and up > 1 else x
     with own_dtype(x):
-        for group in groups:
-            x = _filter(x, taps, up, down, padding, group, gain)
-            gain = 1.0
-    return x
+        if on_cpu and len(groups) > 1 and (up > 1 or (x.ndim == 5 and x.dtype != torch.bfloat16)):
+            y = _by_phases(y, taps, up, padding, gain)
+        else:
+            for group in groups:
+                y = _filter(y, taps, up, down, padding, group, gain)
+                gain = 1.0
+    return y.to(x.dtype)
+
+
+def _by_phases(x: Tensor, taps: Tensor, up: int, padding: tuple, gain: float) -> Tensor:
+    """The zeros between samples are never made: sample r of each ``up`` of the result is a filter of its own, of every
+    ``up``-th tap, over ``x`` as it is."""
+    layout = torch.channels_last if x.ndim == 4 else torch.channels_last_3d
+    last = x.is_contiguous(memory_format=layout)
+    x = x.movedim(1, -1) if last else x  # then all axes are in the order of the memory
+    taps = taps.to(x.dtype)
+    for axis, (before, after) in enumerate(padding, start=1 if last else 2):
+        x = _phases_along(x, taps * gain, up, axis, before, after)
+        gain = 1.0
+    return x.movedim(-1, 1) if last else x
+
+
+def _phases_along(x: Tensor, taps: Tensor, up: int, axis: int, before: int, after: int) -> Tensor:
+    count, k = x.shape[axis], taps.numel()
+    size = count * up + before + after - k + 1
+    # y[up * q + r] is the sum over (j, s) of taps[j] * x[q + s].
+    phases = []
+    for first in range(min(up, size)):
+        places = [(j, divmod(first + k - 1 - j - before, up)) for j in range(k)]
+        phases.append((-(-(size - first) // up), [(j, s) for j, (s, rest) in places if rest == 0]))
+    starts = [s for _, terms in phases for _, s in terms]
+    ends = [s + length for length, terms in phases for _, s in terms]
+    margin = max(0, -min(starts, default=0)), max(0, max(ends, default=0) - count)
+    if any(margin):
+        wide = x.new_zeros(*x.shape[:axis], count + sum(margin), *x.shape[axis + 1 :])
+        wide.narrow(axis, margin[0], count).copy_(x)
+        x = wide
+    y = x.new_zeros(*x.shape[:axis], size, *x.shape[axis + 1 :])
+    for first, (length, terms) in enumerate(phases):
+        phase = y[(slice(None),) * axis + (slice(first, None, up),)]
+        for number, (j, s) in enumerate(terms):
+            part = x.narrow(axis, margin[0] + s, length)
+            phase.addcmul_(part, taps[j]) if number else torch.mul(part, taps[j], out=phase)
+    return y
 
 
 def _filter(x: Tensor, taps: Tensor, up: int, down: int, padding: tuple, group: tuple, gain: float) -> Tensor:
