@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 
-from gan.augment import BLIT, COLOUR, CORRUPTION, GEOMETRY, PRESETS, AdaController, AugmentPipe
+from gan.augment import BLIT, COLOUR, CORRUPTION, GEOMETRY, PRESETS, AdaController, AugmentPipe, preset
 from gan.ops import affine_resample
 
 EVERYTHING = BLIT + GEOMETRY + COLOUR + CORRUPTION
@@ -76,7 +76,9 @@ def test_presets_suit_their_use():
     with pytest.raises(ValueError, match="shear"):
         AugmentPipe(["shear"])
     with pytest.raises(ValueError, match="N, C, H, W"):
-        AugmentPipe(["xflip"])(torch.zeros(1, 1, 4, 4, 4), ONE)
+        AugmentPipe(["xflip"])(torch.zeros(1, 1, 4), ONE)
+    with pytest.raises(ValueError, match="tilt"):
+        AugmentPipe(preset("mri", 3))(torch.zeros(1, 1, 4, 4), ONE)
 
 
 def test_xflip_mirrors_half_of_the_images_exactly():

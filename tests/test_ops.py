@@ -136,7 +136,7 @@ def zeros(images: int, taps: int) -> tuple[Tensor, ...]:
         (lambda: ops.bias_act(torch.zeros(1, 1), clamp=0.0), "clamp"),
         (lambda: ops.epilogue(torch.zeros(1, 1, 4, 4), noise=torch.zeros(1, 1, 4, 4)), "strength"),
         (lambda: ops.epilogue(torch.zeros(1, 1, 4, 4), act="tanh"), "tanh"),
-        (lambda: ops.affine_resample(torch.zeros(1, 1, 3, 4), *zeros(1, 12)), "at least 4 x 4"),
+        (lambda: ops.affine_resample(torch.zeros(1, 1, 3, 4), *zeros(1, 12)), "at least 4 a side"),
         (lambda: ops.affine_resample(torch.zeros(1, 1, 4, 4), *zeros(2, 12)), "linear"),
         (lambda: ops.affine_resample(torch.zeros(1, 1, 4, 4), *zeros(1, 8)), "taps"),
         (lambda: ops.conv(torch.zeros(1, 1, 4, 4), torch.zeros(1, 1, 3, 3), up=2), "taps"),

@@ -21,13 +21,16 @@ TINY = Family("tinyfamily", TinyOptions)
 
 
 class TinyData:
-    """``length`` random images; with ``labels`` classes and ``sources`` channels of images to translate if wanted."""
+    """``length`` random images of one side or of sides ``size``; with ``labels`` classes and ``sources`` channels of
+    images to translate if wanted."""
 
-    def __init__(self, length: int = 50, channels: int = 1, size: int = 8, labels: int = 0, sources: int = 0):
-        random = torch.Generator().manual_seed(1)
-        self.shape = ImageShape(channels, (size, size), labels, sources=sources)
-        self.real = torch.rand(length, channels, size, size, generator=random) * 2 - 1
-        self.source = torch.rand(length, sources, size, size, generator=random) * 2 - 1
+    def __init__(
+        self, length: int = 50, channels: int = 1, size: int | tuple[int, ...] = 8, labels: int = 0, sources: int = 0
+    ):
+        random, size = torch.Generator().manual_seed(1), (size, size) if isinstance(size, int) else size
+        self.shape = ImageShape(channels, size, labels, sources=sources)
+        self.real = torch.rand(length, channels, *size, generator=random) * 2 - 1
+        self.source = torch.rand(length, sources, *size, generator=random) * 2 - 1
         self.classes = torch.arange(length) % max(1, labels)
         self.meta = {
             "channels": [f"c{index}" for index in range(channels)],
@@ -35,7 +38,7 @@ class TinyData:
             "labels": [f"class{index}" for index in range(labels)],
             "label_counts": torch.bincount(self.classes, minlength=labels).tolist() if labels else [],
             "intensity": {"map": "percentiles"},
-            "spacing": [2.0, 2.0],
+            "spacing": [2.0] * len(size),
         }
 
     def __len__(self) -> int:

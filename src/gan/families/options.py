@@ -13,9 +13,21 @@ from gan.errors import GanError
 TASKS = ("generate", "translate")
 
 
-def option(default: Any, doc: str, *, choices: tuple = (), low: float | None = None, high: float | None = None) -> Any:
-    """A dataclass field with a one-line description and the allowed values (``choices``, or ``low <= x <= high``)."""
-    return field(default=default, metadata={"doc": doc, "choices": choices, "low": low, "high": high})
+def option(
+    default: Any,
+    doc: str,
+    *,
+    choices: tuple = (),
+    low: float | None = None,
+    high: float | None = None,
+    added: bool = False,
+) -> Any:
+    """A dataclass field with a one-line description and the allowed values (``choices``, or ``low <= x <= high``).
+
+    added: after cells had been trained: recipes do not state its default, so that their run keys stay.
+    """
+    metadata = {"doc": doc, "choices": choices, "low": low, "high": high, "added": added}
+    return field(default=default, metadata=metadata)
 
 
 def unfit(value: Any, limits: Mapping[str, Any]) -> str | None:
@@ -70,8 +82,14 @@ class Options:
         return None
 
     def stated(self, seed: int) -> dict[str, Any]:
-        """All options as the recipe of the cell of ``seed`` states them: a place by its content."""
-        return {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
+        """The options as the recipe of the cell of ``seed`` states them: a place by its content, and an option that was
+        added later only if it is not at its default."""
+        values = {item.name: (getattr(self, item.name), item) for item in dataclasses.fields(self)}
+        return {
+            name: value
+            for name, (value, item) in values.items()
+            if not item.metadata.get("added") or value != item.default
+        }
 
     def without_effect(self) -> dict[str, str]:
         """Options without effect given the others: for each, the one that causes it, and its value."""

@@ -1,7 +1,8 @@
 """Affine warp with derivatives of any order with respect to the image.
 
 PyTorch has no second derivative of ``grid_sample``. The warp is linear in the image, so its backward is the adjoint
-operation (scatter for gather), and the adjoint's backward is the warp again.
+operation (scatter for gather), and the adjoint's backward is the warp again. Of the map only its matrix is kept: where
+to sample is computed again, as those places take more memory than a volume.
 """
 
 from typing import Any
@@ -30,8 +31,7 @@ def warp(
         raise ValueError(f"warp: no padding {padding!r}; there are {', '.join(_PADDING)}")
     if theta.shape != (len(x), x.ndim - 2, x.ndim - 1) or len(size) != x.ndim - 2:
         raise ValueError(f"warp: x {list(x.shape)} does not go with theta {list(theta.shape)} and size {list(size)}")
-    grid = _grid(theta.detach().to(x.dtype), size, align_corners)
-    return _Warp.apply(x, grid, (_BILINEAR, _PADDING[padding], align_corners))
+    return _Warp.apply(x, theta.detach().to(x.dtype), size, (_PADDING[padding], align_corners))
 
 
 def _grid(theta: Tensor, size: tuple[int, ...], align_corners: bool) -> Tensor:
@@ -48,33 +48,37 @@ def _grid(theta: Tensor, size: tuple[int, ...], align_corners: bool) -> Tensor:
 
 class _Warp(torch.autograd.Function):
     @staticmethod
-    def forward(x: Tensor, grid: Tensor, mode: tuple[int, int, bool]) -> Tensor:
-        return _SAMPLE[x.ndim](x, grid, *mode)
+    def forward(x: Tensor, theta: Tensor, size: tuple[int, ...], mode: tuple[int, bool]) -> Tensor:
+        padding, align_corners = mode
+        return _SAMPLE[x.ndim](x, _grid(theta, size, align_corners), _BILINEAR, padding, align_corners)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-        x, grid, ctx.mode = inputs
+        x, theta, _, ctx.mode = inputs
         ctx.size = x.shape
-        ctx.save_for_backward(grid)
+        ctx.save_for_backward(theta)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple:
-        (grid,) = ctx.saved_tensors
-        return _WarpAdjoint.apply(grad, grid, ctx.size, ctx.mode), None, None
+        (theta,) = ctx.saved_tensors
+        return _WarpAdjoint.apply(grad, theta, ctx.size, ctx.mode), None, None, None
 
 
 class _WarpAdjoint(torch.autograd.Function):
     @staticmethod
-    def forward(grad: Tensor, grid: Tensor, size: torch.Size, mode: tuple[int, int, bool]) -> Tensor:
+    def forward(grad: Tensor, theta: Tensor, size: torch.Size, mode: tuple[int, bool]) -> Tensor:
+        padding, align_corners = mode
         like = grad.new_zeros(1).expand(size)  # only its shape is read: the image itself need not be kept
-        return _SCATTER[grad.ndim](grad, like, grid, *mode, [True, False])[0]
+        grid = _grid(theta, tuple(grad.shape[2:]), align_corners)
+        return _SCATTER[grad.ndim](grad, like, grid, _BILINEAR, padding, align_corners, [True, False])[0]
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-        _, grid, _, ctx.mode = inputs
-        ctx.save_for_backward(grid)
+        grad, theta, _, ctx.mode = inputs
+        ctx.size = tuple(grad.shape[2:])
+        ctx.save_for_backward(theta)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple:
-        (grid,) = ctx.saved_tensors
-        return _Warp.apply(grad, grid, ctx.mode), None, None, None
+        (theta,) = ctx.saved_tensors
+        return _Warp.apply(grad, theta, ctx.size, ctx.mode), None, None, None

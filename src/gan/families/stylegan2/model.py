@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from gan import objectives, parallel
-from gan.augment import PRESETS, AdaController, AugmentPipe
+from gan.augment import AdaController, AugmentPipe, preset
 from gan.diffaugment import diffaugment
 from gan.families.contract import (
     Batch,
@@ -78,7 +78,8 @@ class StyleGAN2(Variant):
         if options.topk:
             self.register_buffer("seen", torch.zeros([], dtype=torch.int64))
         adaptive = options.augment not in ("none", "diffaugment")
-        self.augment = AugmentPipe(PRESETS[options.augment], shape.masks) if adaptive else None
+        operations = preset(options.augment, len(shape.size)) if adaptive else ()
+        self.augment = AugmentPipe(operations, shape.masks, options.ada_oversample) if adaptive else None
         self.controller = self._controller()
         lay_out(self, len(shape.size))
 

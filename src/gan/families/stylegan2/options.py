@@ -82,6 +82,9 @@ class StyleGAN2Options(Options):
     ada_target: float = option(0.6, "target of E[sign D(real)]", low=0.0, high=1.0)
     ada_kimg: float = option(500.0, "kimg in which p can go from 0 to 1", low=0.001)
     ada_p: float | None = option(None, "fixed augmentation probability instead of the adaptive one", low=0.0, high=1.0)
+    ada_oversample: bool = option(
+        True, "move images at twice their resolution, as published; false: by linear interpolation alone", added=True
+    )
     xflip: bool = option(False, "mirror real images left to right at random")
     conditional: bool = option(False, "condition on the data set's labels")
 
@@ -114,7 +117,7 @@ class StyleGAN2Options(Options):
             (not self.topk, "topk is false", ("topk_decay", "topk_min")),
             (not self.pl_weight, "pl_weight is 0", ("pl_every",)),
             (self.ema_kimg == 0, "ema_kimg is 0", ("ema_rampup",)),
-            (not adaptive, f"augment is {self.augment}", ("ada_target", "ada_kimg", "ada_p")),
+            (not adaptive, f"augment is {self.augment}", ("ada_target", "ada_kimg", "ada_p", "ada_oversample")),
             (adaptive and self.ada_p is not None, f"ada_p is {self.ada_p}", ("ada_target", "ada_kimg")),
             (self.augment != "diffaugment", f"augment is {self.augment}", ("diffaugment",)),
         )
