@@ -51,7 +51,15 @@ def test_a_quarter_turn_about_each_axis(axis, taps):
     found, turned = moved(x, linear, taps=taps), x.rot90(1, axes)
     halves = [(min(sides) - 6) // 2 for sides in zip(x.shape[2:], turned.shape[2:], strict=True)]
     found, turned = (
-        whole[(..., *[slice(side // 2 - half, side // 2 + half) for side, half in zip(whole.shape[2:], halves)])]
+        whole[
+            (
+                ...,
+                *[
+                    slice(side // 2 - half, side // 2 + half)
+                    for side, half in zip(whole.shape[2:], halves, strict=True)
+                ],
+            )
+        ]
         for whole in (found, turned)
     )
     atol = 1e-12 if taps is None else 0.03
@@ -160,7 +168,7 @@ def test_stretching_keeps_the_volume_and_chooses_each_axis_alike():
     assert abs(powers.abs().amax(1).square().mean().sqrt() - 0.2) < 0.02
 
 
-@pytest.mark.parametrize("options", [{}, {"ada_oversample": False}, {"augment": "diffaugment"}])
+@pytest.mark.parametrize("options", [{}, {"ada_oversample": False}])
 def test_a_training_on_volumes_resumes_exactly(options, tmp_path):
     given = recipe(batch=2, kimg=0.02)
     own = CASES["stylegan2_plain"][1] | {"mbstd_group": 2, "augment": "mri", "ada_kimg": 0.01, "pl_weight": 0.0}
@@ -168,13 +176,11 @@ def test_a_training_on_volumes_resumes_exactly(options, tmp_path):
     data = TinyData(6, 1, (12, 12, 16))
     whole, resumed = (Trainer(given, data, torch.device("cpu")) for _ in range(2))
     for trainer in (whole, resumed):
-        if trainer.variant.augment is not None:
-            trainer.variant.controller.p.fill_(0.8)
-    for step in range(4):
-        if step == 2:
+        trainer.variant.controller.p.fill_(0.8)
+    for step in range(2):
+        if step == 1:
             torch.save(whole.state_dict(), tmp_path / "state.pt")
         whole.advance(measure=False)
     resumed.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
-    for _ in range(2):
-        resumed.advance(measure=False)
+    resumed.advance(measure=False)
     assert_equal(resumed.state_dict(), whole.state_dict())

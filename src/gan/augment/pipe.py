@@ -19,7 +19,7 @@ Choices where the paper leaves room or thinks of RGB:
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import torch
 import torch.nn.functional as F

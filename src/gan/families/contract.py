@@ -216,11 +216,21 @@ class Variant(nn.Module, Model):
             raise GanError(
                 "option conditional is true, but the data set has no labels; name its labels or set it to false"
             )
+        if self.augment_real != "none" and len(shape.size) != 3:
+            raise GanError(
+                f"option augment_real is {self.augment_real}, which is for volumes; these are images of size "
+                f"{list(shape.size)}: set it to none"
+            )
 
     @property
     def labels(self) -> int:
         """See `conditions`."""
         return conditions(self.options, self.shape)
+
+    @property
+    def augment_real(self) -> str:
+        """How the caller that trains the variant changes real images before it sees them (`gan.train.reals`)."""
+        return getattr(self.options, "augment_real", "none")
 
     @abc.abstractmethod
     def kept(self) -> nn.Module:

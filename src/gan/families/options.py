@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from gan.errors import GanError
 
 TASKS = ("generate", "translate")
+AUGMENT_REAL = ("none", "affine", "affine_elastic", "all")  # of `gan.train.reals`
 
 
 def option(
@@ -28,6 +29,12 @@ def option(
     """
     metadata = {"doc": doc, "choices": choices, "low": low, "high": high, "added": added}
     return field(default=default, metadata=metadata)
+
+
+def augment_real() -> Any:
+    """The option of that name, for families that generate."""
+    doc = "change real volumes at random before training on them, and only them: the generator learns the changes too"
+    return option("none", doc, choices=AUGMENT_REAL, added=True)
 
 
 def unfit(value: Any, limits: Mapping[str, Any]) -> str | None:

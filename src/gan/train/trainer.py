@@ -17,6 +17,7 @@ from gan.ops.precision import computing, full_precision
 from gan.train.device import check_precision
 from gan.train.exchange import Exchange
 from gan.train.graphs import Graphs
+from gan.train.reals import changed
 from gan.train.sampler import Sampler
 from gan.train.stats import Meter
 from gan.train.watch import Watch, norm, require_finite
@@ -88,7 +89,11 @@ class Trainer:
         self.step += 1
 
     def _batch(self) -> Batch:
-        batch = self.dataset.batch(self.sampler.indices(self.step))
+        indices = self.sampler.indices(self.step)
+        batch = self.dataset.batch(indices)
+        if self.variant.augment_real != "none":
+            kind, masks, spacing = self.variant.augment_real, self.dataset.shape.masks, self.dataset.meta["spacing"]
+            batch = batch._replace(real=changed(batch.real, kind, self._seed, self.step, indices, spacing, masks))
         if self.targets is None:
             return batch
         other = self.dataset.batch(self.targets.indices(self.step))

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from gan.errors import GanError
-from gan.families.options import Options, option
+from gan.families.options import Options, augment_real, option
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class DCGANOptions(Options):
     beta1: float = option(0.5, "beta1 of Adam", low=0.0, high=1.0)
     ema_kimg: float = option(0.0, "half-life of the generator's moving average; 0: the weights themselves", low=0.0)
     xflip: bool = option(False, "mirror real images left to right at random")
+    augment_real: str = augment_real()
     conditional: bool = option(False, "condition on the data set's labels")
 
     def check_fit(self, doublings: int, kimg: float, batch: int) -> None:

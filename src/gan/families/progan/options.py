@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from gan.errors import GanError
-from gan.families.options import Options, option
+from gan.families.options import Options, augment_real, option
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class ProGANOptions(Options):
     ema_kimg: float = option(11.1, "half-life of the generator's moving average", low=0.0)
     ema_rampup: float | None = option(0.05, "the half-life is at most this share of the kimg seen; null: no ramp-up")
     xflip: bool = option(False, "mirror real images left to right at random")
+    augment_real: str = augment_real()
     conditional: bool = option(False, "condition on the data set's labels")
 
     def without_effect(self) -> dict[str, str]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from gan.errors import GanError
-from gan.families.options import Options, option
+from gan.families.options import Options, augment_real, option
 
 _QUANTIZER = ("quantize_at", "quantize_codes", "quantize_decay", "quantize_commitment")
 _FILTERED = 3  # doublings of the smallest images that the filter bank of `gan.augment` fits
@@ -86,6 +86,7 @@ class StyleGAN2Options(Options):
         True, "move images at twice their resolution, as published; false: by linear interpolation alone", added=True
     )
     xflip: bool = option(False, "mirror real images left to right at random")
+    augment_real: str = augment_real()
     conditional: bool = option(False, "condition on the data set's labels")
 
     def __post_init__(self) -> None:
