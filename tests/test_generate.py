@@ -22,7 +22,7 @@ from gan.generate import main
 from gan.sampling.between import slerp
 from gan.sampling.marks import SOURCE_TYPES, YES, Mark
 from gan.sampling.snapshot import Snapshot, load_generator, load_header, save_generator
-from gan.sampling.tasks import CHUNK, latents, sample
+from gan.sampling.tasks import CHUNK, at_once, latents, sample
 from gan.study import run_key
 from gan.train.loop import train
 
@@ -139,6 +139,17 @@ def test_weights_of_another_version(tmp_path):
 
 
 # ---------------------------------------------------------------- sampling
+
+
+def test_volumes_are_drawn_as_many_at_a_time_as_their_size_says(tmp_path):
+    sizes = [(16,) * 3, (32,) * 3, (48,) * 3, (64,) * 3, (128,) * 3, (512, 512)]
+    assert [at_once(size) for size in sizes] == [16, 8, 2, 1, 1, 16]
+    shape = ImageShape(1, (24, 28, 28))  # 13 at a time
+    variant = build("stylegan2", STYLEGAN2, shape, 4)
+    snapshot = Snapshot(variant.kept().eval(), "stylegan2", STYLEGAN2, shape, 4)
+    many = sample(snapshot, 16, seed=1)
+    assert all(torch.equal(sample(snapshot, n, seed=1), many[:n]) for n in (1, 14))
+    assert len(torch.unique(many, dim=0)) == 16
 
 
 @pytest.mark.parametrize(("family", "options", "size"), [("tiny", {}, 8), ("stylegan2", STYLEGAN2, 16)])

@@ -73,7 +73,28 @@ def test_png_is_lossless_and_says_its_normalisation(tmp_path):
         assert "linear from [-1, 1] to 0..255" in image.info["Description"]
 
 
-def test_middle_slice_of_a_volume():
-    volume = np.full((1, 1, 5, 4, 4), -1.0)
-    volume[:, :, 2] = 1.0
-    assert (grids.tile(volume, 1) == 255).all()
+def test_three_planes_of_a_volume_head_up():
+    """Axial, coronal, sagittal: the top of D is up in the last two; what is narrower is filled up with black."""
+    depth, height, width = 4, 6, 8
+    volume = noise(1, 1, depth, height, width)
+    picture = grids.tile(volume, 1)
+    assert picture.shape == (height + 2 * depth, width)
+    grey = scales.generated_to_uint8(volume[0, 0])
+    assert (picture[:height] == grey[2]).all()
+    assert (picture[height : height + depth] == grey[::-1, 3]).all()
+    assert (picture[height + depth :, :height] == grey[::-1, :, 4]).all()
+    assert (picture[height + depth :, height:] == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("channels", "size", "least", "most"),
+    [
+        *((1, (32,) * 3, 16, 16), (1, (64,) * 3, 16, 16), (4, (64,) * 3, 14, 16)),
+        *((1, (128,) * 3, 8, 8), (4, (128,) * 3, 6, 8), (1, (80, 96, 80), 8, 8)),
+    ],
+)
+def test_a_grid_has_few_volumes(channels, size, least, most):
+    rows, columns = grids.layout(channels, size)
+    assert least <= rows * columns <= most
+    shape = grids.tile(np.zeros((rows * columns, channels, *size), np.float32), columns).shape
+    assert shape[0] <= 2 * grids.GRID_HEIGHT and shape[1] <= 2 * grids.GRID_WIDTH

@@ -1,5 +1,6 @@
 """From a seed, or from source images, to requests and the images that answer them, chunk by chunk."""
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
@@ -12,8 +13,14 @@ from gan.families.registry import families
 from gan.sampling.snapshot import Snapshot, mix
 
 CHUNK = 16  # images drawn at a time: fixed, so that image i depends on (seed, i) and not on their number
+VOXELS = 64**3  # of volumes drawn at a time, if one has not more
 
 Classes = int | Sequence[int] | np.ndarray | None
+
+
+def at_once(size: Sequence[int]) -> int:
+    """How many images of ``size`` are drawn at a time, by the size alone: 16, of volumes 1 from 64^3 voxels on."""
+    return CHUNK if len(size) == 2 else max(1, min(CHUNK, VOXELS // math.prod(size)))
 
 
 def sample(snapshot: Snapshot, n: int, seed: int, labels: Classes = None, truncation: float = 1.0) -> Tensor:
@@ -22,7 +29,7 @@ def sample(snapshot: Snapshot, n: int, seed: int, labels: Classes = None, trunca
 
 
 def chunks(snapshot: Snapshot, n: int, seed: int, labels: Classes = None, truncation: float = 1.0) -> Iterator[Tensor]:
-    """The images of `sample`, at most 16 at a time.
+    """The images of `sample`, as many at a time as `at_once`.
 
     Image i depends on ``seed`` and i alone (latent, label, noise), not on ``n``. labels: one class for all, or one
     each; None draws them as often as they occur in the training images. truncation: 1 draws from the whole
@@ -35,7 +42,7 @@ def chunks(snapshot: Snapshot, n: int, seed: int, labels: Classes = None, trunca
         raise GanError(f"{n} images requested, but there are {limit}; request at most as many")
     draw = _from_album if families()[snapshot.family].model.request is Images else _from_latents
     for chunk, images in enumerate(draw(snapshot, n, seed, labels, truncation)):
-        yield images[: n - chunk * CHUNK]
+        yield images[: n - chunk * at_once(snapshot.shape.size)]
 
 
 def available(snapshot: Snapshot, labels: Classes = None) -> int | None:
@@ -48,14 +55,15 @@ def available(snapshot: Snapshot, labels: Classes = None) -> int | None:
 def translated(snapshot: Snapshot, asked: Iterable[Source], seed: int) -> Iterator[Tensor]:
     """The translations float32 [n, C, *size] of each batch of source images, on the CPU.
 
-    They are drawn 16 at a time, the last ones with repeats, so that an image depends on itself alone.
+    They are drawn `at_once` many at a time, the last ones with repeats, so that an image depends on itself alone.
     """
+    count = at_once(snapshot.shape.size)
     for source in asked:
         found = []
-        for first in range(0, len(source.images), CHUNK):
-            part = slice(first, first + CHUNK)
+        for first in range(0, len(source.images), count):
+            part = slice(first, first + count)
             images, labels = source.images[part], source.labels[part]
-            whole = torch.arange(CHUNK, device=images.device) % len(images)
+            whole = torch.arange(count, device=images.device) % len(images)
             request = Source(images[whole], labels[whole], source.backward)
             found.append(snapshot.render(request, seed, 0)[: len(images)])
         yield torch.cat(found)
@@ -63,7 +71,8 @@ def translated(snapshot: Snapshot, asked: Iterable[Source], seed: int) -> Iterat
 
 def latents(snapshot: Snapshot, n: int, seed: int) -> tuple[Tensor, Tensor]:
     """Latents float32 [n, z_dim] and classes int64 [n] of the first ``n`` images of ``seed``, on the CPU."""
-    z, classes = zip(*(_latents(snapshot, seed, chunk) for chunk in range(-(-n // CHUNK))), strict=True)
+    count = -(-n // at_once(snapshot.shape.size))
+    z, classes = zip(*(_latents(snapshot, seed, chunk) for chunk in range(count)), strict=True)
     return torch.cat(z)[:n], torch.cat(classes)[:n]
 
 
@@ -76,23 +85,25 @@ def classes_of(snapshot: Snapshot, n: int, seed: int, label: int | None = None) 
 
 
 def _from_latents(snapshot: Snapshot, n: int, seed: int, labels: Classes, truncation: float) -> Iterator[Tensor]:
-    whole = -(-n // CHUNK) * CHUNK  # the last chunk is drawn in full: a smaller batch gets other noise
+    count = at_once(snapshot.shape.size)
+    whole = -(-n // count) * count  # the last chunk is drawn in full: a smaller batch gets other noise
     z, classes = latents(snapshot, whole, seed)
     if labels is not None:
         classes[:n] = torch.tensor(_known(snapshot, np.broadcast_to(np.asarray(labels, dtype=np.int64), (n,))))
-    for first in range(0, n, CHUNK):
-        part = slice(first, first + CHUNK)
+    for first in range(0, n, count):
+        part = slice(first, first + count)
         request = Latents(z[part].to(snapshot.device), snapshot.one_hot(classes[part]), truncation)
-        yield snapshot.render(request, seed, first // CHUNK)
+        yield snapshot.render(request, seed, first // count)
 
 
 def _from_album(snapshot: Snapshot, n: int, seed: int, labels: Classes, truncation: float) -> Iterator[Tensor]:
     if truncation != 1:
         raise GanError(f"truncation is {truncation:g}, but {snapshot.family} has fixed images; set it to 1")
     order = _order(snapshot, n, seed, labels)
-    for first in range(0, n, CHUNK):
-        indices = torch.from_numpy(order[first : first + CHUNK]).to(snapshot.device)
-        yield snapshot.render(Images(indices), seed, first // CHUNK)
+    count = at_once(snapshot.shape.size)
+    for first in range(0, n, count):
+        indices = torch.from_numpy(order[first : first + count]).to(snapshot.device)
+        yield snapshot.render(Images(indices), seed, first // count)
 
 
 def _order(snapshot: Snapshot, n: int, seed: int, labels: Classes) -> np.ndarray:
@@ -115,13 +126,13 @@ def _latents(snapshot: Snapshot, seed: int, chunk: int) -> tuple[Tensor, Tensor]
     if "z_dim" not in snapshot.options:
         does = "has fixed images" if available(snapshot) is not None else "translates images (gan translate)"
         raise GanError(f"{snapshot.family} {does} and has no latents to draw from")
-    random = torch.Generator().manual_seed(mix(seed, chunk, 0))
-    z = torch.randn(CHUNK, snapshot.options["z_dim"], generator=random)
+    random, count = torch.Generator().manual_seed(mix(seed, chunk, 0)), at_once(snapshot.shape.size)
+    z = torch.randn(count, snapshot.options["z_dim"], generator=random)
     counts = snapshot.data.get("label_counts") or [1] * snapshot.shape.labels
     if not snapshot.shape.labels:
-        return z, torch.zeros(CHUNK, dtype=torch.int64)
+        return z, torch.zeros(count, dtype=torch.int64)
     frequency = torch.tensor(counts, dtype=torch.float64)
-    return z, torch.multinomial(frequency, CHUNK, replacement=True, generator=random)
+    return z, torch.multinomial(frequency, count, replacement=True, generator=random)
 
 
 def _known(snapshot: Snapshot, classes: np.ndarray) -> np.ndarray:
