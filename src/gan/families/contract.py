@@ -133,8 +133,16 @@ def falling(seen: int, budget: float, share: float) -> float:
     return min(1.0, max(0.0, (budget - seen) / (share * budget))) if share * budget else 1.0
 
 
-def require_groups(batch: int, group: int) -> None:
-    """Raise `GanError` if a batch, or a rank's share of it, is not a multiple of ``group``, option mbstd_group."""
+def require_groups(batch: int, group: int, spatial_dims: int = 2) -> None:
+    """Raise `GanError` if a batch, or a rank's share of it, is not a multiple of ``group``, option mbstd_group.
+
+    Of volumes a group has two or more: batches are taken in small pieces, and one image has no spread.
+    """
+    if spatial_dims == 3 and group < 2:
+        raise GanError(
+            "option mbstd_group is 1, with which the discriminator is not told how much samples differ; for volumes "
+            "take 2 or more, and resources.train.microbatches that leave as many to a piece"
+        )
     if batch % group:
         raise GanError(f"option mbstd_group is {group}, which does not divide the batch of {batch}")
     parallel.share(batch, "training.batch", group, "option mbstd_group")
@@ -247,6 +255,13 @@ class Variant(nn.Module, Model):
     @abc.abstractmethod
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """A new optimizer for each entry of `networks`."""
+
+    def kept_bytes(self, images: int, width: int) -> int | None:
+        """Bytes that the largest phase holds for ``images`` at a time, weights apart; None: not known.
+
+        width: bytes of a number in a feature map.
+        """
+        return None
 
     def begin_step(self, seen: int, optimizers: dict[str, torch.optim.Optimizer]) -> None:
         """Called before the phases of a step, after ``seen`` real images: schedules are applied here.

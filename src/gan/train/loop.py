@@ -18,6 +18,7 @@ from gan.study import run_key
 from gan.train import outputs
 from gan.train.checkpoint import clean, load_checkpoint, save_checkpoint
 from gan.train.cost import Cost, CostMeter
+from gan.train.fit import require_memory
 from gan.train.lock import locked
 from gan.train.machine import Machine
 from gan.train.outputs import Paths
@@ -126,6 +127,7 @@ class _Run:
         self.grid = Grid(shown, recipe["seed"])
         if saved:
             self.trainer.load_state_dict(saved["trainer"])
+        require_memory(self.trainer)
         start = self.trainer.step
         self._saved = self.kimg
         # Statistics and log of the start.

@@ -78,7 +78,7 @@ class ProGAN(Variant):
 
     def __init__(self, options: ProGANOptions, shape: ImageShape, batch: int):
         super().__init__(options, shape, batch)
-        require_groups(batch, options.mbstd_group)
+        require_groups(batch, options.mbstd_group, len(shape.size))
         self.pyramid = pyramid = Pyramid.of(shape.size)
         self.generator = self.build_kept(options, shape)
         widths = _widths(pyramid, options)

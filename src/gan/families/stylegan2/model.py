@@ -25,6 +25,7 @@ from gan.families.contract import (
     mirrored,
     require_groups,
 )
+from gan.families.stylegan2 import memory
 from gan.families.stylegan2.options import StyleGAN2Options
 from gan.nn import Discriminator, Generator
 from gan.nn.attention import Attention, LinearAttention, SelfAttention
@@ -48,7 +49,7 @@ class StyleGAN2(Variant):
 
     def __init__(self, options: StyleGAN2Options, shape: ImageShape, batch: int):
         super().__init__(options, shape, batch)
-        require_groups(batch, options.mbstd_group)
+        require_groups(batch, options.mbstd_group, len(shape.size))
         if options.pl_weight:
             parallel.share(max(1, batch // 2), "half of training.batch, as the path length term takes it")
         self.generator = self.build_kept(options, shape)
@@ -118,6 +119,15 @@ class StyleGAN2(Variant):
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         lazy = self._lazy()
         return {name: self._adam(network, lazy[name]) for name, network in self.networks().items()}
+
+    def kept_bytes(self, images: int, width: int) -> int:
+        options = self.options
+        sizes = memory.features(self.shape.size, options.channel_base, options.channel_max)
+        of = memory.kept(sizes, options.modulation, width)
+        most = max(
+            of[phase.name] * (math.ceil(images / 2) if phase.name == "Gpl" else images) for phase in self.phases()
+        )
+        return round(most + memory.WORKING * images * sizes[-1] * width)
 
     def begin_step(self, seen: int, optimizers: dict[str, torch.optim.Optimizer]) -> None:
         for name, rate in self.learning_rates(seen).items():
