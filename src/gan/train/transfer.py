@@ -5,6 +5,7 @@ copied, parameters and buffers (``w_avg`` of the mapping network, the constant n
 state of the variant outside its networks starts fresh: optimizers, augmentation probability, mean path length, the
 counters; so do step and seed. `gan.families.options.Options.TRANSFER` has the options that such a training sets
 otherwise. A tensor that is missing in the source or has another shape there keeps its initialisation from the seed.
+Networks of volumes may start from those of images, whose kernels are then inflated (`gan.train.inflate`).
 """
 
 from dataclasses import asdict, dataclass
@@ -18,6 +19,7 @@ from gan.errors import GanError
 from gan.families.registry import defaults
 from gan.files import atomic_path, checksum
 from gan.train.checkpoint import read_archive
+from gan.train.inflate import inflated
 from gan.train.trainer import Trainer
 
 FORMAT = "gan-weights-1"
@@ -27,12 +29,13 @@ ENOUGH = 0.5  # smallest share of the generator's parameters that counts as a tr
 @dataclass(frozen=True)
 class Weights:
     """networks: their states by the names of `Variant.networks`; ema: that of the generator's moving average; of: what
-    they are, for people."""
+    they are, for people; size: of the images that they are for."""
 
     family: str
     networks: dict[str, dict[str, Tensor]]
     ema: dict[str, Tensor]
     of: str
+    size: tuple[int, ...] = ()
 
 
 def save_weights(path: Path, trainer: Trainer, recipe: dict[str, Any], run_key: str, kimg: float) -> None:
@@ -79,7 +82,7 @@ def load_weights(recipe: dict[str, Any], path: Path | None) -> Weights | None:
         )
     if content["family"] != family:
         raise GanError(f"{path}: of the family {content['family']}, not {family}; start from weights of that family")
-    return Weights(family, content["networks"], content["ema"], _named(asked))
+    return Weights(family, content["networks"], content["ema"], _named(asked), tuple(content["shape"]["size"]))
 
 
 def transfer(trainer: Trainer, weights: Weights) -> str:
@@ -88,8 +91,17 @@ def transfer(trainer: Trainer, weights: Weights) -> str:
     Every tensor of equal name and shape is taken. `GanError` if that is less than half of the generator's parameters,
     or if it lacks a layer that is not going to be trained.
     """
-    fresh = {name: _take(weights.networks.get(name, {}), network) for name, network in trainer.networks.items()}
-    lacking = _take(weights.ema, trainer.ema)
+    size = trainer.dataset.shape.size
+    grows = (len(weights.size), len(size)) == (2, 3)
+
+    def found(source: dict[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
+        return inflated(source, network, size) if grows else source
+
+    fresh = {
+        name: _take(found(weights.networks.get(name, {}), network), network)
+        for name, network in trainer.networks.items()
+    }
+    lacking = _take(found(weights.ema, trainer.ema), trainer.ema)
     sizes = {name: parameter.numel() for name, parameter in trainer.ema.named_parameters()}
     share = 1 - sum(sizes.get(name, 0) for name in lacking) / sum(sizes.values())
     if share < ENOUGH:
@@ -101,7 +113,8 @@ def transfer(trainer: Trainer, weights: Weights) -> str:
     names = [f"{network}.{name}" for network, found in fresh.items() for name in found]
     total = sum(len(network.state_dict()) for network in trainer.networks.values())
     new = f"; new are {', '.join(names)}" if names else ""
-    return f"starts from {weights.of}: {total - len(names)} of {total} tensors{new}"
+    of = f"{weights.of}, inflated from images of {' x '.join(map(str, weights.size))}" if grows else weights.of
+    return f"starts from {of}: {total - len(names)} of {total} tensors{new}"
 
 
 @torch.no_grad()
