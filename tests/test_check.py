@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from gan import check, ops, parallel, runtime
-from gan.check import kernels, trust
+from gan.check import kernels, trust, volumes
 from gan.check.command import CHECKS, main
 from gan.check.rows import Row, table
 from gan.errors import GanError
@@ -56,7 +56,8 @@ def test_right_kernels_pass_and_that_is_noted(host, on_cpu, tmp_path, capsys):
     noted = json.loads((tmp_path / "host.cpu.json").read_text())
     assert noted["passed"] and noted["reason"] == "" and noted["torch"] == torch.__version__
     rows = noted["errors"]
-    assert {row["subject"] for row in rows} == {*KERNELS, *(f"stylegan2 {phase}" for phase in ("G", "Gpl", "D", "Dr1"))}
+    phases = (f"stylegan2 {phase}" for phase in ("G", "Gpl", "D", "Dr1"))
+    assert {row["subject"] for row in rows} == {*KERNELS, *phases, *volumes.FORMATS.values()}
     assert {(row["of"], row["dtype"]) for row in rows if row["subject"] == "upfirdn"} == {
         (of, dtype) for of in ("values", "derivatives") for dtype in ("float32", "float16", "bfloat16")
     }
@@ -116,11 +117,25 @@ def test_a_difference_is_an_error_and_noted(host, tmp_path, monkeypatch, capsys)
         monkeypatch.delitem(CHECKS, kernel)
     assert main(["--device", "cpu", "--library", str(library)]) == 1  # as above, phases that call no kernel
     noted = json.loads(note.read_text())
-    assert not noted["passed"] and "and 3 more" in noted["reason"] and len(noted["errors"]) == 8
+    assert (
+        not noted["passed"] and "and 3 more" in noted["reason"] and len(noted["errors"]) == 8 + 2 * len(volumes.FORMATS)
+    )
     assert capsys.readouterr().err.endswith(f"compute wrong results on this GPU ({noted['reason']})\n")
     assert trust._known(note, library, "reason") == noted["reason"]
     library.write_bytes(b"built again")
     assert trust._known(note, library, "reason") is None
+
+
+def test_wrong_convolutions_of_volumes_are_an_error_and_no_fault_of_the_kernels(host, tmp_path, monkeypatch, capsys):
+    library, right = tmp_path / "host.so", volumes.convolve
+    library.write_bytes(host.read_bytes())
+    for name in list(CHECKS):
+        monkeypatch.delitem(CHECKS, name)
+    wrong = lambda x, *args, **more: right(x, *args, **more) * (1.1 if x.dtype == torch.bfloat16 else 1)  # noqa: E731
+    monkeypatch.setattr(volumes, "convolve", wrong)
+    assert main(["--device", "cpu", "--library", str(library)]) == 1
+    assert json.loads((tmp_path / "host.cpu.json").read_text())["passed"]
+    assert "convolutions of volumes in bfloat16 are wrong here (conv3d, values in bfloat16" in capsys.readouterr().err
 
 
 def test_the_check_is_a_process_of_its_own(tmp_path):

@@ -1,6 +1,7 @@
 """``gan check``: compare the kernels with the reference on this GPU, in seconds, and store the result.
 
-Then steps of a training that are replayed as CUDA graphs with steps that are not, which is noted apart.
+Then steps of a training that are replayed as CUDA graphs with steps that are not, which is noted apart, and
+convolutions of volumes in bfloat16, which are cuDNN's.
 
 Exit codes: 0 all equal; 1 something differs, or the kernels are not built; 3 nothing was found out, as the GPU could
 not be used or has no memory left.
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from gan.check import graphs, kernels, phases
+from gan.check import graphs, kernels, phases, volumes
 from gan.check.rows import Row, table
 from gan.check.trust import UNCHECKED, note
 from gan.errors import GanError, command
@@ -57,16 +58,22 @@ def main(argv: list[str] | None = None) -> int:
     try:
         rows = run(device)
         path = note(library, device, refused := _reason(rows), rows, graphs="their check has not ended")
-        replayed = list(graphs.compare(device))
+        replayed, convolved = list(graphs.compare(device)), list(volumes.compare(device))
     except torch.OutOfMemoryError as error:
         return _unchecked(error)
-    note(library, device, refused, [*rows, *replayed], graphs=(unlike := _reason(replayed)))
-    print(table([*rows, *replayed]))
+    rows += replayed + convolved
+    note(library, device, refused, rows, graphs=(unlike := _reason(replayed)))
+    print(table(rows))
     print(path or "not noted: the folder of the library cannot be written to")
     if refused:
         raise GanError(f"the kernels of gan.ops compute wrong results on this GPU ({refused})")
     if unlike:
         raise GanError(f"steps replayed as CUDA graphs compute wrong results on this GPU ({unlike})")
+    if wrong := _reason(convolved):
+        raise GanError(
+            f"convolutions of volumes in bfloat16 are wrong here ({wrong}), cuDNN is {torch.backends.cudnn.version()}; "
+            f"install a torch with cuDNN 9.15 or later, or train volumes with training.precision fp32"
+        )
     return 0
 
 

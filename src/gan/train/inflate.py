@@ -14,6 +14,7 @@ Vectors, and the layers before there are positions, have equal shapes in both.
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -43,8 +44,7 @@ def inflated(source: Mapping[str, Tensor], network: nn.Module, size: tuple[int, 
 def _inflated(source: Tensor, target: Tensor, owner: nn.Module | None, size: tuple[int, ...]) -> Tensor:
     if source.shape == (*target.shape[:-3], *target.shape[-2:]):
         repeated = source.unsqueeze(-3).expand(target.shape)
-        of_kernel = target.ndim == 5 and owner is not None and getattr(owner, "weight", None) is not None
-        return _kernel(repeated, owner) if of_kernel else repeated
+        return _kernel(repeated, owner) if target.ndim == 5 and hasattr(owner, "weight") else repeated
     if source.ndim == target.ndim == 2:
         depth, *plane = Pyramid.of(size).grid
         positions = math.prod(plane)
@@ -56,14 +56,14 @@ def _inflated(source: Tensor, target: Tensor, owner: nn.Module | None, size: tup
     return source
 
 
-def _kernel(repeated: Tensor, owner: nn.Module | None) -> Tensor:
+def _kernel(repeated: Tensor, owner: Any) -> Tensor:
     """repeated: the kernel [O, I, h, w] in each place of the new axis."""
     depth = repeated.shape[2]
     middle = slice((depth - 1) // 2, depth // 2 + 1)  # one place, or two of an even number
     placed = repeated.new_zeros(repeated.shape)
     placed[:, :, middle] = repeated[:, :, middle]
     if isinstance(owner, _CONV):
-        return repeated / depth if not any(owner.padding) else placed / (2 - depth % 2)
+        return placed / (2 - depth % 2) if any(owner.padding) else repeated / depth
     if isinstance(owner, _TRANSPOSED):
         return placed if any(owner.padding) else repeated
     return placed * math.sqrt(depth) if hasattr(owner, "weight_gain") else placed  # else demodulated: any scale will do

@@ -82,8 +82,8 @@ def _displacements(size: Sequence[int], random: torch.Generator) -> Tensor:
     inner = (slice(LOCKED, -LOCKED),) * 3
     field = torch.zeros_like(points)
     field[inner] = points[inner]
-    for side in size:  # each turn replaces the first axis by one of voxels, and puts it behind the other two
-        field = torch.tensordot(spline(side), field, dims=([1], [0])).movedim(0, 2)
+    for side in size:  # each turn replaces the first axis by one of voxels, behind the other two
+        field = torch.einsum("sk,kabc->absc", spline(side), field)
     return field
 
 
