@@ -272,6 +272,17 @@ def test_all_shipped_rows_name_nothing_in_vain(config):
         assert load(config).cells()
 
 
+def test_scores_as_published_are_refused_of_translations(config):
+    pair = {"contrasts": ["t1", "t2"], "translate": {"source": ["t1"], "target": ["t2"]}}
+    config["datasets"]["pairs"] = config["datasets"]["nifti"] | pair
+    config["study"] |= {"variants": ["pix2pix"], "datasets": ["pairs"]}
+    config["metrics"]["as_published"] = {}
+    with pytest.raises(GanError, match=r"metrics\.as_published is set, but pairs is translated, .* set it to null"):
+        load(config)
+    config["study"] |= {"variants": ["dcgan"], "datasets": ["ixi"]}
+    assert load(config).metrics["as_published"] == {"reference": "train", "n_fake": 50_000}
+
+
 def test_baselines_are_those_of_the_study(config):
     config["study"]["variants"] = ["stylegan2_ada", "dcgan"]
     config["variants"]["stylegan2_ada"]["baseline"] = "stylegan2"

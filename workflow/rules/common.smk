@@ -153,7 +153,8 @@ def extractor_spec(wildcards):
 
 
 def protocol(*keys):
-    return canonical({key: METRICS[key] for key in keys})
+    """These keys; what is off is left out, so that a key that a study does not use repeats no job of it."""
+    return canonical({key: METRICS[key] for key in keys if METRICS[key] is not None})
 
 
 def judges(name):

@@ -103,7 +103,7 @@ rule judge:
     params:
         # of images to translate; features and facts were made of it
         store=rules.slices.output.store,
-        protocol=protocol("n_fake_curve", "truncation", "seed"),
+        protocol=protocol("n_fake_curve", "truncation", "seed", "as_published"),
     script:
         "../scripts/judge.py"
 

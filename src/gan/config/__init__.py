@@ -41,6 +41,7 @@ def complete(config: dict[str, Any], schema: str | Path) -> dict[str, Any]:
         variants.check_budget(name, config["variants"][name], config["training"])
         variants.check_effect(name, config["variants"][name])
     check_metrics(config["metrics"])
+    check_as_published(config)
     check_nodes(config["resources"]["train"])
     return config
 
@@ -104,6 +105,16 @@ def check_metrics(metrics: dict[str, Any]) -> None:
     for name in registry.names():
         if fault := registry.options(name, metrics[name]).fault(name in metrics["extractors"]):
             raise GanError(f"config: {fault}")
+
+
+def check_as_published(config: dict[str, Any]) -> None:
+    """`GanError` if scores as published are wanted of translations, which have none; config: of `complete`."""
+    datasets = config["study"]["datasets"]
+    if config["metrics"]["as_published"] and all(config["datasets"][name]["translate"] for name in datasets):
+        raise GanError(
+            f"config: metrics.as_published is set, but {', '.join(datasets)} is translated, and a translation is "
+            f"compared with its own target; set it to null"
+        )
 
 
 def check_nodes(train: dict[str, Any]) -> None:

@@ -7,6 +7,8 @@ extractor (``fd_indomain``), by the metric and a number (``area_1``), or by the 
 from dataclasses import dataclass
 from math import inf
 
+TRAIN = "train_"  # before the name of a metric: as published, against the training images
+COPIES_WIN = "a generator that copies its training set has the best value"
 PIXELS = "pixels"  # what a metric of the images themselves has for an extractor
 
 
@@ -20,7 +22,8 @@ class Fact:
     snapshot gets it; share: what it is a share of, ``real`` or ``fake`` images; sized: whether its value depends on the
     number of generated images, so that the difference to the floor is taken with as many as the floor has; published:
     whether it is computed, under its own name, as published: with the extractor of its publication alone, from all
-    pairs of images, without a floor.
+    pairs of images, without a floor; training: whether it compares with the training images, each image for itself, so
+    that it says nothing of new patients (`gan.metrics.as_published`).
     """
 
     name: str
@@ -34,6 +37,7 @@ class Fact:
     share: str | None = None
     sized: bool = False
     published: bool = False
+    training: bool = False
 
 
 _REGIONS = {
@@ -65,6 +69,14 @@ _NMSE = _translation(
     *(-1, 0, inf, False),
 )
 _PCC = _translation("pcc", "PCC", "Pearson's correlation, which does not see a wrong brightness", 1, -1, 1, False)
+
+
+def _as_published(name: str, label: str, says: str, better: int, low: float, high: float, own: bool = False) -> Fact:
+    """A metric against the training images; own: of the extractor of its publication alone."""
+    sentence = f"{says}, of all generated and all training images, each for itself; {COPIES_WIN}"
+    title = f"Train-{label}"
+    return Fact(TRAIN + name, title, sentence, better, low, high, curve=True, published=own, training=True)
+
 
 # The order is that of preference: of the metrics that a table has, the first one leads it.
 FACTS = {
@@ -210,6 +222,12 @@ FACTS = {
             "mean of the translated slices where the real ones are background, 0..255; it should be 0",
             *(-1, 0, 255),
         ),
+        _as_published("fid", "FID", "Fréchet distance (Heusel et al. 2017)", -1, 0, inf, own=True),
+        _as_published("kid", "KID", "kernel distance (Bińkowski et al. 2018)", -1, -inf, inf, own=True),
+        _as_published("fd", "FD", "Fréchet distance as in FID, on features of another extractor", -1, 0, inf),
+        _as_published("kd", "KD", "kernel distance as in KID, on features of another extractor", -1, -inf, inf),
+        _as_published("precision", "Precision", "precision (Kynkäänniemi et al. 2019)", 1, 0, 1),
+        _as_published("recall", "Recall", "recall (Kynkäänniemi et al. 2019)", 1, 0, 1),
     )
 }
 
@@ -251,8 +269,14 @@ def column(name: str, extractor: str) -> str:
 
 
 def published(column: str) -> bool:
-    """Whether a column is called as published, by the metric alone: ``fid``, ``kid``."""
-    return column in FACTS and FACTS[column].published
+    """Whether a column is called as published, by the metric alone: ``fid``, ``kid``; not those of training images."""
+    return column in FACTS and FACTS[column].published and not FACTS[column].training
+
+
+def training(column: str) -> bool:
+    """Whether a column compares with the training images: for reading alone, whatever leads."""
+    known = fact(column)
+    return known is not None and known.training
 
 
 def rank(column: str) -> int:

@@ -166,6 +166,7 @@ def _curves(rows: pd.DataFrame, lead: str | None, looks: dict) -> list[tuple[Mar
     found = []
     for group in view.by_conditions(rows[rows.contrast == WHOLE], lead):
         note = ", descriptive" if view.descriptive(group, lead) else ""
+        note += f". {view.AGAINST_TRAINING.removesuffix('.')}" if view.against_training(group) else ""
         found.append((Markup(curves.by_metric(group, looks)), _conditions(group.iloc[0]) + note))
     leading = rows[rows.metric == lead]
     if figure := curves.by_contrast(leading, looks):

@@ -34,7 +34,7 @@ from scipy.stats import norm
 from scipy.stats import t as student_t
 
 from gan.cells import CellFiles
-from gan.metrics.facts import direction
+from gan.metrics.facts import direction, training
 from gan.report.context import shown
 from gan.report.table import MEASURE, SEEDS, WHOLE_NUMBERS, leading_contrast
 from gan.study import differences
@@ -53,9 +53,9 @@ def by_seed(seeds: pd.DataFrame, baselines: Mapping[str, str]) -> pd.DataFrame:
 
     seeds: `gan.report.table.scores`. Columns: those of ``seeds``, ``baseline``, and ``difference``, variant minus
     baseline. Scores pair only within a data set and under the same measurement, contrast and seed, that of the training
-    and that of the evaluation.
+    and that of the evaluation; those against the training images do not.
     """
-    done = seeds[seeds.status == "finished"]
+    done = seeds[(seeds.status == "finished") & ~seeds.metric.map(lambda metric: training(str(metric)))]
     mine = done.assign(baseline=done.variant.map(baselines)).dropna(subset="baseline")
     keys = ["dataset", "contrast", *MEASURE, "seed"]
     theirs = done[["variant", "value", *keys]].rename(columns={"variant": "baseline", "value": "baseline_value"})

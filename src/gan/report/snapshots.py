@@ -13,7 +13,16 @@ import pandas as pd
 from gan.cells import CellFiles
 from gan.metrics.facts import direction
 from gan.report.table import MEASURE, WHOLE, number
-from gan.report.view import Column, by_conditions, column, descriptive, escape, markdown_rows
+from gan.report.view import (
+    AGAINST_TRAINING,
+    Column,
+    against_training,
+    by_conditions,
+    column,
+    descriptive,
+    escape,
+    markdown_rows,
+)
 
 
 def best_snapshots(rows: pd.DataFrame, cells: Sequence[CellFiles]) -> pd.DataFrame:
@@ -69,6 +78,7 @@ class Snapshots:
     conditions: str
     columns: list[Column]
     lines: list[Run]
+    note: str = ""
 
 
 def tables(best: pd.DataFrame, lead: str | None) -> list[Snapshots]:
@@ -85,7 +95,8 @@ def _table(rows: pd.DataFrame, lead: str | None) -> Snapshots:
         kimg = mine.chosen_kimg.iloc[0]
         entries = [_entry(mine[mine.metric == name]) for name in metrics]
         lines.append(Run(str(variant), str(seed), "" if math.isnan(kimg) else f"{kimg:g}", entries))
-    return Snapshots(", ".join(columns[0].details), columns, lines)
+    note = AGAINST_TRAINING if against_training(rows) else ""
+    return Snapshots(", ".join(columns[0].details), columns, lines, note)
 
 
 def _entry(rows: pd.DataFrame) -> Best | None:
@@ -105,6 +116,7 @@ def markdown(best: pd.DataFrame, lead: str | None) -> str:
             [escape(run.variant), run.seed, run.kimg or "–", *map(_markdown_entry, run.entries)] for run in table.lines
         ]
         parts.append(markdown_rows(["variant", "seed", "chosen kimg", *titles], rows))
+        parts += [f"{table.note}\n"] if table.note else []
     if not parts:
         return ""
     note = "The best value of each metric, its kimg, and what the chosen snapshot has, where that is another one.\n"

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from gan.cells import CLASS, JOINT
-from gan.metrics.facts import direction, floor_of, title
+from gan.metrics.facts import direction, floor_of, title, training
 from gan.report import cost
 from gan.report import table as tables
 from gan.report.table import MEASURE, WHOLE, measure_label, number, signed
@@ -20,6 +20,11 @@ from gan.report.trust import Trust
 from gan.scoring.extractors import registry
 
 UNTRAINED = "not trained"  # in the place of a kimg
+# Of scores against the training images, as they are published.
+AGAINST_TRAINING = (
+    "As published: against the training images, where copying them wins. Descriptive; compare variants by the scores "
+    "of unseen patients."
+)
 HEADINGS = {WHOLE: "Mean over contrasts", JOINT: "The contrasts of a sample together"}
 
 
@@ -59,7 +64,8 @@ class Line:
 class Wide:
     """The variants of one dataset and contrast against the metrics measured under the same conditions.
 
-    conditions: of `gan.report.table.conditions`; ``floor`` aligns with ``columns``, floor_of says whose it is.
+    conditions: of `gan.report.table.conditions`; ``floor`` aligns with ``columns``, floor_of says whose it is; note:
+    what has to be said of scores against the training images, which have no floor.
     """
 
     dataset: str
@@ -69,6 +75,7 @@ class Wide:
     lines: list[Line]
     floor: list[str]
     floor_of: str = ""
+    note: str = ""
 
 
 def contrasts(table: pd.DataFrame, dataset: str) -> list[str]:
@@ -91,25 +98,40 @@ def wide(table: pd.DataFrame, dataset: str, contrast: str, lead: str | None) -> 
 
 
 def by_conditions(rows: pd.DataFrame, lead: str | None) -> list[pd.DataFrame]:
-    """``rows`` apart by all that a score depends on but its metric: descriptive ones, then those of ``lead``."""
+    """``rows`` apart by all that a score depends on but its metric: descriptive ones, then those of ``lead``; those
+    against the training images last."""
     groups = [group for _, group in rows.groupby(MEASURE[1:], dropna=False, sort=False)]
-    return sorted(groups, key=lambda group: (not descriptive(group, lead), lead not in set(group.metric)))
+
+    def place(group: pd.DataFrame) -> tuple[bool, ...]:
+        return against_training(group), not descriptive(group, lead), lead not in set(group.metric)
+
+    return sorted(groups, key=place)
 
 
 def descriptive(rows: pd.DataFrame, lead: str | None) -> bool:
-    """Whether ``rows``, of one extractor, are for reading alone, since the metric ``lead`` is of another one."""
-    return lead not in set(rows.metric) and registry.descriptive(str(rows.extractor.iloc[0]))
+    """Whether ``rows``, of one extractor, are for reading alone: the metric ``lead`` is of another one, or they compare
+    with the training images."""
+    other = lead not in set(rows.metric) and registry.descriptive(str(rows.extractor.iloc[0]))
+    return other or against_training(rows)
+
+
+def against_training(rows: pd.DataFrame) -> bool:
+    """Whether ``rows``, measured under the same conditions, compare with the training images."""
+    return any(map(training, rows.metric))
 
 
 def _wide(rows: pd.DataFrame, done: pd.DataFrame, dataset: str, contrast: str, lead: str | None) -> Wide:
     """``rows``: all of the dataset, for what is not finished; ``done``: scores under the same conditions."""
     metrics = sorted(done.metric.unique(), key=lambda name: name != lead)
     groups = [done[done.metric == name] for name in metrics]
-    read, claimed = descriptive(done, lead), contrast == next(iter(contrasts(rows, dataset)), None)
-    winners = [_best(group) if name == lead and claimed else None for name, group in zip(metrics, groups, strict=True)]
+    read, published = descriptive(done, lead), against_training(done)
+    claimed = contrast == next(iter(contrasts(rows, dataset)), None)
+    winners = [
+        _best(group) if name == lead and claimed else None for name, group in zip(metrics, groups, strict=True)
+    ]
     columns = [column(group.iloc[0], read) for group in groups]
     lines = []
-    for variant in _ranked(rows, groups[0]):
+    for variant in dict.fromkeys(rows.variant) if published else _ranked(rows, groups[0]):
         mine = done[done.variant == variant]
         entries = [_entry(group[group.variant == variant], win) for group, win in zip(groups, winners, strict=True)]
         open_cells = rows[(rows.variant == variant) & (rows.status != "finished")].status
@@ -120,7 +142,10 @@ def _wide(rows: pd.DataFrame, done: pd.DataFrame, dataset: str, contrast: str, l
             line.seeds, line.kimg = str(int(first.seeds)), UNTRAINED if pd.isna(first.kimg) else f"{first.kimg:g}"
             line.cost = f"{number(first.cost_hours, 2)} {first.device} h"
         lines.append(line)
-    conditions, floors = ", ".join(columns[0].details), [_floor(group.iloc[0]) for group in groups]
+    conditions = ", ".join(columns[0].details)
+    if published:
+        return Wide(dataset, contrast, conditions, columns, lines, [], note=AGAINST_TRAINING)
+    floors = [_floor(group.iloc[0]) for group in groups]
     return Wide(dataset, contrast, conditions, columns, lines, floors, _floor_of(groups[0].iloc[0]))
 
 
@@ -333,6 +358,8 @@ def _markdown_table(grid: Wide) -> str:
         cells = [_markdown_entry(entry) for entry in line.entries]
         name = f"{escape(line.variant)} ({line.warnings})" if line.warnings else escape(line.variant)
         rows.append([name, *cells, line.seeds or "not finished", line.kimg, line.cost])
+    if grid.note:
+        return f"{markdown_rows(header, rows)}\n{grid.note}\n"
     rows.append([f"*{grid.floor_of}*", *grid.floor, "", "", ""])
     return markdown_rows(header, rows)
 

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -10,6 +11,7 @@ from gan.errors import GanError
 from gan.families.registry import options_of
 from gan.files import read_json, write_json
 from gan.grids import layout, write_grid
+from gan.metrics.facts import training
 from gan.report.copies import write_pairs
 from gan.sampling.marks import Mark, first
 from gan.sampling.snapshot import Snapshot, load_generator, load_header
@@ -49,6 +51,7 @@ def score_cell(
     path = _chosen(cell, headline) if trained and protocol.choose == "best" else cell / "generator.pt"
     generator = load_generator(path, judge.device)
     rows, copies = judge.scores(path, generator, protocol)
+    rows += _as_published(cell, generator.kimg)
     if copies is not None:
         summary = copies.summary()
         write_json(cell / "copies.json", {"run_key": generator.run_key, **summary})
@@ -86,6 +89,18 @@ def _chosen(cell: Path, headline: str) -> Path:
         if load_header(path)["kimg"] == best:
             return path
     raise GanError(f"{cell / 'snapshots'}: has no snapshot at {best:g} kimg, which curve.json names; score it again")
+
+
+def _as_published(cell: Path, kimg: float) -> list[dict[str, Any]]:
+    """What ``curve.json`` says of the snapshot at ``kimg`` against the training images, where the curve has such rows.
+
+    The test split has no part in them.
+    """
+    if not (cell / "curve.json").exists():  # the last snapshot can be scored without a curve
+        return []
+    rows = [row for row in read_json(cell / "curve.json")["rows"] if row["kimg"] == kimg and training(row["metric"])]
+    unknown = {"low": None, "high": None, "replicates": []}
+    return [{key: value for key, value in row.items() if key != "kimg"} | unknown for row in rows]
 
 
 def _write_grid(cell: Path, generator: Snapshot, protocol: Protocol) -> None:

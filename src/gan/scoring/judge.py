@@ -7,7 +7,7 @@ followed, and again afterwards, when it returns the stored scores.
 import functools
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from gan.scoring.copies import CopyProbe
 from gan.scoring.extractors import files, registry
 from gan.scoring.paired import PAIRED_CURVE, PairedProbe
 from gan.scoring.pixel_probe import PixelProbe
-from gan.scoring.probes import FeatureProbe, LikenessProbe, MaskProbe, Probe, Samples
+from gan.scoring.probes import AsPublishedProbe, FeatureProbe, LikenessProbe, MaskProbe, Probe, Samples
 from gan.scoring.reference import ImageFacts, RealFeatures, Reference, joint, to_score
 from gan.scoring.samples import Translations, generated
 from gan.study import METRICS_REVISION, canonical
@@ -31,11 +31,20 @@ from gan.train.device import pick_device
 
 
 @dataclass(frozen=True)
+class AsPublished:
+    """Scores of every snapshot against ``reference``, the training images, by ``n_fake`` generated ones."""
+
+    reference: str = "train"
+    n_fake: int = 50_000
+
+
+@dataclass(frozen=True)
 class Protocol:
     """How cells are scored: those keys of the config's ``metrics`` that do not belong to an extractor.
 
     n_fake, n_fake_curve: generated images; bootstrap: resamples of subjects; choose: ``best`` by the curve, or
-    ``final``; truncation: of the generator; seed: of generated images and resamples.
+    ``final``; truncation: of the generator; seed: of generated images and resamples; as_published: None for no such
+    scores.
     """
 
     n_fake: int = 5000
@@ -44,6 +53,7 @@ class Protocol:
     choose: str = "best"
     truncation: float = 1.0
     seed: int = 0
+    as_published: AsPublished | None = None
 
     @classmethod
     def of(cls, metrics: dict[str, Any]) -> "Protocol":
@@ -54,7 +64,10 @@ class Protocol:
             raise GanError(f"metrics: unknown key {min(unknown)!r}; allowed: {', '.join(sorted(known))}")
         if metrics.get("choose", "best") not in ("best", "final"):
             raise GanError(f"metrics.choose is {metrics['choose']!r}; allowed: best, final")
-        return cls(**{key: value for key, value in metrics.items() if key in known})
+        given = {key: value for key, value in metrics.items() if key in known}
+        if (wanted := given.get("as_published")) is not None:
+            given["as_published"] = _as_published(wanted)
+        return cls(**given)
 
 
 class Judge:
@@ -101,15 +114,20 @@ class Judge:
         asked = {"extractors": [extract.id for extract in self.panel], "number": number, "seed": seed}
         asked |= {"truncation": protocol.truncation, "run_key": load_header(path)["run_key"]}
         asked |= {"revision": METRICS_REVISION, "metrics": CURVE}
+        if protocol.as_published:
+            asked["as_published"] = asdict(protocol.as_published)
         said = path.with_suffix(".json")
         if said.exists() and canonical((known := read_json(said))["asked"]) == canonical(asked):
             return known["rows"]
         generator, truncation = load_generator(path, self.device), protocol.truncation
-        features = [
-            FeatureProbe(extract, score_curve, "val", seed, joint(to_score(generator.data))) for extract in self.panel
-        ]
+        given = [(extract, score_curve, "val", seed, joint(to_score(generator.data))) for extract in self.panel]
+        features = [FeatureProbe(*arguments) for arguments in given]
         if task := generator.data.get("translate"):
             found = self._translated(path, generator, task, "val", seed, 0, features)
+        elif wanted := protocol.as_published:
+            # Image i depends on the seed and i alone: the first ones are those of the curve.
+            features = [AsPublishedProbe(number, wanted.n_fake, self.device, *arguments) for arguments in given]
+            found = self.look(path, generator, max(number, wanted.n_fake), seed, truncation, features)
         else:
             found = self.look(path, generator, number, seed, truncation, features)
         rows = [{"kimg": generator.kimg, **row} for row in found]
@@ -241,6 +259,16 @@ class Judge:
                     f"{path}: makes the contrasts {', '.join(names)}, but the real images are of "
                     f"{', '.join(known.contrasts)}; score it with the files of its own data set"
                 )
+
+
+def _as_published(given: Any) -> AsPublished:
+    """The section ``metrics.as_published``; `GanError` for what is not known."""
+    known = AsPublished(**given) if isinstance(given, dict) and {*given} <= {"reference", "n_fake"} else None
+    if known is None or known.reference != "train" or not isinstance(known.n_fake, int) or known.n_fake < 2:
+        raise GanError(
+            f"metrics.as_published is {canonical(given)}; give reference, which is train, and n_fake, 2 images or more"
+        )
+    return known
 
 
 def _floor(row: dict[str, Any], floors: dict[tuple[str, str], float]) -> dict[str, Any]:

@@ -8,10 +8,12 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from gan.cells import JOINT
 from gan.metrics.areas import label_areas
+from gan.metrics.as_published import score_as_published
 from gan.metrics.facts import PIXELS
 from gan.metrics.scores import Sets, join, score_areas, score_classes, score_similarity
 from gan.metrics.ssim import PAIRS, similarity_of_pairs
@@ -93,6 +95,32 @@ class FeatureProbe:
         rows = score_classes(self._sets(reference), *codes, names, bootstrap=bootstrap, seed=self.seed)
         conditions = {"split": self.split, "extractor": self.extract.id, "seed": self.seed}
         return [row | {"metric": metric_name(row["metric"], self.extract.name)} | conditions for row in rows]
+
+
+class AsPublishedProbe(FeatureProbe):
+    """A `FeatureProbe` of a curve that sees more images: the first ``number`` of each contrast make its rows, the first
+    ``against_train``, next to the training images, those as published."""
+
+    def __init__(self, number: int, against_train: int, device: torch.device, *arguments: Any):
+        super().__init__(*arguments)
+        self.number, self.against_train, self.device = number, against_train, device
+
+    def features(self) -> dict[str, NDArray]:
+        return _first(super().features(), self.number)
+
+    def rows(self, reference: Reference) -> Rows:
+        known, fake = reference.features[self.extract.id], _first(super().features(), self.against_train)
+        subjects = known.subjects["train"]
+        conditions = {"split": "train", "n_real": len(subjects), "n_subjects": len(np.unique(subjects))}
+        conditions |= {"n_fake": len(next(iter(fake.values()))), "extractor": self.extract.id, "seed": self.seed}
+        own = {"published": published(self.extract.name), "device": self.device}
+        rows = score_as_published(known.features["train"], fake, **own)
+        named = [row | {"metric": metric_name(row["metric"], self.extract.name)} | conditions for row in rows]
+        return super().rows(reference) + named
+
+
+def _first(features: dict[str, NDArray], number: int) -> dict[str, NDArray]:
+    return {contrast: found[:number] for contrast, found in features.items()}
 
 
 class LikenessProbe:

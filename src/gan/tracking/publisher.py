@@ -15,7 +15,7 @@ from PIL import Image
 
 from gan.cells import CellFiles, baselines, flatten, stats
 from gan.files import write_json
-from gan.metrics.facts import direction, published
+from gan.metrics.facts import direction, published, training
 from gan.report.pairs import by_seed, compare
 from gan.report.table import chosen_by, comparison, headline, scores
 from gan.report.trust import of_variants
@@ -212,6 +212,7 @@ class _Publisher:
         rows = [row for cell in cells for row in cell.object("curve.json").get("rows") or []]
         rows.sort(
             key=lambda row: (
+                training(row["metric"]),
                 row.get("contrast") != names.WHOLE,
                 not published(row["metric"]),
                 row["metric"] != lead,
