@@ -6,9 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from test_evaluate import judge  # noqa: F401  the fixture: a store of two contrasts and a mask, and its judge
+from test_metrics_extractors import weights  # noqa: F401  the fixture: a file with the interface of Inception's
 
 from gan.data.store import Store
 from gan.evaluate import main
+from gan.files import checksum
 from gan.metrics.scores import METRICS
 from gan.scales import stored_to_uint8
 from gan.scoring import degradations
@@ -65,6 +67,35 @@ def test_the_same_seed_gives_the_same_table(judge, table):  # noqa: F811
     asked = ["--store", str(judge / "store"), "--judge", str(judge / "judge.json")]
     assert main(["--device", "cpu", "degradations", *asked, "--out", str(judge / "table.md")]) == 0
     assert (judge / "table.md").read_text() == table[1]
+
+
+def test_more_extractors_for_the_table_alone(judge, table, weights, tmp_path, monkeypatch, capsys):  # noqa: F811
+    """Inception with weights of the same interface, next to the judge's own extractor."""
+    monkeypatch.setattr(degradations, "FAULTS", {name: FAULTS[name] for name in (UNCHANGED, "blur of 2 px")})
+    monkeypatch.delenv("GAN_INCEPTION", raising=False)
+    asked = ["--device", "cpu", "degradations", "--store", str(judge / "store"), "--judge", str(judge / "judge.json")]
+    asked += ["--out", str(tmp_path / "table.csv"), "--also"]
+    spec = {"path": str(weights), "sha256": checksum(weights)}
+    assert main([*asked, f"inception={json.dumps(spec)}"]) == 0
+    rows = pd.read_csv(tmp_path / "table.csv")
+    own = {"kid", "fid", "kd_inception", "vendi_inception", "memorised_inception"}
+    assert own < set(rows.metric) and "fd_inception" not in set(rows.metric)
+    value = rows[rows.contrast == "all"].pivot(index="degradation", columns="metric", values="value")
+    assert value.fid["blur of 2 px"] > value.fid[UNCHANGED] and rows[rows.metric == "fid"].floor.isna().all()
+    before = table[0][table[0].contrast == "all"].pivot(index="degradation", columns="metric", values="value")
+    assert value.kd_indomain[UNCHANGED] == pytest.approx(before.kd_indomain[UNCHANGED]), "the judge's own is the same"
+    text = degradations.markdown(rows)
+    (block,) = (
+        part for part in text.split("\n\n`") if part.startswith(f"inception-clean-{checksum(weights)[:8]}`, all")
+    )
+    assert "| FID |" in block and "| – |" in block.split("*floor*")[1]
+    for wrong, message in (
+        ("inception", "neither metrics.inception.path nor GAN_INCEPTION is set"),
+        ('indomain={"steps": 4, "dim": 16, "seed": 0}', "already; leave it out of --also"),
+        ("vgg", "'vgg' is not known; allowed: inception"),
+    ):
+        assert main([*asked, wrong]) == 1
+        assert message in capsys.readouterr().err
 
 
 def test_faults_are_what_they_are_called():

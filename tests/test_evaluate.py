@@ -139,12 +139,10 @@ def test_classes_of_a_conditional_generator_are_scored_too(judge, tmp_path):
     own = Judge([judge / "extractor.pt"], [tmp_path / "real.npz"], judge / "images.npz", "cpu")
     rows, copies = own.scores(tmp_path, snapshot, Protocol(n_fake=40, bootstrap=5))
     assert copies is None, "without the store nothing is compared with patients"
-    classes = {row["contrast"]: row for row in rows if row["contrast"].startswith("class ")}
-    assert {row["metric"] for row in classes.values()} == {"kd_indomain"} and list(classes) == [
-        "class even",
-        "class odd",
-    ]
-    even, odd = classes.values()
+    classes = {(row["contrast"], row["metric"]): row for row in rows if row["contrast"].startswith("class ")}
+    names = ("kd_indomain", "vendi_indomain")
+    assert list(classes) == [(f"class {name}", metric) for name in ("even", "odd") for metric in names]
+    even, odd = (classes[f"class {name}", "kd_indomain"] for name in ("even", "odd"))
     assert even["n_fake"] + odd["n_fake"] == 40 and even["n_fake"] > odd["n_fake"]
     assert (even["n_real"], even["n_subjects"], even["low"]) == (20, 4, None)
     assert even["split"] == "test" and even["truncation"] == 1

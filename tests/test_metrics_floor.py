@@ -1,5 +1,7 @@
 """The floor of unseen patients, the difference to it and intervals, on simulated patients whose truth is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from test_metrics_distances import patients
@@ -7,7 +9,7 @@ from test_metrics_distances import patients
 from gan.metrics import scores
 from gan.metrics.distances import frechet_distance, kernel_distance
 from gan.metrics.intervals import Estimate, difference, subject_weights, wilson
-from gan.metrics.scores import METRICS, Sets, score, score_classes, score_curve
+from gan.metrics.scores import BY_CLASS, METRICS, Sets, score, score_classes, score_curve
 
 
 def study(subjects: int, seed: int, fake: np.ndarray, slices: int = 8, unseen: int | None = None) -> Sets:
@@ -114,6 +116,8 @@ def test_permuted_labels_are_found():
             part = Sets(moved[0], {"t1": images}, sets.subjects, sets.train, moved[1], sets.unseen_subjects)
             rows = score_classes(part, real, labels, unseen, ["a", "b"], bootstrap=50, seed=seed)
             pooled = only(score_curve(part), "kd")["value"]
+            assert [row["metric"] for row in rows] == ["kd", "vendi"] * 2
+            rows = [row for row in rows if row["metric"] == "kd"]
             found[name].append([pooled, *(row["value"] for row in rows)])
             assert [row["contrast"] for row in rows] == ["class a", "class b"]
             assert [row["n_subjects"] for row in rows] == [12, 12] and [row["n_fake"] for row in rows] == [100, 100]
@@ -128,9 +132,21 @@ def test_a_class_of_few_patients_has_no_interval_and_of_one_no_score():
     sets = study(12, 0, new_patients(90, 0))
     real, unseen = ((codes > 8) + 1 * (codes > 10) for codes in (sets.subjects, sets.unseen_subjects))
     rows = score_classes(sets, real, np.arange(90) % 3, unseen, ["many", "few", "one"], bootstrap=20, seed=0)
-    assert [(row["contrast"], row["n_subjects"], row["low"]) for row in rows] == [
-        *(("class many", 9, None), ("class few", 2, None))
-    ]
+    found = [(row["contrast"], row["metric"], row["n_subjects"], row["low"]) for row in rows]
+    assert found == [(f"class {name}", metric, n, None) for name, n in (("many", 9), ("few", 2)) for metric in BY_CLASS]
+
+
+def test_a_class_of_one_image_is_found_and_the_other_is_not_blamed():
+    sets = study(24, 0, np.empty((0, 16)))
+    real, unseen, asked = sets.subjects % 2, sets.unseen_subjects % 2, np.arange(200) % 2
+    images = new_patients(200, 0)
+    images[asked == 1] = images[1] + 0.001 * images[asked == 1]
+    part = replace(sets, fake={"t1": images})
+    rows = score_classes(part, real, asked, unseen, ["many", "one"], bootstrap=250, seed=0)
+    many, one = (row for row in rows if row["metric"] == "vendi")
+    assert one["value"] == pytest.approx(1, abs=0.01) and one["above_floor_high"] < -1
+    assert many["value"] > 5 and abs(many["above_floor"]) < 0.5 * abs(one["above_floor"])
+    assert len(one["replicates"]) == BY_CLASS["vendi"] and many["low"] < many["value"] < many["high"]
 
 
 # shares that are 0 or 1

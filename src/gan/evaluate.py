@@ -4,17 +4,24 @@ import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from gan import check
 from gan.errors import command
 from gan.runtime import DEVICES, OPS
 from gan.scoring.cell import score_cell, score_snapshots
-from gan.scoring.degradations import degradations
+from gan.scoring.degradations import degradations, with_extractors
 from gan.scoring.extractors import registry
 from gan.scoring.floors import lookup_floors
 from gan.scoring.judge import Judge, Protocol
 from gan.scoring.reference import image_facts, prepare_extractor, real_features
 from gan.train.device import pick_device
+
+
+def _extractor(text: str) -> tuple[str, dict[str, Any]]:
+    """``kind`` or ``kind={settings as JSON}``."""
+    kind, _, spec = text.partition("=")
+    return kind, json.loads(spec or "{}")
 
 
 @command
@@ -50,6 +57,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     step = steps.add_parser("degradations", help="score degraded real images: what does each metric see?")
     step.add_argument("--store", type=Path, required=True, help="folder of the packed store")
     step.add_argument("--judge", type=Path, required=True, help="judge.json of the data set")
+    step.add_argument(
+        "--also",
+        nargs="+",
+        type=_extractor,
+        default=[],
+        help="extractors that the judge lacks, made for this table alone: random, inception (its file is needed: "
+        "GAN_INCEPTION), or with settings as JSON, such as 'indomain={\"steps\": 300}'",
+    )
     step.add_argument("--bootstrap", type=int, default=0, help="resamples for intervals in the table (%(default)s)")
     step.add_argument("--seed", type=int, default=0, help="of noise, repeats and resamples (%(default)s)")
     step.add_argument("--out", type=Path, required=True, help="table to write, .md or .csv")
@@ -61,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     elif given.step == "images":
         image_facts(given.store, given.out, lookup_floors(given.store, given.task))
     elif given.step == "degradations":
-        judge, _ = Judge.read(given.judge, given.device)
+        judge = with_extractors(given.judge, dict(given.also), given.store, given.device)
         degradations(given.store, judge, given.out, bootstrap=given.bootstrap, seed=given.seed)
     else:
         check.say(check.choose(given.ops, pick_device(given.device)))

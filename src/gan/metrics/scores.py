@@ -73,6 +73,8 @@ PUBLISHED: dict[str, Statistic] = {
     "fid": METRICS["fd"],
 }
 CURVE = tuple(name for name in METRICS if FACTS[name].curve)  # of each snapshot; the first one chooses the best
+# Of the images of each class, with the most resamples: are they of that class, and are they different?
+BY_CLASS = {CURVE[0]: 10**6, "vendi": 200}
 DRAWN_SUBJECTS = 3  # of a set, the fewest of which there is an interval: of two, every resample with a pair is the set
 CLASS_SUBJECTS = 10  # of a class in the split, the fewest of which its score has an interval
 NEIGHBOURS = {"precision": "near", "recall": "near", "density": "wide", "coverage": "wide"}
@@ -209,8 +211,8 @@ def score_classes(
     bootstrap: int,
     seed: int,
 ) -> list[dict[str, Any]]:
-    """The leading metric of the images of each class alone, a row each: a generator that ignores what class was asked
-    of it scores perfectly when all classes are pooled.
+    """`BY_CLASS` of the images of each class alone, a row each: a generator that ignores what class was asked of it, or
+    makes one image of each, scores well when all classes are pooled.
 
     real [n], fake [m], unseen [u]: the class of each image, an index in ``names``. Rows are as of `score`, with the
     contrast `CLASS` and the name, and their own ``n_real, n_subjects, n_fake``. A class of fewer than `CLASS_SUBJECTS`
@@ -229,11 +231,13 @@ def score_classes(
         )
         part = _as_many(Sets(of_real, of_fake, subjects, sets.train, of_unseen, others))
         draws = bootstrap if number >= CLASS_SUBJECTS else 0
-        found = {c: _found(CURVE[0], METRICS[CURVE[0]], *_sides(part, c, draws, seed)) for c in of_real}
         numbers = {"n_real": len(subjects), "n_subjects": number, "n_fake": part.number}
         numbers |= {"n_floor": len(part.unseen_subjects), "n_floor_subjects": len(np.unique(part.unseen_subjects))}
-        whole = next(row for row in metric_rows(CURVE[0], found) if row["contrast"] == WHOLE)
-        rows.append(whole | {"contrast": CLASS + name} | numbers)
+        for metric, most in BY_CLASS.items():
+            sides = {contrast: _sides(part, contrast, min(draws, most), seed) for contrast in of_real}
+            found = {contrast: _found(metric, METRICS[metric], *of_side) for contrast, of_side in sides.items()}
+            whole = next(row for row in metric_rows(metric, found) if row["contrast"] == WHOLE)
+            rows.append(whole | {"contrast": CLASS + name} | numbers)
     return rows
 
 

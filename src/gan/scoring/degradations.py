@@ -8,9 +8,10 @@ images and numbers), each value can be compared with that of the unchanged image
 # pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportGeneralTypeIssues=false
 
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -21,14 +22,22 @@ from tqdm import tqdm
 from gan.cells import JOINT, WHOLE
 from gan.data.store import Store
 from gan.errors import GanError
-from gan.files import atomic_path
+from gan.files import atomic_path, read_json
 from gan.metrics.facts import rank, title
 from gan.report.table import number, write_csv
 from gan.report.view import markdown_rows
 from gan.scales import stored_to_uint8
 from gan.scoring.judge import Judge, Protocol
 from gan.scoring.probes import Samples
-from gan.scoring.reference import Scored, joint, open_store, rows_of, to_score
+from gan.scoring.reference import (
+    Scored,
+    joint,
+    open_store,
+    prepare_extractor,
+    real_features,
+    rows_of,
+    to_score,
+)
 
 BATCH = 256  # images at a time
 FORMS = (".md", ".csv")
@@ -109,6 +118,28 @@ FAULTS = {
     "copies of training images": Fault(choose=_copies),
     EXCHANGED: Fault(_exchange),
 }
+
+
+def with_extractors(
+    judge: str | os.PathLike, more: dict[str, dict[str, Any]], store: str | os.PathLike, device: str = "auto"
+) -> Judge:
+    """The judge of the file ``judge`` with ``more`` extractors, made here of the images of ``store`` by their settings.
+
+    `GanError` for one that the judge has, or whose file is not there.
+    """
+    given = read_json(judge)
+    extractors, real = [*given["extractors"]], [*given["real"]]
+    with tempfile.TemporaryDirectory() as folder:
+        for kind, spec in more.items():
+            made, features = Path(folder, f"{kind}.pt"), Path(folder, f"{kind}.npz")
+            prepare_extractor(kind, spec, store, made, device)
+            real_features(made, store, features, device)
+            extractors, real = [*extractors, made], [*real, features]
+        found = Judge(extractors, real, given["images"], device)
+    ids = [extract.id for extract in found.panel]
+    if twice := [one for one in ids if ids.count(one) > 1]:
+        raise GanError(f"{judge}: has the extractor {twice[0]} already; leave it out of --also")
+    return found
 
 
 def degradations(
