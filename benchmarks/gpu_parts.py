@@ -33,7 +33,7 @@ def kernels(place: Place) -> None:
     official = []
     if gpu and (checkout := place.folder / "official/torch_utils").is_dir():
         command = [python, str(HERE / "official.py"), str(checkout.parent)]
-        official = [place.start(f"official_{name}", [*command, name]) for name in ("bias_act", "upfirdn2d")]
+        official = [place.start(f"official_{name}", [*command, "--build", name]) for name in ("bias_act", "upfirdn2d")]
     place.start("build", [python, "-m", "gan", "build-ops", *([] if gpu else ["--arch", "host"])])(90)
     # the tests' own cache is that of the kernels just built
     cache = os.environ["GAN_OPS_CACHE"].removesuffix("/d/gan_ops")

@@ -227,8 +227,11 @@ def times(
     given: argparse.Namespace,
     device: torch.device,
 ) -> dict[str, dict[str, Any]]:
-    """Of each program, and of the official one if given: seconds by phase, GB of a step."""
+    """Of each program, and of the official one if given: seconds by phase, GB of a step. `GanError` if with equal
+    weights the official networks compute something else."""
     torch.manual_seed(0)
+    if given.official:
+        official.check(given.official, vars(make_options(given.family, options)), shape)
     batch = Batch(torch.rand(shape, device=device) * 2 - 1, torch.zeros(shape[0], 0, device=device))
     sides = {program.name: program.phases(given.family, options, batch, device)[1] for program in programs}
     if given.official:

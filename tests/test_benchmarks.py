@@ -11,6 +11,7 @@ import torch
 
 from gan import ops
 from gan.errors import GanError
+from gan.nn.layers import minibatch_stddev
 from gan.ops import build, extension
 
 FOLDER = Path(__file__).resolve().parent.parent / "benchmarks"
@@ -212,6 +213,17 @@ def test_table_of_memory(benchmark_file, capsys):
     said = capsys.readouterr().out
     assert "| 16 | 4 | auto | fp32 | 1 |" in said and "GB in" in said
     assert "left out: fp32, 16 x 16, batch 4, paper: option mbstd_group is 8" in said
+
+
+@pytest.mark.parametrize(("count", "group"), [(8, 4), (8, 8), (6, 2), (3, 4)])
+def test_the_groups_of_the_official_program_are_every_nth_image(benchmark_file, count, group):
+    """In that order our groups of the minibatch deviation are its own, which are written out here."""
+    order = benchmark_file("official").in_groups(count, group)
+    x = torch.randn(count, 3, 2, 2)
+    groups = max(1, count // group)
+    apart = [x[first::groups] for first in range(groups)]
+    spread = torch.stack([(of.var(0, unbiased=False) + 1e-8).sqrt().mean() for of in apart])
+    assert torch.allclose(minibatch_stddev(x[order], group)[:, -1, 0, 0], spread.repeat(count // groups)[order])
 
 
 def test_official_program_is_not_timed_without_its_kernels(benchmark_file, monkeypatch):
