@@ -66,17 +66,8 @@ class OnCluster:
         """Snakemake, at work; its words go to ``snakemake.log`` in the folder."""
         # tests in the background of a shell ignore Ctrl-C, and so would all that they start
         command = ["env", "--default-signal=INT", sys.executable, "-c", SNAKEMAKE, "--profile", "slurm"]
-        command += [
-            "--slurm-init-seconds-before-status-checks",
-            "1",
-            "--latency-wait",
-            "5",
-            *options,
-            "--configfile",
-            "tiny.yaml",
-            f"{self.name}.yaml",
-            "--",
-        ]
+        command += ["--slurm-init-seconds-before-status-checks", "1", "--latency-wait", "5", *options]
+        command += ["--configfile", "tiny.yaml", f"{self.name}.yaml", "--"]
         command += [target] if isinstance(target, str) else target
         environment = self.cluster.environment | {"PAUSE": str(self.folder / "pause")}
         with open(self.log, "a") as log:
