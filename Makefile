@@ -12,8 +12,9 @@ demo: $(READY)  ## the phantom study: three variants, minutes on two CPU cores
 	$(BIN)/snakemake --cores $(CORES) --configfile demo.yaml -- all
 	@echo "Open results/demo/comparison.html, or run 'make ui' to browse the runs."
 
+# A file's fixtures are made once, and the order is conftest's. One worker more than cores: one waits for Slurm for minutes.
 test: $(READY)  ## all tests
-	$(BIN)/pytest -n $(CORES) --dist loadfile --no-loadscope-reorder  # a file's fixtures are made once; the order is conftest's
+	$(BIN)/pytest -n $$(($(CORES) + 1)) --dist loadfile --no-loadscope-reorder
 
 lint: $(READY)  ## style, types, layers, workflow
 	$(BIN)/ruff check .
