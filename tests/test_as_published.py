@@ -54,12 +54,13 @@ def test_rows_are_those_of_all_images_and_their_mean(published, distances):
 
 def look(judge: Path, split: str) -> dict[str, float]:  # noqa: F811
     """Scores of the real images of ``split`` in the place of generated ones."""
-    store, own = Store.open(judge / "store"), Judge(*files(judge), "cpu")
+    store, own = Store.open(judge / "store"), Judge(*files(judge), "cpu", judge / "store")
     images = stored_to_uint8(store.images[store.rows(split)])
     batch = Samples({name: images[:, place] for place, name in enumerate(CONTRASTS)}, None)
+    features = own._features(Protocol(bootstrap=0), True)
     probes = [
         AsPublishedProbe(40, 1000, own.device, own.panel[0], judging.score_curve, "val", 1, True),
-        *own._features(Protocol(bootstrap=0), True),
+        *(*features, *own._copies(features, Protocol(bootstrap=0))),
     ]
     for probe in probes:
         probe.add(batch)
@@ -73,7 +74,7 @@ def test_copies_of_the_training_images_win_there_and_are_found_elsewhere(judge):
     assert copies["train_kd_indomain"] < others["train_kd_indomain"]
     assert copies["train_precision_indomain"] == copies["train_recall_indomain"] == 1
     assert others["train_precision_indomain"] < 1 and others["train_recall_indomain"] < 1
-    assert copies["memorised_indomain"] == 1 and others["memorised_indomain"] < 0.3
+    assert copies["copies_indomain"] == 1 and others["copies_indomain"] < 0.3
 
 
 def test_the_curve_has_its_rows_too_and_its_own_stay_the_same(judge, cell, monkeypatch):  # noqa: F811

@@ -78,7 +78,7 @@ def test_more_extractors_for_the_table_alone(judge, table, weights, tmp_path, mo
     spec = {"path": str(weights), "sha256": checksum(weights)}
     assert main([*asked, f"inception={json.dumps(spec)}"]) == 0
     rows = pd.read_csv(tmp_path / "table.csv")
-    own = {"kid", "fid", "kd_inception", "vendi_inception", "memorised_inception"}
+    own = {"kid", "fid", "kd_inception", "vendi_inception", "recall_inception"}
     assert own < set(rows.metric) and "fd_inception" not in set(rows.metric)
     value = rows[rows.contrast == "all"].pivot(index="degradation", columns="metric", values="value")
     assert value.fid["blur of 2 px"] > value.fid[UNCHANGED] and rows[rows.metric == "fid"].floor.isna().all()
