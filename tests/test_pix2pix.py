@@ -221,8 +221,11 @@ def test_what_does_not_fit_is_named(options, message):
 
 
 def test_layers_that_no_size_has_are_refused_with_the_config():
-    make_options("pix2pix", {"depth": 6, "patch_layers": 5}).check_fit(4, 1, 1)
-    with pytest.raises(GanError, match="option depth is 7; images of this size can be halved 6 times at most"):
-        make_options("pix2pix", {"depth": 7}).check_fit(4, 1, 1)
-    with pytest.raises(GanError, match="option patch_layers is 6; images of this size are too small for more than 5"):
-        make_options("pix2pix", {"patch_layers": 6}).check_fit(4, 1, 1)
+    size = (96, 96)
+    make_options("pix2pix", {"depth": 6, "patch_layers": 5}).check_fit(size, 1, 1)
+    with pytest.raises(GanError, match=r"option depth is 7; images of size \[96, 96\] can be halved 6 times"):
+        make_options("pix2pix", {"depth": 7}).check_fit(size, 1, 1)
+    with pytest.raises(GanError, match=r"option patch_layers is 6; images of size \[96, 96\] are too small for it"):
+        make_options("pix2pix", {"patch_layers": 6}).check_fit(size, 1, 1)
+    with pytest.raises(GanError, match=r"images of size \[304, 250\] cannot be halved twice without a rest; set"):
+        make_options("pix2pix", {}).check_fit((304, 250), 1, 1)

@@ -94,7 +94,7 @@ def test_a_training_goes_through_every_phase():
 )
 def test_a_budget_too_small_to_grow_up_is_refused(options, kimg, batch, message):
     with pytest.raises(GanError, match=message):
-        ProGANOptions(**options).check_fit(2, kimg, batch)
+        ProGANOptions(**options).check_fit((16, 16), kimg, batch)
     variant = build("progan", SMALL["progan"] | options, ImageShape(1, (16, 16)), batch)
     variant.budget = kimg * 1000
     with pytest.raises(GanError, match=message):

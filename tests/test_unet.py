@@ -7,8 +7,8 @@ from torch.nn import functional
 from gan.errors import GanError
 from gan.nn import PatchGAN, UNet, normal_weights
 from gan.nn.norm import InstanceNorm
-from gan.nn.patch import default_layers
 from gan.nn.unet import Dropout, Gate, halvings
+from gan.pyramid import patch_layers
 
 
 def _count(network):
@@ -48,7 +48,7 @@ def test_maps_of_logits(side, layers, logits):
 
 
 def test_patches_fit_the_size():
-    assert [default_layers(size) for size in [(256, 256), (128, 192), (96, 128), (64, 64, 64)]] == [3, 3, 2, 2]
+    assert [patch_layers(size, None) for size in [(256, 256), (128, 192), (96, 128), (64, 64, 64)]] == [3, 3, 2, 2]
     with pytest.raises(GanError, match=r"option patch_layers is 3; images of size \[16, 24\] are too small for it"):
         PatchGAN((16, 24), 1, layers=3)
 

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from gan.errors import GanError
 
+LARGE = 128  # pixels of the shortest side from which a patch of 70 is not the whole image
+
 
 @dataclass(frozen=True)
 class Pyramid:
@@ -44,3 +46,18 @@ class Pyramid:
                 f"option {name} has {resolution}; images of size {list(size)} have the resolutions {allowed}"
             )
         return known.index(resolution)
+
+
+def patch_layers(size: tuple[int, ...], layers: int | None) -> int:
+    """How often a discriminator of patches halves images of ``size``: ``layers``, or if that is None 3 from 128 pixels
+    a side on and 2 below, whose patches are smaller than the image.
+
+    `GanError` if they are too small: two more layers take a pixel each, and a logit and its normalisation need a rest.
+    """
+    layers = (3 if min(size) >= LARGE else 2) if layers is None else layers
+    if layers and any(side // 2**layers < 3 for side in size):
+        raise GanError(
+            f"option patch_layers is {layers}; images of size {list(size)} are too small for it, they need "
+            f"{3 * 2**layers} pixels a side; take fewer"
+        )
+    return layers

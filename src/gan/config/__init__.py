@@ -13,7 +13,6 @@ from gan.config.schema import read_schema, validate, with_defaults
 from gan.errors import GanError
 from gan.families.registry import defaults, make_options, options_of
 from gan.plain import plain
-from gan.pyramid import Pyramid
 from gan.runtime import uneven
 from gan.scoring.extractors import registry
 
@@ -83,9 +82,9 @@ def check_pair(config: dict[str, Any], dataset: str, variant: str) -> None:
         )
     training = config["training"] | chosen["training"]
     try:
-        pyramid = Pyramid.of(sides(row))
-        variants.check_resolutions(options, pyramid)
-        make_options(chosen["family"], options).check_fit(pyramid.doublings, training["kimg"], training["batch"])
+        size = sides(row)
+        make_options(chosen["family"], options).check_fit(size, training["kimg"], training["batch"])
+        variants.check_resolutions(options, size)
     except GanError as error:
         raise GanError(f"config: variants.{variant} on datasets.{dataset}: {error}") from error
     variants.check_phases(variant, options, training)

@@ -179,12 +179,12 @@ def _in_words(kind: Any) -> str:
     return "null" if kind is type(None) else kind.__name__
 
 
-def check_resolutions(options: dict[str, Any], pyramid: Pyramid) -> None:
-    """Whether the sizes at which modules are asked for exist in ``pyramid``."""
+def check_resolutions(options: dict[str, Any], size: tuple[int, ...]) -> None:
+    """Whether the sizes at which modules are asked for exist in the pyramid of ``size``."""
     for kind in ("attention", "quantize"):
         if options.get(kind, "none") != "none":
             for resolution in options.get(f"{kind}_at", ()):
-                pyramid.level(resolution, f"{kind}_at")
+                Pyramid.of(size).level(resolution, f"{kind}_at")
 
 
 def check_phases(variant: str, options: dict[str, Any], training: dict[str, Any]) -> None:

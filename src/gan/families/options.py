@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from gan.errors import GanError
+from gan.pyramid import Pyramid
 
 TASKS = ("generate", "translate")
 AUGMENT_REAL = ("none", "affine", "affine_elastic", "all")  # of `gan.train.reals`
@@ -102,5 +103,10 @@ class Options:
         """Options without effect given the others: for each, the one that causes it, and its value."""
         return {}
 
-    def check_fit(self, doublings: int, kimg: float, batch: int) -> None:
-        """Raise `GanError` if these options do not fit images of ``doublings`` doublings, or a training on ``kimg``."""
+    def check_fit(self, size: tuple[int, ...], kimg: float, batch: int) -> None:
+        """Raise `GanError` if these options do not fit images of ``size``, or a training on ``kimg``.
+
+        Families that generate images double a small grid (`gan.pyramid`); those that translate may take any size.
+        """
+        if self.TASK == "generate":
+            Pyramid.of(size)

@@ -4,13 +4,12 @@ import itertools
 
 from torch import Tensor, nn
 
-from gan.errors import GanError
 from gan.nn.norm import NORMS
 from gan.nn.plain import LAYERS
 from gan.ops.precision import autocast, widened
+from gan.pyramid import patch_layers
 
 SLOPE = 0.2  # of the leaky ReLU
-LARGE = 128  # pixels of the shortest side from which a patch of 70 is not the whole image
 
 
 class PatchGAN(nn.Module):
@@ -24,7 +23,7 @@ class PatchGAN(nn.Module):
     def __init__(self, size: tuple[int, ...], channels: int, *, layers: int, width: int = 64, norm: str = "instance"):
         """norm: of `NORMS`. `GanError` if the image is too small."""
         super().__init__()
-        _check(size, layers)
+        patch_layers(size, layers)
         conv, _ = LAYERS[len(size)]
         kernels = [(4, 2, 1)] * layers + [(4, 1, 1)] * 2 if layers else [(1, 1, 0)] * 3
         widths = [width * min(2**depth, 8) for depth in range(len(kernels) - 1)]
@@ -36,17 +35,3 @@ class PatchGAN(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         with autocast(images):
             return widened(self.layers(images))
-
-
-def default_layers(size: tuple[int, ...]) -> int:
-    """Layers whose patch is smaller than an image of ``size``: 3 from 128 pixels a side on, 2 below."""
-    return 3 if min(size) >= LARGE else 2
-
-
-def _check(size: tuple[int, ...], layers: int) -> None:
-    """The last two layers take a pixel each, and a logit and its normalisation need what is left."""
-    if layers and any(side // 2**layers < 3 for side in size):
-        raise GanError(
-            f"option patch_layers is {layers}; images of size {list(size)} are too small for it, they need "
-            f"{3 * 2**layers} pixels a side; take fewer"
-        )

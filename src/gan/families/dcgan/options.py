@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from gan.errors import GanError
 from gan.families.options import Options, augment_real, option
+from gan.pyramid import Pyramid
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,8 @@ class DCGANOptions(Options):
     augment_real: str = augment_real()
     conditional: bool = option(False, "condition on the data set's labels")
 
-    def check_fit(self, doublings: int, kimg: float, batch: int) -> None:
-        self.check_layers(doublings)
+    def check_fit(self, size: tuple[int, ...], kimg: float, batch: int) -> None:
+        self.check_layers(Pyramid.of(size).doublings)
 
     def check_layers(self, doublings: int) -> None:
         """`GanError` if the first layer of the generator would be smaller than the grid."""

@@ -21,9 +21,9 @@ from gan.families.pix2pix.options import Pix2PixOptions
 from gan.families.translator import LOSSES, Translator
 from gan.jitter import jittered
 from gan.nn import PatchGAN, UNet, normal_weights
-from gan.nn.patch import default_layers
 from gan.nn.plain import along, with_planes
 from gan.objectives import OBJECTIVES
+from gan.pyramid import patch_layers
 
 BACKGROUND = -1.0
 
@@ -41,7 +41,7 @@ class Pix2Pix(Translator):
         super().__init__(options, shape, batch)
         self.objective = OBJECTIVES[LOSSES[options.objective]]
         self.generator = self.build_kept(options, shape)
-        layers = default_layers(shape.size) if options.patch_layers is None else options.patch_layers
+        layers = patch_layers(shape.size, options.patch_layers)
         self.discriminator = PatchGAN(
             shape.size,
             self.generator.inputs + shape.channels,

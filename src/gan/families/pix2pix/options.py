@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from gan.errors import GanError
 from gan.families.options import Options, option
+from gan.pyramid import patch_layers
 
 
 @dataclass(frozen=True)
@@ -50,14 +51,12 @@ class Pix2PixOptions(Options):
         """See `Options.without_effect`."""
         return {} if self.dropout_layers else {"dropout_at_test": "dropout_layers is empty"}
 
-    def check_fit(self, doublings: int, kimg: float, batch: int) -> None:
-        """The grid has 3 to 7 points a side: it can be halved twice more, and once more with 3 points left."""
-        if self.depth is not None and self.depth > doublings + 2:
+    def check_fit(self, size: tuple[int, ...], kimg: float, batch: int) -> None:
+        if self.depth is None and any(side % 4 for side in size):
+            raise GanError(f"images of size {list(size)} cannot be halved twice without a rest; set option depth")
+        if self.depth is not None and min(size) < 2**self.depth:
             raise GanError(
-                f"option depth is {self.depth}; images of this size can be halved {doublings + 2} times at most"
+                f"option depth is {self.depth}; images of size {list(size)} can be halved "
+                f"{min(size).bit_length() - 1} times"
             )
-        if self.patch_layers is not None and self.patch_layers > doublings + 1:
-            raise GanError(
-                f"option patch_layers is {self.patch_layers}; images of this size are too small for more than "
-                f"{doublings + 1}"
-            )
+        patch_layers(size, self.patch_layers)

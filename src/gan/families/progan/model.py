@@ -112,7 +112,7 @@ class ProGAN(Variant):
         }
 
     def begin_step(self, seen: int, optimizers: dict[str, torch.optim.Optimizer]) -> None:
-        self.options.check_fit(self.pyramid.doublings, self.budget / 1000, self.batch)
+        self.options.check_budget(self.pyramid.doublings, self.budget / 1000, self.batch)
         level, before = self._level(seen), Stage.of(self._level(max(0, seen - self.batch)))
         low, high, alpha = Stage.of(level)
         self.form = low, high

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from gan.errors import GanError
 from gan.families.options import Options, augment_real, option
+from gan.pyramid import Pyramid
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,10 @@ class ProGANOptions(Options):
             return self.phase_kimg * 1000
         return min(self.PUBLISHED_PHASE * 1000, images / (1 + 2 * doublings))
 
-    def check_fit(self, doublings: int, kimg: float, batch: int) -> None:
+    def check_fit(self, size: tuple[int, ...], kimg: float, batch: int) -> None:
+        self.check_budget(Pyramid.of(size).doublings, kimg, batch)
+
+    def check_budget(self, doublings: int, kimg: float, batch: int) -> None:
         """The full size must be grown before the last step, which begins ``batch`` images before the end."""
         before, images = 2 * doublings, kimg * 1000
         if before * self.phase_images(doublings, images) <= images - batch:

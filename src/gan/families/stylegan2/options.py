@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from gan.errors import GanError
 from gan.families.options import Options, augment_real, option
+from gan.pyramid import Pyramid
 
 _QUANTIZER = ("quantize_at", "quantize_codes", "quantize_decay", "quantize_commitment")
 _FILTERED = 3  # doublings of the smallest images that the filter bank of `gan.augment` fits
@@ -124,7 +125,8 @@ class StyleGAN2Options(Options):
         )
         return {name: reason for off, reason, names in switched_off if off for name in names}
 
-    def check_fit(self, doublings: int, kimg: float, batch: int) -> None:
+    def check_fit(self, size: tuple[int, ...], kimg: float, batch: int) -> None:
+        doublings = Pyramid.of(size).doublings
         self.check_layers(doublings)
         if self.augment.startswith("bgcf") and doublings < _FILTERED:
             raise GanError(
