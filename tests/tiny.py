@@ -48,6 +48,11 @@ class TinyData:
     def marked(self) -> np.ndarray:
         return np.empty(0, np.int64)
 
+    def halves(self) -> tuple[np.ndarray, np.ndarray]:
+        """Of subjects of four images, every second one."""
+        first = np.arange(len(self)) // 4 % 2 == 0
+        return np.flatnonzero(first), np.flatnonzero(~first)
+
     def batch(self, indices: np.ndarray) -> Batch:
         index = torch.from_numpy(indices)
         if not self.shape.labels:

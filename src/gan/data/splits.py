@@ -38,6 +38,18 @@ def assign(labels: Mapping[str, str], parts: dict[str, Any], fixed: Mapping[str,
     return {**fixed, **dict(zip(ordered, _balanced(len(ordered), wanted), strict=True))}
 
 
+def halves(labels: Mapping[str, str], seed: int) -> tuple[set[str], set[str]]:
+    """Two halves of the subjects of ``labels`` (subject -> label), stratified by label, as `assign` splits them."""
+    if len(labels) < 2:
+        raise GanError(
+            f"option pairing is disjoint, which needs two training subjects, but there is {len(labels)}; raise "
+            f"split.train, or set it to shuffled"
+        )
+    first, other = SPLITS[:2]
+    half_of = assign(labels, dict.fromkeys(SPLITS, 0) | {first: 1, other: 1, "seed": seed})
+    return tuple({subject for subject, half in half_of.items() if half == name} for name in (first, other))  # type: ignore[return-value]
+
+
 def _balanced(count: int, parts: dict[str, float]) -> list[str]:
     """A sequence of ``count`` split names in which every section has nearly the shares of the whole."""
     totals = _whole(count, parts)

@@ -105,6 +105,14 @@ class Dataset(Protocol):
     def batch(self, indices: np.ndarray) -> Batch: ...
 
 
+class OfSubjects(Dataset, Protocol):
+    """Images of known subjects, which `Variant.disjoint` needs."""
+
+    def halves(self) -> tuple[np.ndarray, np.ndarray]:
+        """Indices of the images of one half of the subjects, which give the sources, and of those of the other."""
+        ...
+
+
 class Phase(NamedTuple):
     """One backward pass and optimizer step: the network it trains (a key of ``networks``), every how many steps.
 
@@ -212,6 +220,7 @@ class Variant(nn.Module, Model):
     saturates = True  # loss/D falls to 0 as the discriminator separates real from generated images
     gp_target = 1.0  # target gradient norm of the gradient penalty
     unpaired = False  # sources and targets of a batch are drawn independently of each other
+    disjoint = False  # and from the images of different subjects
     form: Hashable = None  # as long as this stays the same, each phase runs the same operations on the same tensors
 
     def __init__(self, options: Any, shape: ImageShape, batch: int):

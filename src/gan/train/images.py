@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from gan.data.splits import halves
 from gan.data.store import Store
 from gan.errors import GanError
 from gan.families.contract import Batch, ImageShape
@@ -35,6 +36,7 @@ class StoreDataset:
         self._split = store.rows(split)
         if not len(self._split):
             raise GanError(f"{store.folder}: no images in the split {split}; raise split.{split} of its row")
+        self._store, self._task = store, task
         self._images, self._device, self._mask = store.images, device, store.meta["mask"]
         self._names = list(store.meta["channels"])
         targets = task["target"] if task else self._names
@@ -80,6 +82,24 @@ class StoreDataset:
             return np.empty(0, np.int64)
         place = self._names.index(self._mask)
         return np.flatnonzero([self._images[row, place].any() for row in self.rows])
+
+    def halves(self) -> tuple[np.ndarray, np.ndarray]:
+        """See `gan.families.contract.OfSubjects`; by ``split.seed``. Subjects that lack a source give none.
+
+        `GanError` if there is one subject, or a half has no image.
+        """
+        kept = self._store.index[self._store.index["kept"]].set_index("row").loc[self.rows]
+        by_subject = self._store.meta.get("label_of") == "subject"
+        labels = kept["label"] if by_subject else kept["label"].where(False, "")
+        first, other = halves(dict(zip(kept["subject"], labels, strict=True)), self._store.meta["split"]["seed"])
+        whole = self._store.present(self.rows, self._task["source"] if self._task else [])
+        found = np.flatnonzero(kept["subject"].isin(first) & whole), np.flatnonzero(kept["subject"].isin(other))
+        if not len(found[0]):
+            raise GanError(
+                f"{self._store.folder}: no training subject of the half that gives sources has all of them; change "
+                f"split.seed, or set option pairing to shuffled"
+            )
+        return found
 
     def batch(self, indices: np.ndarray) -> Batch:
         """See `gan.families.contract.Dataset`."""

@@ -3,15 +3,16 @@
 import contextlib
 import copy
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from gan import parallel
 from gan.errors import GanError
-from gan.families.contract import Batch, Dataset, Phase
+from gan.families.contract import Batch, Dataset, OfSubjects, Phase
 from gan.families.registry import build
 from gan.ops.precision import computing, full_precision
 from gan.train.device import check_precision
@@ -46,14 +47,17 @@ class Trainer:
         full_precision()
         torch.manual_seed(recipe["seed"])
         self.dataset, self.device, self.batch = dataset, device, training["batch"]
-        self.sampler = Sampler(len(dataset), self.batch, recipe["seed"], parallel.rank(), parallel.world())
+        self.orders = [self._order(len(dataset), recipe["seed"])]
         self.microbatches, self.graphs = microbatches, graphs  # graphs: of one rank and whole batches (`pick_graphs`)
         with parallel.Pieces(microbatches).at(0) if microbatches > 1 else contextlib.nullcontext():
             parallel.share(self.batch, "training.batch")
             self.variant = build(variant["family"], variant["options"], dataset.shape, self.batch).to(device)
-        place = parallel.rank(), parallel.world()
-        self.targets = Sampler(len(dataset), self.batch, (recipe["seed"], 1), *place) if self.variant.unpaired else None
-        self.variant.epoch, self.variant.budget = len(dataset), training["kimg"] * 1000
+        if self.variant.unpaired:
+            whole = len(dataset), len(dataset)
+            sources, targets = cast(OfSubjects, dataset).halves() if self.variant.disjoint else whole
+            self.orders = [self._order(sources, recipe["seed"]), self._order(targets, (recipe["seed"], 1))]
+        self.variant.epoch = max(order.length for order in self.orders)
+        self.variant.budget = training["kimg"] * 1000
         self.ema = copy.deepcopy(self.variant.kept()).eval().requires_grad_(False)
         self.networks = self.variant.networks()
         self.optimizers = self.variant.optimizers()
@@ -89,15 +93,18 @@ class Trainer:
         self.step += 1
 
     def _batch(self) -> Batch:
-        indices = self.sampler.indices(self.step)
+        indices = self.orders[0].indices(self.step)
         batch = self.dataset.batch(indices)
         if self.variant.augment_real != "none":
             kind, masks, spacing = self.variant.augment_real, self.dataset.shape.masks, self.dataset.meta["spacing"]
             batch = batch._replace(real=changed(batch.real, kind, self._seed, self.step, indices, spacing, masks))
-        if self.targets is None:
+        if len(self.orders) == 1:
             return batch
-        other = self.dataset.batch(self.targets.indices(self.step))
+        other = self.dataset.batch(self.orders[1].indices(self.step))
         return batch._replace(real=other.real, apart=other.labels)
+
+    def _order(self, images: int | np.ndarray, seed: int | tuple[int, ...]) -> Sampler:
+        return Sampler(images, self.batch, seed, parallel.rank(), parallel.world())
 
     def _descend(self, phase: Phase, batch: Batch, measure: bool) -> None:
         optimizer = self.optimizers[phase.trains]

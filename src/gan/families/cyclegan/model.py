@@ -22,10 +22,10 @@ from gan.families.cyclegan.options import CycleGANOptions
 from gan.families.translator import LOSSES, Translator
 from gan.jitter import jittered
 from gan.nn import ImagePool, PatchGAN, ResNet, normal_weights
-from gan.nn.patch import default_layers
 from gan.nn.plain import with_planes
 from gan.nn.resnet import default_blocks
 from gan.objectives import OBJECTIVES
+from gan.pyramid import patch_layers
 
 
 class Side(NamedTuple):
@@ -51,10 +51,10 @@ class CycleGAN(Translator):
                 f"option identity is {options.identity:g}, but sources have {shape.sources} channels and targets "
                 f"{shape.channels}; name as many of both, without neighbours, or set it to 0"
             )
-        self.unpaired = options.pairing == "shuffled"
+        self.unpaired, self.disjoint = options.pairing != "paired", options.pairing == "disjoint"
         self.objective = OBJECTIVES[LOSSES[options.objective]]
         self.generators = self.build_kept(options, shape)
-        layers = default_layers(shape.size) if options.patch_layers is None else options.patch_layers
+        layers = patch_layers(shape.size, options.patch_layers)
         sides = {"targets": shape.channels + self.labels, "sources": shape.sources + self.labels}
         self.discriminators = nn.ModuleDict(
             {

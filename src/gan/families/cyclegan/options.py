@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from gan.errors import GanError
 from gan.families.options import Options, option
+from gan.pyramid import patch_layers
 
 
 @dataclass(frozen=True)
@@ -17,8 +17,8 @@ class CycleGANOptions(Options):
 
     pairing: str = option(
         "shuffled",
-        "sources and targets of a batch: of slices drawn independently, or of the same slices",
-        choices=("shuffled", "paired"),
+        "sources and targets of a batch: of slices drawn independently, of different subjects, or of the same slices",
+        choices=("shuffled", "disjoint", "paired"),
     )
     objective: str = option("lsgan", "adversarial loss: least squares or cross-entropy", choices=("lsgan", "bce"))
     cycle: float = option(10.0, "weight of the mean absolute difference after translation there and back", low=0.0)
@@ -42,10 +42,5 @@ class CycleGANOptions(Options):
     jitter: bool = option(False, "enlarge sources and targets to 286/256 and crop them at random, each by itself")
     conditional: bool = option(False, "condition on the data set's labels")
 
-    def check_fit(self, doublings: int, kimg: float, batch: int) -> None:
-        """A grid of 6 or 7 points a side has 3 left after one halving more than there are doublings."""
-        if self.patch_layers is not None and self.patch_layers > doublings + 1:
-            raise GanError(
-                f"option patch_layers is {self.patch_layers}; images of this size are too small for more than "
-                f"{doublings + 1}"
-            )
+    def check_fit(self, size: tuple[int, ...], kimg: float, batch: int) -> None:
+        patch_layers(size, self.patch_layers)
