@@ -58,6 +58,11 @@ OBJECTIVES = {
 }
 
 
+def charbonnier(x: Tensor, epsilon: float = 1e-3) -> Tensor:
+    """sqrt(x^2 + epsilon^2) of each value (Charbonnier et al. 1994): |x| far from 0, smooth there. x: on [-2, 2]."""
+    return (x.square() + epsilon**2).sqrt()
+
+
 def topk_weights(fake: Tensor, share: Tensor) -> Tensor:
     """Weights [N, 1] that make a mean over the samples one over those of the highest logits (Sinha et al. 2020).
 
