@@ -55,6 +55,11 @@ _OWN = {
         {"channels": 4, "blocks": 1, "pool": 12, "identity": 1.0, "ema_kimg": 0.01, "lr": 1e-7, "lr_d": 2e-7}
         | {"xflip": True, "jitter": True, "conditional": True},
     ),
+    "unit": (
+        "unit",
+        {"channels": 4, "blocks": 2, "d_layers": 2, "d_scales": 2, "spectral_norm": True, "dropout": True}
+        | {"pairing": "disjoint", "ema_kimg": 0.01, "lr": 1e-7, "lr_d": 2e-7, "xflip": True, "conditional": True},
+    ),
 }
 _OTHERS = SMALL.keys() - {family for family, _ in _OWN.values()}
 CASES = _OWN | {family: (family, SMALL[family]) for family in sorted(_OTHERS)}

@@ -235,6 +235,22 @@ def test_the_images_of_an_epoch(pairing):
     assert torch.equal(again._batch().real, batch.real)
 
 
+def test_sources_and_targets_of_different_subjects():
+    """Of 12 and 8 images: each epoch of a half by itself, and a function of the step."""
+    trainer, seen = _trainer("disjoint"), ([], [])
+    for trainer.step in range(6):
+        batch = trainer._batch()
+        for images, field, rows in ((batch.source, "source", seen[0]), (batch.real, "real", seen[1])):
+            rows += _rows(trainer, images, field)
+        assert batch.apart.argmax(1).tolist() == trainer.dataset.classes[seen[1][-4:]].tolist()
+    sources, targets = trainer.dataset.halves()
+    assert sorted(seen[0]) == sorted([*sources] * 2) and sorted(seen[1]) == sorted([*targets] * 3)
+    assert not {*sources} & {*targets} and trainer.variant.epoch == 12
+    again = _trainer("disjoint")
+    again.step = 5
+    assert torch.equal(again._batch().real, batch.real) and torch.equal(again._batch().source, batch.source)
+
+
 def test_labels_of_both_sides_are_planes():
     variant = _cyclegan(ImageShape(2, (16, 16), 2, sources=2), conditional=True)
     batch = _batch(variant.shape)

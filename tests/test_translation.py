@@ -56,6 +56,43 @@ def test_source_and_target_are_of_the_same_slice(store):
     np.testing.assert_allclose(t1[:, 0].numpy() * 65535, stored, atol=0.01)
 
 
+def halves(store, lacking=(), seed=0, subjects=None):
+    """The subjects that give sources, and those that give targets; odd ones have another label."""
+    opened = Store.open(store)
+    odd = opened.index["subject"].str[1:].astype(int) % 2
+    opened.index["label"] = odd.map(["even", "odd"].__getitem__)
+    opened.index["has_t1"] = ~opened.index["subject"].isin(lacking)
+    opened.meta |= {"split": {"seed": seed}, "label_of": "subject"}
+    if subjects:
+        opened.index.loc[opened.index["subject"] > subjects, "split"] = "val"
+    dataset = StoreDataset(opened, CPU, False, TASK)
+    of = opened.index.set_index("row")["subject"]
+    found = [of.loc[dataset.rows[indices]] for indices in dataset.halves()]
+    assert sum(map(len, found)) == len(dataset) - 6 * len(lacking)
+    return [set(subjects) for subjects in found]
+
+
+def test_halves_of_the_training_subjects(store):
+    """Two of each label in either half, none of another split; by the seed of the split."""
+    sources, targets = halves(store)
+    assert not sources & targets and sources | targets == {f"s{number:02}" for number in SPLITS["train"]}
+    for half in (sources, targets):
+        assert sorted(int(subject[1:]) % 2 for subject in half) == [0, 0, 1, 1]
+    assert halves(store) == [sources, targets] and any(halves(store, seed=seed)[0] != sources for seed in (1, 2, 3))
+
+
+def test_a_subject_without_the_source_gives_targets_alone(store):
+    first, other = halves(store)
+    assert halves(store, lacking=[min(first)]) == [first - {min(first)}, other]
+    with pytest.raises(GanError, match="no training subject of the half that gives sources has all of them; change"):
+        halves(store, lacking=first)
+
+
+def test_one_subject_has_no_halves(store):
+    with pytest.raises(GanError, match="option pairing is disjoint, which needs two training subjects, but there is 1"):
+        halves(store, subjects="s00")
+
+
 def test_neighbours_are_of_the_same_scan_and_a_missing_one_repeats_the_slice(store):
     dataset, stored = data(store, source=["t1", "flair"], neighbours=1), Store.open(store).images
     assert dataset.shape.sources == 6 and dataset.shape.neighbours == 1
