@@ -17,6 +17,8 @@ from gan.train.trainer import Trainer
 ROOT = Path(__file__).resolve().parent.parent
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
 EXAMPLES = sorted((ROOT / "docs/examples").glob("*.yaml"))
+GREY004 = {"res_channels": 512, "d_layers": 5, "d_last_kernel": 2}
+SEED004 = GREY004 | {"replicate": 3}
 SYSTEMS = {  # what docs/systems.md says that each one is, beside the defaults of its family
     "seed000_plain": {},
     "seed000_ada": {"augment": "bgc"},
@@ -36,6 +38,15 @@ SYSTEMS = {  # what docs/systems.md says that each one is, beside the defaults o
         **{"objective": "wgan_gp", "r1_gamma": 0.002, "pl_weight": 0, "lr": 1e-4, "lr_phases": [[667, 1e-5]]},
         **{"xflip": True},
     },
+    "seed004_rgb": SEED004,
+    "seed004_grey": GREY004,
+    "seed004_cl": SEED004 | {"pixel_loss": "charbonnier"},
+    "seed004_sn": SEED004 | {"spectral_norm": True},
+    "seed004_attention_g": SEED004 | {"attention": "generator"},
+    "seed004_attention_g_cl": SEED004 | {"attention": "generator", "pixel_loss": "charbonnier"},
+    "seed004_attention_g_cl_sn": SEED004
+    | {"attention": "generator", "pixel_loss": "charbonnier", "spectral_norm": True},
+    "seed004_attention_e_cl_sn": SEED004 | {"attention": "encoder", "pixel_loss": "charbonnier", "spectral_norm": True},
 }
 
 

@@ -100,13 +100,15 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--reference", action="append", default=[], metavar="[CONTRAST=]PATH", help="the real target, for scores"
     )
-    parser.add_argument("--reverse", action="store_true", help="from target to source (cyclegan)")
+    parser.add_argument("--reverse", action="store_true", help="from target to source, where the family learned both")
     parser.add_argument("--all-slices", action="store_true", help="also those that the filter of training leaves out")
     parser.add_argument(
         "--background", choices=(KEEP, ZERO), default=KEEP, help="what is translated around the head (%(default)s)"
     )
     parser.add_argument("--force", action="store_true", help="translate pixels of another size than those of training")
-    parser.add_argument("--seed", type=int, default=0, help="of dropout, if it is on at test (%(default)s)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of dropout and noise, if they are on at test (%(default)s)"
+    )
     parser.add_argument("--label", help="class of the scan, for a conditional generator")
     parser.add_argument("--device", choices=DEVICES, default="auto")
     parser.add_argument("--ops", choices=OPS, default="auto", help=check.HELP)
