@@ -545,6 +545,31 @@ def test_joint_scores_stand_between_the_mean_and_the_contrasts(tmp_path):
     assert "0.4" in text.split("together")[1].split("###")[0]
 
 
+@pytest.mark.parametrize("targets", [1, 2])
+def test_the_way_back_is_a_table_of_its_own(tmp_path, targets):
+    """Of the variants that have it, the first of the study aside, which knows one way."""
+    onward = [kid(0.1 + place, contrast=f"t1>t{place}") for place in range(2, 2 + targets)]
+    onward.append(kid(2.0, contrast="all"))
+    back = kid(7.5, contrast="t2>t1" if targets == 1 else "t2+t3>t1")
+    cells = cells_with(tmp_path, one_way=[onward], both=[[*onward, back]])
+    rows = table.comparison(table.scores(cells))
+    headings = ["all", *[row["contrast"] for row in onward[:-1]] * (targets > 1), back["contrast"]]
+    assert view.contrasts(rows, "set") == headings and view.way_back(rows, "set") == [back["contrast"]]
+    text = view.markdown("x", rows, "kid")
+    parts = dict(part.split("\n", 1) for part in text.split("### ")[1:])
+    assert "one_way" not in (own := parts[f"Way back, {back['contrast']}"]) and "7.5" in own
+    assert "7.5" not in parts["Mean over contrasts"] and "one_way" in parts["Mean over contrasts"]
+    write_report("x", cells, tmp_path / "out")
+    page = (tmp_path / "out/comparison.html").read_text()
+    assert "The way back stands below, and is in no mean." in page
+    assert ("each of them stands below" in page) == (targets > 1)
+    summary = "Scores of each contrast and the way back" if targets > 1 else "Scores of the way back"
+    assert (
+        f"<summary>{summary}</summary>" in page
+        and f"<h4>Way back, {back['contrast'].replace('>', '&gt;')}</h4>" in page
+    )
+
+
 def test_every_table_of_the_text_ends_with_an_empty_line(tmp_path):
     """Else Markdown takes what follows for a row."""
     cells = make_study(tmp_path / "demo", seeds=2)

@@ -15,7 +15,7 @@ from gan.families.contract import ImageShape, Source
 from gan.families.registry import families, make_options
 from gan.run import main as run
 from gan.sampling.grid import Grid
-from gan.sampling.snapshot import load_generator
+from gan.sampling.snapshot import Snapshot, load_generator
 from gan.sampling.tasks import sample, translated
 from gan.scoring.cell import score_cell, score_snapshots
 from gan.scoring.floors import lookup_floors
@@ -200,6 +200,10 @@ def scores(cells, name, contrast="t1>t2"):
     return content["snapshot"], {row["metric"]: row for row in content["scores"] if row["contrast"] == contrast}
 
 
+def scores_of(cells, name):
+    return json.loads((cells / name / "scores.json").read_text())["scores"]
+
+
 def test_a_made_row_has_one_snapshot_and_scores_like_any_other(cells):
     chosen, rows = scores(cells, "lookup")
     assert chosen == {"kimg": None, "chosen": "best", "metric": "mae_fg"}
@@ -226,6 +230,49 @@ def test_values_are_those_of_the_images(cells, store):
     _, rows = scores(cells, "copy")
     stored = Store.open(store).images[66:, :2].astype(np.float64) / 257
     assert rows["mae_whole"]["value"] == pytest.approx(np.abs(stored[:, 0] - stored[:, 1]).mean(), abs=0.01)
+
+
+class BothWays(torch.nn.Module):
+    """Copies sources, and makes targets 10 levels brighter on the way back."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("brighter", torch.tensor(10 / 127.5))
+
+    def forward(self, images, labels, backward=False):
+        return images + self.brighter if backward else images
+
+
+def judged(cells, store, network, family, sources=1, **task):
+    """Rows of a network that is no file, as (metric, contrast) -> row."""
+    judge = Judge([cells / "extractor.pt"], [cells / "real.npz"], cells / "images.npz", "cpu", store)
+    data = load_generator(cells / "copy/generator.pt").data | {"translate": TASK | task}
+    shape = ImageShape(1, (SIDE, SIDE), sources=sources, neighbours=sources // 2)
+    rows = judge.scores(cells, Snapshot(network, family, {}, shape, 1, data=data), Protocol(bootstrap=20))
+    return {(row["metric"], row["contrast"]): row for row in rows}
+
+
+def test_the_way_back_is_scored_by_itself(cells, store):
+    """The other rows are those of a family that knows one way; a floor of its own; in no mean."""
+    rows = judged(cells, store, BothWays().eval(), "cyclegan")
+    onward = {key: row for key, row in rows.items() if key[1] != "t2>t1"}
+    expected = {(row["metric"], row["contrast"]): row for row in scores_of(cells, "copy")}
+    assert onward.keys() == expected.keys()
+    for key, row in expected.items():
+        assert {name: onward[key][name] for name in row} == row, key
+    assert {metric for metric, contrast in rows if contrast == "t2>t1"} == {metric for metric, _ in onward}
+    stored = Store.open(store).images[66:, :2].astype(np.float64) / 257
+    error = np.abs((stored[:, 1] + 10).clip(max=255) - stored[:, 0]).mean()
+    back = rows["mae_whole", "t2>t1"]
+    assert back["value"] == pytest.approx(error, abs=0.01) and back["split"] == "test" and len(back["replicates"]) == 20
+    assert back["floor"] < 2 < back["value"] and back["above_floor"] == back["value"] - back["floor"]
+    assert rows["kd_indomain", "t2>t1"]["value"] != rows["kd_indomain", "t1>t2"]["value"]
+
+
+def test_there_is_no_way_back_to_more_than_single_contrasts(cells, store):
+    network = BothWays().eval()
+    network.forward = lambda images, labels, backward=False: images[:, 1:2]
+    assert {contrast for _, contrast in judged(cells, store, network, "cyclegan", 3, neighbours=1)} == {"t1>t2", WHOLE}
 
 
 def test_a_made_row_is_the_same_when_made_again(cells, store, tmp_path):

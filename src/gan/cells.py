@@ -22,6 +22,12 @@ CLASS = "class "  # before its name: the contrast of a score of the images of on
 JOINT = "joint"  # the contrast of a score that sees the contrasts of each sample together
 
 
+def side_of(contrast: str) -> str:
+    """What is translated in a score of that direction, ``t1n`` of ``t1n>t2w``; empty for other contrasts."""
+    source, arrow, _ = contrast.partition(">")
+    return source if arrow else ""
+
+
 def no_scores(split: Any) -> str | None:
     """Why cells of a data set with this ``split`` are trained and not scored, in a few words; None if they are."""
     for part, name in (("test", "test"), ("val", "validation")):

@@ -114,6 +114,7 @@ def render(title: str, cells: Sequence[CellFiles], found: Tables, stores: dict[s
 def _dataset(name: str, cells: list[CellFiles], found: Tables, looks: dict, store: Path | None) -> dict[str, Any]:
     """Everything the page shows of one data set."""
     rows, lead = found.rows[found.rows.dataset == name], found.lead
+    shown, back = view.contrasts(rows, name), view.way_back(rows, name)
     real, fakes = context.pictures(cells)
     scored = curves.curve_rows(cells)
     runs = figures.statistics(cells)
@@ -125,12 +126,13 @@ def _dataset(name: str, cells: list[CellFiles], found: Tables, looks: dict, stor
         "against": pairs_view.sentence(found.pairs, name, lead),
         "scores": [
             (
-                view.HEADINGS.get(contrast, contrast),
+                view.heading(contrast, back) if contrast in back else view.HEADINGS.get(contrast, contrast),
                 view.wide(rows, name, contrast, lead),
                 pairs_view.tables(found.pairs, name, contrast, lead),
             )
-            for contrast in view.contrasts(rows, name)
+            for contrast in shown
         ],
+        "below": [word for word, there in (("contrast", set(shown[1:]) - {*back}), ("way back", back)) if there],
         "looks": found.looks.get(name),
         "pairs_caption": pairs_view.caption(found.pairs, name),
         "unpaired": pairs_view.left_out(found.pairs, name),

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from gan.cells import CLASS, JOINT
+from gan.cells import CLASS, JOINT, side_of
 from gan.metrics.facts import direction, floor_of, title, training
 from gan.report import cost
 from gan.report import table as tables
@@ -80,20 +80,40 @@ class Wide:
 
 def contrasts(table: pd.DataFrame, dataset: str) -> list[str]:
     """The contrasts scored for ``dataset``: their mean (``all``) first, then what sees them together (``joint``), each,
-    and classes.
+    the directions of the way back, and classes.
 
-    With a single contrast the mean alone.
+    With a single contrast the mean alone, and the way back, which is in no mean.
     """
-    found = list(table[(table.dataset == dataset) & (table.status == "finished")].contrast.unique())
+    found, back = _scored(table, dataset), way_back(table, dataset)
     classes = [name for name in found if name.startswith(CLASS)]
     single = sorted((name for name in found if name not in (WHOLE, *classes)), key=lambda name: name != JOINT)
-    return [WHOLE] * (WHOLE in found) + (single if len(single) > 1 or WHOLE not in found else []) + classes
+    single = [name for name in single if name not in back]
+    return [WHOLE] * (WHOLE in found) + (single if len(single) > 1 or WHOLE not in found else []) + back + classes
+
+
+def way_back(table: pd.DataFrame, dataset: str) -> list[str]:
+    """The directions of the way back: a cell's scores begin with those of the way that the data set asks for."""
+    names = _scored(table, dataset)
+    asked = next((side for name in names if (side := side_of(name))), "")
+    return [name for name in names if side_of(name) not in ("", asked)]
+
+
+def heading(contrast: str, back: Sequence[str]) -> str:
+    """What the tables of ``contrast`` are called; back: of `way_back`."""
+    way = "Way back, " if contrast in back else "" if contrast.startswith(CLASS) else "Contrast "
+    return HEADINGS.get(contrast) or way + contrast
+
+
+def _scored(table: pd.DataFrame, dataset: str) -> list[str]:
+    return list(table[(table.dataset == dataset) & (table.status == "finished")].contrast.unique())
 
 
 def wide(table: pd.DataFrame, dataset: str, contrast: str, lead: str | None) -> list[Wide]:
     """The tables of one dataset and contrast, one for each set of conditions; those of the metric ``lead`` first."""
     rows = table[table.dataset == dataset]
     done = rows[(rows.status == "finished") & (rows.contrast == contrast)]
+    if contrast in way_back(table, dataset):  # families of one way have none
+        rows = rows[rows.variant.isin(done.variant)]
     return [_wide(rows, group, dataset, contrast, lead) for group in by_conditions(done, lead)]
 
 
@@ -314,11 +334,10 @@ def markdown(
         parts.append(f"## {escape(dataset)}\n")
         if lead:
             parts.append(escape(" ".join(verdict(table, dataset, lead))) + "\n")
-        names = contrasts(table, dataset)
+        names, back = contrasts(table, dataset), way_back(table, dataset)
         for contrast in names:
-            heading = HEADINGS.get(contrast) or ("" if contrast.startswith(CLASS) else "Contrast ") + escape(contrast)
             grids = "\n".join(_markdown_table(grid) for grid in wide(table, dataset, contrast, lead))
-            parts.append(f"### {heading}\n\n{grids}")
+            parts.append(f"### {escape(heading(contrast, back))}\n\n{grids}")
             parts += (sections or {}).get(dataset, []) if contrast == names[0] else []
         missing = table[(table.dataset == dataset) & (table.status != "finished")]
         if len(missing):

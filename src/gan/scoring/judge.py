@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from gan.data.store import Store
 from gan.errors import GanError
+from gan.families.registry import families
 from gan.files import read_json, write_json
 from gan.metrics.scores import CURVE, score, score_curve
 from gan.sampling.snapshot import Snapshot, load_generator, load_header
@@ -25,7 +26,7 @@ from gan.scoring.paired import PAIRED_CURVE, PairedProbe
 from gan.scoring.pixel_probe import PixelProbe
 from gan.scoring.probes import AsPublishedProbe, FeatureProbe, LikenessProbe, MaskProbe, Probe, Samples
 from gan.scoring.reference import ImageFacts, RealFeatures, Reference, joint, to_score
-from gan.scoring.samples import Translations, generated
+from gan.scoring.samples import Translations, generated, way_back
 from gan.study import METRICS_REVISION, canonical
 from gan.train.device import pick_device
 
@@ -123,7 +124,8 @@ class Judge:
         given = [(extract, score_curve, "val", seed, joint(to_score(generator.data))) for extract in self.panel]
         features = [FeatureProbe(*arguments) for arguments in given]
         if task := generator.data.get("translate"):
-            found = self._translated(path, generator, task, "val", seed, 0, features)
+            slices = self._slices(path, generator, task, "val")
+            found = self._translated(path, generator, slices, seed, 0, features)
         elif wanted := protocol.as_published:
             # Image i depends on the seed and i alone: the first ones are those of the curve.
             features = [AsPublishedProbe(number, wanted.n_fake, self.device, *arguments) for arguments in given]
@@ -138,13 +140,24 @@ class Judge:
         self, path: Path, generator: Snapshot, protocol: Protocol
     ) -> tuple[list[dict[str, Any]], CopyProbe | None]:
         """All metrics of the snapshot ``path`` on the test split, with their replicates, and the search for copies,
-        which needs the store."""
+        which needs the store.
+
+        Of a family that translates both ways those of the way back, too, each direction by itself: `WHOLE` is of the
+        way that the data set asks for, and so is the search.
+        """
         seed, bootstrap = protocol.seed, protocol.bootstrap
         if task := generator.data.get("translate"):
+            slices = self._slices(path, generator, task, "test")
             features = self._features(protocol, joint(to_score(generator.data)))
             copies = self._copies(features, protocol, task["target"])
             probes: list[Probe] = [*features, *copies]
-            rows = self._translated(path, generator, task, "test", seed, bootstrap, probes)
+            rows = self._translated(path, generator, slices, seed, bootstrap, probes)
+            back = way_back(task, slices.mask) if families()[generator.family].model.both_ways else None
+            if back is not None:
+                slices = self._slices(path, generator, back, "test", backward=True)
+                features = self._features(protocol, together=False)
+                found = self._translated(path, generator, slices, seed, bootstrap, features)
+                rows += [row for row in found if row["contrast"] in slices.directions]
             return rows, next(iter(copies), None)
         probes = self.probes(protocol, generator.data, generator.mask_labels)
         rows = self.look(path, generator, protocol.n_fake, seed, protocol.truncation, probes)
@@ -208,28 +221,32 @@ class Judge:
         self._look(path, generator, samples, number * len(labels), probes)
         return [row | {"truncation": truncation} for probe in probes for row in probe.rows(self.reference)]
 
+    def _slices(
+        self, path: Path, generator: Snapshot, task: dict[str, Any], split: str, backward: bool = False
+    ) -> Translations:
+        if self._store is None:
+            raise GanError(f"{path}: translates images, and the judge was given no store of them")
+        self.check_contrasts(path, task["target"], exactly=False)
+        conditional = bool(generator.options.get("conditional"))
+        return Translations(Store.open(self._store), task, conditional, split, self.device, backward)
+
     def _translated(
         self,
         path: Path,
         generator: Snapshot,
-        task: dict[str, Any],
-        split: str,
+        slices: Translations,
         seed: int,
         bootstrap: int,
         features: Sequence[Probe],
     ) -> list[dict[str, Any]]:
         """The rows of paired measures, all of the test split or those of a curve, and of ``features``."""
-        if self._store is None:
-            raise GanError(f"{path}: translates images, and the judge was given no store of them")
-        conditional = bool(generator.options.get("conditional"))
-        slices = Translations(Store.open(self._store), task, conditional, split, self.device)
-        self.check_contrasts(path, task["target"], exactly=False)
+        split, targets = slices.split, slices.task["target"]
         paired = PairedProbe(
             *(slices.directions, split, bootstrap, seed),
             **{"every": slices.every, "labels": slices.labels, "names": PAIRED_CURVE if split == "val" else None},
         )
         self._look(path, generator, slices.by(generator, seed), len(slices), [paired, *features])
-        floors, named = self.reference.images.floors[split], dict(zip(task["target"], slices.directions, strict=True))
+        floors, named = self.reference.images.floors[split], dict(zip(targets, slices.directions, strict=True))
         rows = [row | _floor(row, floors) for row in paired.rows()]
         of_features = [row for probe in features for row in probe.rows(self.reference)]
         rows += [row | {"contrast": named.get(row["contrast"], row["contrast"])} for row in of_features]

@@ -42,20 +42,37 @@ def finite(images: Tensor) -> Tensor:
     return images
 
 
+def way_back(task: dict[str, Any], mask: str | None) -> dict[str, Any] | None:
+    """``task`` from targets to sources; None where these are more than single contrasts (as for `gan translate`)."""
+    if task["neighbours"] or mask in task["source"]:
+        return None
+    return task | {"source": task["target"], "target": task["source"]}
+
+
 class Translations:
     """The slices of a split that are translated and compared with their targets: those that have every contrast.
 
-    task: ``translate`` of the data set's row; directions: what the rows of each target are called.
+    task: ``translate`` of the data set's row, or its `way_back`, where generators translate backward; directions: what
+    the rows of each target are called.
     """
 
-    def __init__(self, store: Store, task: dict[str, Any], conditional: bool, split: str, device: torch.device):
-        self.task, self.split = task, split
+    def __init__(
+        self,
+        store: Store,
+        task: dict[str, Any],
+        conditional: bool,
+        split: str,
+        device: torch.device,
+        backward: bool = False,
+    ):
+        self.task, self.split, self._backward = task, split, backward
         self._store = store
         self._images = StoreDataset(store, device, conditional, task, split)
         self.shape = self._images.shape
         self.directions = [direction(task["source"], target) for target in task["target"]]
         self.every: int = store.meta["filter"]["every"]
-        mask = store.meta["mask"]
+        self.mask: str | None = store.meta["mask"]
+        mask = self.mask
         self._mask = None if mask is None else store.meta["channels"].index(mask)
         self.labels = 0 if self._mask is None else int(store.images[:, self._mask].max())
         grey = [place for place, name in enumerate(task["source"]) if name != mask]
@@ -74,7 +91,7 @@ class Translations:
         for first in range(0, len(self), ROWS):
             part = slice(first, first + ROWS)
             batch = self._images.batch(np.arange(len(self))[part])
-            images = finite(draw(Source(batch.source, batch.labels))).numpy()
+            images = finite(draw(Source(batch.source, batch.labels, self._backward))).numpy()
             real, source = (generated_to_grey(one.cpu().numpy()) for one in (batch.real, batch.source))
             masks = None if self._mask is None else self._store.images[self._images.rows[part], self._mask]
             pairs = Pairs(
