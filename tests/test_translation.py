@@ -325,6 +325,14 @@ def config(**changes) -> dict:
     }
 
 
+LONG = {"size": [304, 256], "fit": "pad"}
+
+
+@pytest.mark.parametrize("family", ["unit", "cyclegan", "pix2pix", "lookup"])
+def test_translators_take_sizes_that_no_small_grid_reaches(family):
+    load(config(row={"slices": LONG}, variant={"family": family}), SCHEMA)
+
+
 def test_the_task_is_in_the_recipe_and_not_in_the_store():
     study = load(config(), SCHEMA)
     assert study.recipe(Cell("d", "v", 3))["data"]["translate"] == TASK | {"source": ["t1n"], "target": ["t2w"]}
@@ -353,6 +361,25 @@ def test_a_row_that_no_seed_changes_is_one_cell_and_its_key_knows_no_budget():
         ({"row": {"labels": "contrast", "mask": None}}, "each image is of one contrast"),
         ({"variant": {"training": {"kimg": 3}}}, "variants.v.training is set, but lookup is not trained"),
         ({"variant": {"init_from": {"dataset": "d", "variant": "v"}}}, "v"),
+        (
+            {"row": {"translate": None, "slices": LONG}, "variant": {"family": "dcgan"}},
+            "variants.v on datasets.d: image size [304, 256] is no doubling of a small grid",
+        ),
+        (
+            {
+                "row": {"slices": {"size": 32}},
+                "variant": {"family": "unit", "options": {"d_layers": 5, "d_last_kernel": 2}},
+            },
+            "variants.v on datasets.d: option d_layers is 5, d_last_kernel 2; images of size [32, 32] are too small",
+        ),
+        (
+            {"row": {"slices": {"size": [50, 64]}}, "variant": {"family": "unit", "options": {"down_kernel": 4}}},
+            "variants.v on datasets.d: option down_kernel is 4, which halves even sides; images of size [50, 64]",
+        ),
+        (
+            {"variant": {"family": "unit", "options": {"d_shrink": "mean2"}}},
+            "but d_scales is 1, so that it does nothing",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused_in_one_line(changes, said):
