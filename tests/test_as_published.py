@@ -60,7 +60,7 @@ def look(judge: Path, split: str) -> dict[str, float]:  # noqa: F811
     features = own._features(Protocol(bootstrap=0), True)
     probes = [
         AsPublishedProbe(40, 1000, own.device, own.panel[0], judging.score_curve, "val", 1, True),
-        *(*features, *own._copies(features, Protocol(bootstrap=0))),
+        *(*features, *own._copies(features, Protocol(bootstrap=0), CONTRASTS)),
     ]
     for probe in probes:
         probe.add(batch)

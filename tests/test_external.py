@@ -12,7 +12,7 @@ from PIL import Image
 from gan.cells import WHOLE
 from gan.data.store import Store
 from gan.errors import GanError
-from gan.families.contract import ImageShape
+from gan.families.contract import Given, ImageShape
 from gan.families.external.model import External
 from gan.families.external.options import ExternalOptions
 from gan.families.registry import make_options
@@ -46,7 +46,7 @@ class Plain:
 
 
 def album(folder, dataset=None, **options):
-    return External.make(make_options("external", options), dataset or Plain(), folder)
+    return External.make(make_options("external", options), dataset or Plain(), Given(folder=folder))
 
 
 def png(path: Path, values) -> Path:

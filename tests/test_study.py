@@ -12,8 +12,8 @@ import yaml
 from driver import merge
 
 from gan import study
+from gan.config import complete, task_of
 from gan.errors import GanError
-from gan.families.registry import options_of
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SCHEMA = REPOSITORY / "workflow/schemas/config.schema.yaml"
@@ -265,8 +265,9 @@ def test_all_shipped_rows_name_nothing_in_vain(config):
     config["training"] = {"batch": 32}
     pair = {"contrasts": ["t1", "t2"], "translate": {"source": ["t1"], "target": ["t2"]}}
     config["datasets"]["pairs"] = config["datasets"]["nifti"] | pair
+    whole = complete(copy.deepcopy(config), SCHEMA)
     for task, dataset in (("generate", "images"), ("translate", "pairs")):
-        rows = {name: row for name, row in config["variants"].items() if task == options_of(row["family"]).TASK}
+        rows = {name: row for name, row in config["variants"].items() if task == task_of(whole, name)}
         known = [name for name, row in rows.items() if not (row.get("options") or {}).get("conditional")]
         config["study"] |= {"variants": known, "datasets": [dataset]}
         assert load(config).cells()

@@ -11,7 +11,7 @@ from paired_store import EVERY, SIDE, SPLITS, TASK, make_store
 from gan.cells import WHOLE
 from gan.data.store import Store
 from gan.errors import GanError
-from gan.families.contract import ImageShape, Source
+from gan.families.contract import Given, ImageShape, Source
 from gan.families.registry import families, make_options
 from gan.run import main as run
 from gan.sampling.grid import Grid
@@ -39,7 +39,7 @@ def data(store, split="train", **task) -> StoreDataset:
 
 def model(family, dataset):
     kind = families()[family].model
-    return kind, kind.make(make_options(family, {}), dataset, None).eval()
+    return kind, kind.make(make_options(family, {}), dataset, Given()).eval()
 
 
 # pairs

@@ -22,18 +22,21 @@ from gan import check, launch, parallel, slurm
 from gan.cells import WHOLE
 from gan.data.store import Store, stored_channels
 from gan.errors import GanError, command, logged
+from gan.families.contract import Given
 from gan.families.registry import defaults, families, options_of
 from gan.files import read_json
 from gan.runtime import Runtime, usage
+from gan.scoring.extractors import files
 from gan.scoring.judge import Judge
 from gan.study import run_key
 from gan.train.device import pick_device
 from gan.train.graphs import pick_graphs
 from gan.train.heap import keep_freed_memory
 from gan.train.images import StoreDataset
+from gan.train.lock import locked
 from gan.train.loop import OnSnapshot, train
 from gan.train.machine import Machine
-from gan.train.made import make
+from gan.train.made import images_of, make
 from gan.train.outputs import Paths
 from gan.train.signals import Stopped, StopSignals
 from gan.train.watch import WATCHED
@@ -134,6 +137,8 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--runtime", default="", help=f"what it runs on, as device=cuda,gpus=2: {usage()}")
     parser.add_argument("--endpoint", help=argparse.SUPPRESS)
     parser.add_argument("--images", type=Path, help="folder of images that the row is made of, if it is made of one")
+    parser.add_argument("--generator", type=Path, help="generator.pt of the cell that the row is made of")
+    parser.add_argument("--encoder", type=Path, help="extractor.pt whose feature maps the row is made with")
     # an empty value equals no option: the rule has one command line for all cells
     parser.add_argument(
         "--judge", type=Path, nargs="?", help="JSON file of the judge that scores each snapshot while training"
@@ -168,11 +173,10 @@ def _train(
     if leads:
         store.check_files()
     dataset, shown = _images(recipe, store, device)
-    if not options_of(recipe["variant"]["family"]).TRAINED:
-        make(recipe, dataset, given.folder, given.images, shown)
-        return 0
     paths = Paths(given.folder, given.checkpoints / run_key(recipe), given.init_from)
     try:
+        if not options_of(recipe["variant"]["family"]).TRAINED:
+            return _make(given, recipe, (dataset, shown), paths, device, stop)
         scores = live_scores(given.judge, runtime.device) if given.judge and leads else None
         machine = prepare(runtime, device, refusal)
         train(recipe, dataset, paths, machine, shown=shown, on_snapshot=scores, stop=stop)
@@ -187,6 +191,32 @@ def _train(
             f"a step does not fit into the GPU's memory ({str(error).splitlines()[0]}); take the batch in more pieces, "
             f"resources.train.microbatches above {runtime.microbatches}, or on more GPUs"
         ) from error
+    return 0
+
+
+def _make(
+    given: argparse.Namespace,
+    recipe: dict[str, Any],
+    images: tuple[StoreDataset, StoreDataset],
+    paths: Paths,
+    device: torch.device,
+    stop: StopSignals,
+) -> int:
+    """Make the cell of ``recipe``; images: to make it of, and to show."""
+    dataset, shown = images
+    if "made_of" not in recipe["variant"]:
+        make(recipe, dataset, given.folder, Given(recipe["seed"], given.images), shown, device)
+        return 0
+    for option, path in (("--generator", given.generator), ("--encoder", given.encoder)):
+        if path is None:
+            made_of = recipe["variant"]["made_of"]["cell"]
+            raise GanError(f"{option} is missing: the recipe is made of {made_of}; name its file")
+    message = f"stopped, the images so far are kept: the same command makes the rest in {paths.checkpoints}"
+    with locked(paths.checkpoints, stop):
+        draw, encoder = images_of(given.generator, recipe, device), files.load_encoder(given.encoder, device)
+        kept = paths.checkpoints / "made"
+        needed = Given(recipe["seed"], given.images, draw, encoder, kept, lambda: stop.check(message))
+        make(recipe, dataset, given.folder, needed, shown, device)
     return 0
 
 

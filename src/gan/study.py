@@ -99,15 +99,23 @@ class Study:
             return None
         return Cell(start["dataset"], start["variant"], cell.seed if start["seed"] is None else start["seed"])
 
+    def works_on(self, cell: Cell) -> Cell | None:
+        """The cell whose images ``cell`` is made of; None without."""
+        variant = self.options(cell.variant).works_on()
+        if variant is None:
+            return None
+        return Cell(cell.dataset, variant, cell.seed if self.options(variant).varies() else self.seeds[0])
+
     def sources(self) -> list[Cell]:
-        """The cells outside of the grid that one of it starts from, directly or through others."""
+        """The cells outside of the grid that one of it starts from or works on, directly or through others."""
         known = dict.fromkeys(self.cells())
         waiting = list(known)
         while waiting:
-            source = self.source(waiting.pop())
-            if source and source not in known:
-                known[source] = None
-                waiting.append(source)
+            cell = waiting.pop()
+            for source in (self.source(cell), self.works_on(cell)):
+                if source and source not in known:
+                    known[source] = None
+                    waiting.append(source)
         return list(known)[len(self.cells()) :]
 
     def weights(self, cell: Cell) -> str | None:
@@ -132,15 +140,25 @@ class Study:
                 "revision": options_of(family).REVISION,
                 "options": self.options(cell.variant).stated(cell.seed),
                 **self._start(cell),
+                **self._made_of(cell),
             },
             "training": self.config["training"] | variant["training"] if self.trained(cell.variant) else UNTRAINED,
             "seed": cell.seed,
             "revisions": {"data": DATA_REVISION, "train": TRAIN_REVISION},
         }
 
+    def encoder(self, variant: str) -> str | None:
+        """The extractor whose feature maps ``variant`` is made with; None without."""
+        return self.options(variant).encoder()
+
+    def extractors(self) -> list[str]:
+        """The extractors that judge, and those that a variant is made with."""
+        made_with = [self.encoder(cell.variant) for cell in [*self.cells(), *self.sources()]]
+        return list(dict.fromkeys([*self.metrics["extractors"], *filter(None, made_with)]))
+
     def extractor_files(self) -> dict[str, str]:
         """The sha256 of the file that each extractor in use needs; of those that need one."""
-        known = {name: registry.needed_file(name, self.metrics[name]) for name in self.metrics["extractors"]}
+        known = {name: registry.needed_file(name, self.metrics[name]) for name in self.extractors()}
         return {name: file.sha256 for name, file in known.items() if file}
 
     def baselines(self) -> dict[str, str]:
@@ -157,6 +175,17 @@ class Study:
         if source is None:
             return {"init_from": {"sha256": start["sha256"]}}
         return {"init_from": {"cell": source.folder, "run_key": run_key(self.recipe(source))}}
+
+    def _made_of(self, cell: Cell) -> dict[str, Any]:
+        """The cell whose images ``cell`` is made of, and what its feature maps are from, as in its recipe."""
+        if (source := self.works_on(cell)) is None:
+            return {}
+        found: dict[str, Any] = {"cell": source.folder, "run_key": run_key(self.recipe(source))}
+        if name := self.encoder(cell.variant):
+            file = registry.needed_file(name, self.metrics[name])
+            found["encoder"] = {"sha256": file.sha256} if file else self.metrics[name]
+            found["encoder"] = found["encoder"] | {"revision": METRICS_REVISION}
+        return {"made_of": found}
 
     def resources(self, kind: str) -> dict[str, Any]:
         """The resources of jobs of ``kind`` (data, train, evaluate)."""

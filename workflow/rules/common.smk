@@ -71,7 +71,7 @@ wildcard_constraints:
     dataset="|".join(dict.fromkeys(cell.dataset for cell in TRAINED)),
     variant="|".join(dict.fromkeys(cell.variant for cell in TRAINED)),
     seed=r"\d+",
-    extractor="|".join(METRICS["extractors"]),
+    extractor="|".join(STUDY.extractors()),
     sha256="[0-9a-f]{12}",
 
 
@@ -94,6 +94,16 @@ def start_weights(wildcards):
         return f"{ROOT}/{source.folder}/weights.pt"
     path = STUDY.weights(cell(wildcards))
     return ancient(path) if path else []
+
+
+def made_of(wildcards):
+    """The generator of the cell that this one is made of."""
+    return f"{ROOT}/{STUDY.works_on(cell(wildcards)).folder}/generator.pt"
+
+
+def made_with(wildcards):
+    """The file of the extractor whose feature maps the cell is made with."""
+    return f"{REAL}/{STUDY.encoder(wildcards.variant)}/extractor.pt"
 
 
 def training_judge(wildcards):

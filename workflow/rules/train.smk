@@ -1,4 +1,4 @@
-# One rule for every variant that is trained, and one for those that are made. The checkpoint is not an output: outputs of a failed job are deleted, and it must survive a kill.
+# One rule for every variant that is trained, one for those that are made, and one for those that are made of another cell's images. The checkpoint is not an output: outputs of a failed job are deleted, and it must survive a kill.
 # On several nodes training itself starts its processes, one a node, by srun: the Slurm plugin calls such jobs mpi.
 from gan.runtime import Runtime
 from gan.slurm import claim
@@ -91,7 +91,11 @@ rule make:
     benchmark:
         f"{BENCHMARKS}/{{dataset}}/{{variant}}_seed{{seed}}_make.tsv"
     wildcard_constraints:
-        variant=names(c.variant for c in TRAINED if not STUDY.trained(c.variant)),
+        variant=names(
+            c.variant
+            for c in TRAINED
+            if not STUDY.trained(c.variant) and not STUDY.works_on(c)
+        ),
     conda:
         "../envs/gpu.yaml"
     threads: ask("data", "threads")
@@ -108,3 +112,48 @@ rule make:
     shell:
         "exec python -m gan run --recipe {params.recipe:q} --store {input.store} --folder {params.folder}"
         " --checkpoints {params.checkpoints} {params.images:q} --runtime device=cpu,threads={threads} --log {log}"
+
+
+# Networks do the work here, so it asks for what scoring asks for. What it has made so far survives a kill, below the checkpoints.
+rule derive:
+    input:
+        store=rules.slices.output.store,
+        generator=made_of,
+        encoder=made_with,
+        kernels=ancient(KERNELS),
+    output:
+        generator=f"{CELL}/generator.pt",
+        snapshots=directory(f"{CELL}/snapshots"),
+        stats=f"{CELL}/stats.jsonl",
+        cost=f"{CELL}/cost.json",
+        recipe=f"{CELL}/recipe.json",
+        real=report(
+            f"{CELL}/real.png",
+            caption="../report/real.rst",
+            category="Images",
+            subcategory="{dataset}",
+            labels={"variant": "{variant}", "seed": "{seed}", "images": "real"},
+        ),
+    log:
+        f"{LOGS}/{{dataset}}/{{variant}}_seed{{seed}}_make.log",
+    benchmark:
+        f"{BENCHMARKS}/{{dataset}}/{{variant}}_seed{{seed}}_make.tsv"
+    wildcard_constraints:
+        variant=names(c.variant for c in TRAINED if STUDY.works_on(c)),
+    conda:
+        "../envs/gpu.yaml"
+    threads: ask("evaluate", "threads")
+    resources:
+        mem_mb=ask("evaluate", "mem_mb"),
+        runtime=ask("evaluate", "runtime"),
+        gpu=ask("evaluate", "gpu"),
+        device=ask("evaluate", "device"),
+        ops=ask("evaluate", "ops"),
+    params:
+        recipe=recipe,
+        folder=CELL,
+        checkpoints=f"{RESULTS}/checkpoints",
+    shell:
+        "exec python -m gan run --recipe {params.recipe:q} --store {input.store} --folder {params.folder}"
+        " --checkpoints {params.checkpoints} --generator {input.generator} --encoder {input.encoder}"
+        " --runtime device={resources.device},ops={resources.ops},threads={threads} --log {log}"

@@ -4,6 +4,7 @@ Each error is one line with the key, its value, and the allowed values. The work
 module: no numpy, no torch.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from gan.config import variants
 from gan.config.datasets import check_dataset, sides
 from gan.config.schema import read_schema, validate, with_defaults
 from gan.errors import GanError
+from gan.families.options import Options
 from gan.families.registry import defaults, make_options, options_of
 from gan.plain import plain
 from gan.runtime import uneven
@@ -32,14 +34,18 @@ def complete(config: dict[str, Any], schema: str | Path) -> dict[str, Any]:
     variants.check_baselines(config["variants"])
     for name in config["variants"]:
         variants.check_start(name, config)
+        variants.check_source(name, config["variants"])
     for kind in ("datasets", "variants"):
         for name in config["study"][kind]:
             if name not in config[kind]:
                 raise GanError(f"config: study.{kind} names {name!r}; known: {', '.join(config[kind])}")
-    for name in variants.in_use(config):
+    used = variants.in_use(config)
+    for name in used:
         variants.check_budget(name, config["variants"][name], config["training"])
         variants.check_effect(name, config["variants"][name])
-    check_metrics(config["metrics"])
+        variants.check_alike(name, config["variants"])
+        check_encoder(name, config["variants"][name])
+    check_metrics(config["metrics"], [encoder for name in used if (encoder := encoder_of(config, name))])
     check_as_published(config)
     check_nodes(config["resources"]["train"])
     return config
@@ -48,11 +54,11 @@ def complete(config: dict[str, Any], schema: str | Path) -> dict[str, Any]:
 def check_pair(config: dict[str, Any], dataset: str, variant: str) -> None:
     """`GanError` if ``variant`` cannot be trained on ``dataset``; config: of `complete`."""
     row, chosen = config["datasets"][dataset], config["variants"][variant]
-    options, known = defaults(chosen["family"]) | chosen["options"], options_of(chosen["family"])
-    if (known.TASK == "translate") != bool(row["translate"]):
+    options, task = defaults(chosen["family"]) | chosen["options"], task_of(config, variant)
+    if (task == "translate") != bool(row["translate"]):
         does, wants = (
             ("translates images", "has no translate: name its source and target contrasts")
-            if known.TASK == "translate"
+            if task == "translate"
             else ("generates images", "has translate, so that its variants have to translate: choose another family")
         )
         raise GanError(
@@ -64,7 +70,7 @@ def check_pair(config: dict[str, Any], dataset: str, variant: str) -> None:
             f"config: variants.{variant}.options.conditional is true, but datasets.{dataset}.labels is null; "
             f"name its labels or leave the pair out of the study"
         )
-    if row["missing"] == "leave" and options_of(chosen["family"]).TASK != "translate":
+    if row["missing"] == "leave" and task != "translate":
         raise GanError(
             f"config: datasets.{dataset}.missing is leave, but variants.{variant} makes all contrasts of an image and "
             f"would learn the zeros of those that are missing; set it to refuse or leave the pair out of the study"
@@ -82,9 +88,10 @@ def check_pair(config: dict[str, Any], dataset: str, variant: str) -> None:
         )
     training = config["training"] | chosen["training"]
     try:
-        size = sides(row)
-        make_options(chosen["family"], options).check_fit(size, training["kimg"], training["batch"])
+        size, made = sides(row), make_options(chosen["family"], options)
+        made.check_fit(size, training["kimg"], training["batch"])
         variants.check_resolutions(options, size)
+        check_maps(made, size)
     except GanError as error:
         raise GanError(f"config: variants.{variant} on datasets.{dataset}: {error}") from error
     variants.check_phases(variant, options, training)
@@ -99,10 +106,38 @@ def check_place(config: dict[str, Any], variant: str, seed: int) -> None:
         raise GanError(f"config: variants.{variant}.options: {error}") from error
 
 
-def check_metrics(metrics: dict[str, Any]) -> None:
-    """`GanError` if an extractor lacks what it needs; metrics: that section."""
+def task_of(config: dict[str, Any], variant: str) -> str:
+    """What ``variant`` does, or that which it works on: ``generate`` or ``translate``; config: of `complete`."""
+    row = config["variants"][variant]
+    source = variants.options_in(row).works_on()
+    return options_of(row["family"]).TASK if source is None else task_of(config, source)
+
+
+def encoder_of(config: dict[str, Any], variant: str) -> str | None:
+    """The extractor whose feature maps ``variant`` is made with; None without. config: of `complete`."""
+    return variants.options_in(config["variants"][variant]).encoder()
+
+
+def check_encoder(name: str, row: dict[str, Any]) -> None:
+    """Whether the extractor that a row is made with has feature maps."""
+    known = [one for one in registry.names() if registry.options_class(one).maps((256, 256))]
+    if (encoder := variants.options_in(row).encoder()) and encoder not in known:
+        raise GanError(f"config: variants.{name}.options.features is {encoder!r}; allowed: {', '.join(known)}")
+
+
+def check_maps(options: Options, size: tuple[int, ...]) -> None:
+    """`GanError` if ``options`` name a feature map that their encoder does not have for images of ``size``."""
+    if encoder := options.encoder():
+        known = registry.options_class(encoder).maps((size[-2], size[-1]))
+        if unknown := [name for name in options.layers() if name not in known]:
+            raise GanError(f"options name the map {unknown[0]!r}; {encoder} has {', '.join(known)} at this size")
+
+
+def check_metrics(metrics: dict[str, Any], encoders: Sequence[str]) -> None:
+    """`GanError` if an extractor lacks what it needs; metrics: that section; encoders: what variants are made with."""
     for name in registry.names():
-        if fault := registry.options(name, metrics[name]).fault(name in metrics["extractors"]):
+        used = name in metrics["extractors"] or name in encoders
+        if fault := registry.options(name, metrics[name]).fault(used):
             raise GanError(f"config: {fault}")
 
 

@@ -8,21 +8,28 @@ from pathlib import Path
 from typing import Any
 
 from gan.errors import GanError
-from gan.families.options import unfit
+from gan.families.options import Options, unfit
 from gan.families.registry import defaults, families, make_options, options_of
 from gan.pyramid import Pyramid
 
 
 def in_use(config: dict[str, Any]) -> dict[str, None]:
-    """The variants of the study, and those that one of them starts from: others need not suit ``training``."""
+    """The variants of the study, and those that one of them starts from or works on: others need not suit
+    ``training``."""
     names = dict.fromkeys(config["study"]["variants"])
     waiting = list(names)
     while waiting:
-        start = config["variants"][waiting.pop()]["init_from"] or {}
-        if (source := start.get("variant")) and source not in names:
-            names[source] = None
-            waiting.append(source)
+        row = config["variants"][waiting.pop()]
+        for source in ((row["init_from"] or {}).get("variant"), options_in(row).works_on()):
+            if source and source not in names:
+                names[source] = None
+                waiting.append(source)
     return names
+
+
+def options_in(row: dict[str, Any]) -> Options:
+    """The options of a row, complete."""
+    return make_options(row["family"], row["options"])
 
 
 def check_variant(name: str, row: dict[str, Any]) -> None:
@@ -130,6 +137,35 @@ def check_start(name: str, config: dict[str, Any]) -> None:
         "init_from",
         "a cell cannot start from itself",
     )
+
+
+def check_source(name: str, variants: dict[str, Any]) -> None:
+    """Whether the variant that ``name`` works on exists, and does not work on ``name``."""
+    row, where = variants[name], f"variants.{name}.options"
+    if (source := options_in(row).works_on()) is None:
+        return
+    if source not in variants:
+        known = ", ".join(other for other in variants if other != name) or "none, it is the only variant"
+        raise GanError(f"config: {where}.of is {source!r}; name the variant that it works on ({known})")
+    check_chain(
+        name,
+        lambda row: options_in(row).works_on(),
+        *(variants, "options.of", "a cell cannot be made of itself"),
+    )
+
+
+def check_alike(name: str, variants: dict[str, Any]) -> None:
+    """Whether ``name`` is conditional as the variant that it works on, if it works on one."""
+    own = options_in(variants[name])
+    if (source := own.works_on()) is None:
+        return
+    conditions = [getattr(one, "conditional", False) for one in (own, options_in(variants[source]))]
+    if conditions[0] != conditions[1]:
+        ours, theirs = map(json.dumps, conditions)
+        raise GanError(
+            f"config: variants.{name}.options.conditional is {ours}, but that of {source}, which it works on, is "
+            f"{theirs}; set both alike"
+        )
 
 
 def check_chain(

@@ -6,7 +6,7 @@ augmentation strength) is a parameter or a buffer of the variant, so ``state_dic
 """
 
 import abc
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Protocol
@@ -195,16 +195,51 @@ class Model(abc.ABC):
         """
 
 
+class Encoder(Protocol):
+    """A fixed network whose feature maps are compared, from the first to the last.
+
+    names: of its maps, in this order; content: those whose values are compared by default.
+    """
+
+    names: tuple[str, ...]
+    content: tuple[str, ...]
+
+    def style(self, size: tuple[int, ...]) -> tuple[str, ...]:
+        """The maps whose Gram matrices are compared by default, of images of ``size``."""
+        ...
+
+    def __call__(self, images: Tensor, names: Sequence[str], pool: str) -> dict[str, Tensor]:
+        """The maps [N, C, h, w] called ``names`` of images of one contrast [N, 1, H, W] in [-1, 1]; pool: avg or max,
+        of a network that has pooling."""
+        ...
+
+
+class Given(NamedTuple):
+    """What a model is made of next to the training images: as much of it as its options ask for.
+
+    seed: of the cell; folder: where the option ``path`` leads; draw: from a batch of training images to as many of the
+    variant that it works on, of the same classes, or their translations; encoder: of feature maps; kept: folder whose
+    files outlive a kill; check: to be called between two images, raises if the job has to stop.
+    """
+
+    seed: int = 0
+    folder: Path | None = None
+    draw: Callable[[Batch], Tensor] | None = None
+    encoder: Encoder | None = None
+    kept: Path | None = None
+    check: Callable[[], None] = lambda: None
+
+
 class Made(Model):
-    """A model that is made from the training images, or of a folder, and not trained: the same judge scores it.
+    """A model that is made, from training images, a folder or another row, and not trained: the same judge scores it.
 
     It has buffers and no parameters.
     """
 
     @staticmethod
     @abc.abstractmethod
-    def make(options: Any, dataset: Dataset, folder: Path | None) -> nn.Module:
-        """The kept module, as `build_kept` makes it, filled. folder: where the option ``path`` leads, if it has one."""
+    def make(options: Any, dataset: Dataset, given: Given) -> nn.Module:
+        """The kept module, as `build_kept` makes it, filled, on the CPU."""
 
 
 class Variant(nn.Module, Model):

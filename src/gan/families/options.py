@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from gan.errors import GanError
 from gan.pyramid import Pyramid
 
-TASKS = ("generate", "translate")
+TASKS = ("generate", "translate", "either")
 AUGMENT_REAL = ("none", "affine", "affine_elastic", "all")  # of `gan.train.reals`
 
 
@@ -61,9 +61,10 @@ def unfit(value: Any, limits: Mapping[str, Any]) -> str | None:
 class Options:
     """Base of the dataclasses: a value out of bounds raises `GanError` with the option and what is allowed.
 
-    TASK: of `TASKS`. TRAINED: false for a model that is made (`gan.families.contract.Made`). REVISION: part of every
-    recipe; raise it when a change makes the family's results differ. PRECISIONS: what ``training.precision`` may be; a
-    family adds those that its networks support (`gan.ops.precision`).
+    TASK: of `TASKS`; either: that of the variant that it works on. TRAINED: false for a model that is made
+    (`gan.families.contract.Made`). REVISION: part of every recipe; raise it when a change makes the family's results
+    differ. PRECISIONS: what ``training.precision`` may be; a family adds those that its networks support
+    (`gan.ops.precision`).
     TRANSFER: the defaults that differ for a training that starts from the networks of another one (``init_from``).
     A family that is trained has the option ``conditional`` (on labels) and, unless it translates, ``z_dim`` (width of
     the latents).
@@ -88,6 +89,30 @@ class Options:
     def place(self, seed: int) -> str | None:
         """A folder on this machine that the cell of ``seed`` is made of; None without."""
         return None
+
+    def works_on(self) -> str | None:
+        """The variant whose images it is made of, of the same data set and seed; None without."""
+        return None
+
+    def encoder(self) -> str | None:
+        """The extractor whose feature maps it is made with; None without."""
+        return None
+
+    def layers(self) -> tuple[str, ...]:
+        """The feature maps of the `encoder` that it names."""
+        return ()
+
+    def shows_patients(self, translates: bool) -> bool:
+        """Whether its images have the anatomy of training patients by construction; translates: the data set's task."""
+        return False
+
+    def no_contest(self, translates: bool) -> str:
+        """Why it takes no part in which variant is better, in a few words; empty if it does."""
+        return ""
+
+    def terms(self, translates: bool) -> dict[str, Any]:
+        """What a folder of its images says of them, next to what made them."""
+        return {}
 
     def stated(self, seed: int) -> dict[str, Any]:
         """The options as the recipe of the cell of ``seed`` states them: a place by its content, and an option that was

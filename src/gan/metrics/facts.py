@@ -222,6 +222,25 @@ FACTS = {
             "mean of the translated slices where the real ones are background, 0..255; it should be 0",
             *(-1, 0, 255),
         ),
+        Fact(
+            *("own_content", "Own content"),
+            "of images that were made of a training image each: part to which no other training image is nearer, so "
+            "that they show its patient",
+            *(0, 0, 1),
+            share="fake",
+        ),
+        Fact(
+            *("content_ssim", "SSIM to content"),
+            "structural similarity of the whole image to the one that it was made of, data range 255; it is high by "
+            "construction and no merit",
+            *(0, -1, 1),
+        ),
+        Fact(
+            *("content_mae", "MAE to content"),
+            "mean absolute difference of the whole image to the one that it was made of, 0..255; low by construction, "
+            "no merit",
+            *(0, 0, 255),
+        ),
         _as_published("fid", "FID", "Fréchet distance (Heusel et al. 2017)", -1, 0, inf, own=True),
         _as_published("kid", "KID", "kernel distance (Bińkowski et al. 2018)", -1, -inf, inf, own=True),
         _as_published("fd", "FD", "Fréchet distance as in FID, on features of another extractor", -1, 0, inf),

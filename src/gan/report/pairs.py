@@ -16,7 +16,8 @@ How words are given
     Only the leading metric gets a word, and only for the mean over contrasts: it was named before the results. The
     p-values of all modifications in it are adjusted by Holm (1979), so that the chance of a single false word among
     them stays below 5 %. All other metrics are descriptive: a difference with its interval, which is not adjusted.
-    Fewer than three seeds, or seeds without spread, get no word: two seeds agree in sign every other time.
+    Fewer than three seeds, or seeds without spread, get no word: two seeds agree in sign every other time. Nor does a
+    variant that takes no part (`gan.report.table.no_contest`).
 """
 
 # pandas types a selection from a frame as a union of all that it could be.
@@ -36,7 +37,7 @@ from scipy.stats import t as student_t
 from gan.cells import CellFiles
 from gan.metrics.facts import direction, training
 from gan.report.context import shown
-from gan.report.table import MEASURE, SEEDS, WHOLE_NUMBERS, leading_contrast
+from gan.report.table import MEASURE, SEEDS, WHOLE_NUMBERS, leading_contrast, no_contest
 from gan.study import differences
 
 LEVEL = 0.05
@@ -89,10 +90,11 @@ def compare(
             if own.empty:
                 rows.append({**pair, "status": _why_not(mine, variant, baselines[variant])})
             claimed = lead, leading_contrast(own.contrast[own.metric == lead])
+            aside = any(_no_contest(mine, name) for name in (variant, baselines[variant]))
             for keys, group in own.groupby(["contrast", *MEASURE], sort=False, dropna=False):
                 measured = dict(zip(["contrast", *MEASURE], keys, strict=True))
                 found = _estimate(group, drawn)
-                if (measured["metric"], measured["contrast"]) != claimed:
+                if aside or (measured["metric"], measured["contrast"]) != claimed:
                     found |= {"p": math.nan, "verdict": DESCRIPTIVE}
                 rows.append({**pair, **measured, "status": "compared", **found})
     whole = [name for name in (*WHOLE_NUMBERS, "seeds") if name in COLUMNS]
@@ -203,6 +205,11 @@ def _differs(cells: Sequence[CellFiles], variant: str, baseline: str) -> str:
         return ""
     changed = differences(*recipes)
     return "; ".join(f"{key}: {shown(old)} → {shown(new)}" for key, (old, new) in changed.items()) or "nothing"
+
+
+def _no_contest(cells: Sequence[CellFiles], variant: str) -> bool:
+    recipes = (cell.object("recipe.json") for cell in cells if cell.variant == variant)
+    return bool(no_contest(next(filter(None, recipes), {})))
 
 
 def _why_not(cells: Sequence[CellFiles], variant: str, baseline: str) -> str:

@@ -27,6 +27,8 @@ import pandas as pd
 from scipy.stats import t as student_t
 
 from gan.cells import WHOLE, CellFiles
+from gan.errors import GanError
+from gan.families.registry import make_options
 from gan.files import atomic_path, inert
 from gan.metrics import facts
 from gan.report import cost
@@ -38,11 +40,11 @@ WHOLE_NUMBERS = ["n_real", "n_subjects", "n_fake", "evaluation_seed", "n_floor",
 SEEDS = 3  # of a variant, the fewest of which a claim is made: K signs agree by chance in one of 2^(K - 1) studies
 SCORE_COLUMNS = [
     *["dataset", "variant", "contrast", *MEASURE, "seed", "status", "value", "low", "high", *FLOOR, *ABOVE],
-    *["n_floor", "n_floor_subjects", "k", "kimg", "device", "cost_hours", *cost.COLUMNS, "run_key"],
+    *["n_floor", "n_floor_subjects", "k", "kimg", "device", "cost_hours", *cost.COLUMNS, "run_key", "left_out"],
 ]
 COMPARISON_COLUMNS = [
     *["dataset", "variant", "contrast", *MEASURE, "status", "seeds", "value", "low", "high", "spread", *FLOOR, *ABOVE],
-    *["n_floor", "n_floor_subjects", "k", "kimg", "device", "cost_hours", *cost.COLUMNS, "warnings"],
+    *["n_floor", "n_floor_subjects", "k", "kimg", "device", "cost_hours", *cost.COLUMNS, "left_out", "warnings"],
 ]
 
 
@@ -51,7 +53,8 @@ def scores(cells: Iterable[CellFiles]) -> pd.DataFrame:
 
     ``seed`` is the seed of the training, ``evaluation_seed`` that of the generated images; ``kimg`` is the snapshot
     that was scored, ``choice`` the rule by which; ``above_floor`` is the difference of value and floor
-    (`gan.metrics.scores`); ``cost_hours`` counts the hours of ``device``, the columns after it are of `cost.record`.
+    (`gan.metrics.scores`); ``cost_hours`` counts the hours of ``device``, the columns after it are of `cost.record`;
+    ``left_out``: why the variant takes no part in which one is better, empty if it does.
     """
     rows = []
     for cell in cells:
@@ -60,6 +63,7 @@ def scores(cells: Iterable[CellFiles]) -> pd.DataFrame:
         base = {
             **{"dataset": cell.dataset, "variant": cell.variant, "seed": cell.seed},
             **{"device": device, "cost_hours": hours, **cost.record(used)},
+            "left_out": no_contest(cell.object("recipe.json")),
         }
         reason = cell.unfinished()
         if reason:
@@ -105,11 +109,12 @@ def comparison(seeds: pd.DataFrame) -> pd.DataFrame:
                 **{"kimg": group.kimg.mean(), "device": group.device.iloc[0], "cost_hours": group.cost_hours.mean()},
                 **group[cost.COLUMNS].mean(),
                 **group[[*cost.PEAKS]].max(),
+                "left_out": group.left_out.iloc[0],
             }
         )
     for _, row in seeds[seeds.status != "finished"].iterrows():
         status = f"seed {row.seed} {row.status}"
-        rows.append({"dataset": row.dataset, "variant": row.variant, "status": status, "seeds": 0})
+        rows.append({**row[["dataset", "variant", "left_out"]].to_dict(), "status": status, "seeds": 0})
     table = pd.DataFrame(rows, columns=COMPARISON_COLUMNS)
     table["warnings"] = ""
     return table.astype(dict.fromkeys([*WHOLE_NUMBERS, "seeds"], "Int64"))
@@ -135,6 +140,22 @@ def interval(group: pd.DataFrame, value: str = "value", low: str = "low", high: 
     return mean - math.hypot(between, below), mean + math.hypot(between, above)
 
 
+def no_contest(recipe: dict[str, Any]) -> str:
+    """Why a variant with this recipe takes no part in which one is better (`gan.families.options.Options.no_contest`);
+    empty if it does, or if its family is not known here."""
+    variant, data = recipe.get("variant"), recipe.get("data")
+    try:
+        options = make_options(variant["family"], variant["options"])  # type: ignore[index]
+    except (GanError, KeyError, TypeError, AttributeError):
+        return ""
+    return options.no_contest(isinstance(data, dict) and bool(data.get("translate")))
+
+
+def contest(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of variants that take part in which one is better."""
+    return rows.loc[rows.left_out == ""]
+
+
 def claims(rows: pd.DataFrame) -> bool:
     """Whether variants may be said to differ: each was trained with `SEEDS` seeds or more, whose values differ.
 
@@ -146,9 +167,10 @@ def claims(rows: pd.DataFrame) -> bool:
 def best(rows: pd.DataFrame) -> int | None:
     """Index label of the row that is better than every other of one measurement, or None.
 
-    Better is claimed only if its interval overlaps no other one, only between two rows or more, and only where
-    `claims` allows it.
+    Better is claimed only if its interval overlaps no other one, only between two rows or more, only where `claims`
+    allows it, and only among those that take part (`contest`).
     """
+    rows = contest(rows)
     sign = facts.direction(str(rows.metric.iloc[0])) if len(rows) else 0
     if sign == 0 or len(rows) < 2 or rows[["low", "high"]].isna().any().any() or not claims(rows):
         return None

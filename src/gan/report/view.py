@@ -49,7 +49,7 @@ class Entry:
 @dataclass
 class Line:
     """One variant in a wide table; ``entries`` align with the columns, ``status`` says what is unfinished, ``warnings``
-    what speaks against it (`gan.report.trust`)."""
+    what speaks against it (`gan.report.trust`), ``note`` why it takes no part in which variant is better."""
 
     variant: str
     entries: list[Entry | None] = field(default_factory=list)
@@ -58,6 +58,7 @@ class Line:
     cost: str = ""
     status: str = ""
     warnings: str = ""
+    note: str = ""
 
 
 @dataclass
@@ -146,16 +147,15 @@ def _wide(rows: pd.DataFrame, done: pd.DataFrame, dataset: str, contrast: str, l
     groups = [done[done.metric == name] for name in metrics]
     read, published = descriptive(done, lead), against_training(done)
     claimed = contrast == next(iter(contrasts(rows, dataset)), None)
-    winners = [
-        _best(group) if name == lead and claimed else None for name, group in zip(metrics, groups, strict=True)
-    ]
+    winners = [_best(group) if name == lead and claimed else None for name, group in zip(metrics, groups, strict=True)]
     columns = [column(group.iloc[0], read) for group in groups]
     lines = []
     for variant in dict.fromkeys(rows.variant) if published else _ranked(rows, groups[0]):
         mine = done[done.variant == variant]
         entries = [_entry(group[group.variant == variant], win) for group, win in zip(groups, winners, strict=True)]
         open_cells = rows[(rows.variant == variant) & (rows.status != "finished")].status
-        line = Line(variant, entries, status="; ".join(open_cells))
+        reasons = rows.left_out[rows.variant == variant]
+        line = Line(variant, entries, status="; ".join(open_cells), note=next(filter(None, reasons), ""))
         if len(mine):
             first = mine.iloc[0]
             line.warnings = str(first.warnings)
@@ -225,9 +225,12 @@ def verdict(table: pd.DataFrame, dataset: str, lead: str | None) -> list[str]:
         wanted = missing.contains("not scored: ").all()
         return ["No run is scored: the data set leaves no subjects for it." if wanted else "No variant is scored yet."]
     done = done[done.contrast == tables.leading_contrast(done.contrast)]
+    aside, done = _aside(table[table.dataset == dataset]), tables.contest(done)
+    if done.empty:
+        return [f"There is nothing to compare. {aside}"]
     sizes = done.groupby(MEASURE, dropna=False, sort=False).size()
     rows = done[same(done, sizes.idxmax())]
-    sentences = [_answer(rows, lead)]
+    sentences = [_answer(rows, lead), *filter(None, [aside])]
     first = rows.sort_values("value", ascending=direction(lead) < 0).iloc[0]
     if first.warnings:
         sentences[0] += f" Not to be called the best without this: {first.variant} {listed(first.warnings)}."
@@ -241,6 +244,13 @@ def verdict(table: pd.DataFrame, dataset: str, lead: str | None) -> list[str]:
     if len(unfinished):
         sentences.append(f"{len(unfinished)} of the planned runs {are(len(unfinished))} not finished (listed below).")
     return sentences
+
+
+def _aside(rows: pd.DataFrame) -> str:
+    """Which variants take no part in which one is better, and why."""
+    reasons = dict(zip(rows.variant, rows.left_out, strict=True))
+    named = [f"{variant} ({reason})" for variant, reason in reasons.items() if reason]
+    return f"Left out of this: {enumerated(named)}." if named else ""
 
 
 def _answer(rows: pd.DataFrame, lead: str) -> str:
@@ -375,8 +385,9 @@ def _markdown_table(grid: Wide) -> str:
     rows = []
     for line in grid.lines:
         cells = [_markdown_entry(entry) for entry in line.entries]
-        name = f"{escape(line.variant)} ({line.warnings})" if line.warnings else escape(line.variant)
-        rows.append([name, *cells, line.seeds or "not finished", line.kimg, line.cost])
+        said = ", ".join(filter(None, [line.note, line.warnings]))
+        name = f"{line.variant} ({said})" if said else line.variant
+        rows.append([escape(name), *cells, line.seeds or "not finished", line.kimg, line.cost])
     if grid.note:
         return f"{markdown_rows(header, rows)}\n{grid.note}\n"
     rows.append([f"*{grid.floor_of}*", *grid.floor, "", "", ""])

@@ -59,7 +59,8 @@ class Grid:
 
     def mark(self, snapshot: Snapshot) -> dict[str, str]:
         """Text of the picture of `draw`, for its file."""
-        return Mark.of(snapshot, self._seed, next_to_real=bool(self._shape.sources)).text(first(len(self._batch.real)))
+        next_to_real = bool(self._shape.sources) and available(snapshot) is None
+        return Mark.of(snapshot, self._seed, next_to_real).text(first(len(self._batch.real)))
 
     def similarity(self, images: Tensor) -> float:
         """How alike images of a grid are: their mean MS-SSIM, without a mask."""

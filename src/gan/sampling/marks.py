@@ -35,7 +35,8 @@ DESCRIP = 79  # bytes of text in the field of that name in a NIfTI header
 class Mark:
     """What made an image: the family, run key and kimg of a generator, and the seed that the image was drawn from.
 
-    synthetic: `YES`; `IN_PART` of a picture that shows real images too; `NO` where a family copies real images.
+    synthetic: `YES`; `IN_PART` of a picture that shows real images too, or of an image with the anatomy of a training
+    patient; `NO` where a family copies real images.
     translated_from: the contrasts of a patient's scan that the image was derived from; empty for an image of nobody.
     """
 
@@ -49,7 +50,8 @@ class Mark:
     @classmethod
     def of(cls, snapshot: Snapshot, seed: int, next_to_real: bool = False) -> "Mark":
         """next_to_real: of a picture that shows real images too."""
-        synthetic = NO if families()[snapshot.family].model.copies else IN_PART if next_to_real else YES
+        shows = next_to_real or snapshot.shows_patients
+        synthetic = NO if families()[snapshot.family].model.copies else IN_PART if shows else YES
         return cls(snapshot.family, snapshot.run_key, snapshot.kimg, seed, synthetic)
 
     def record(self, index: int | str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from gan.errors import GanError
-from gan.families.contract import Dataset, ImageShape, Request
+from gan.families.contract import Dataset, ImageShape, Request, Source
 from gan.families.registry import defaults, families, make_options
 from gan.files import DAMAGED, atomic_path, require_whole
 from gan.study import run_key
@@ -59,6 +59,21 @@ class Snapshot:
         if name not in self.labels:
             raise GanError(f"--label {name}: not known to this generator; allowed: {', '.join(self.labels)}")
         return self.labels.index(name)
+
+    @property
+    def task(self) -> dict[str, Any] | None:
+        """``translate`` of the data set's row, if it translates; None for what has latents, or fixed images."""
+        return self.data.get("translate") if families()[self.family].model.request is Source else None
+
+    @property
+    def shows_patients(self) -> bool:
+        """See `gan.families.options.Options.shows_patients`."""
+        return make_options(self.family, self.options).shows_patients("translate" in self.data)
+
+    @property
+    def terms(self) -> dict[str, Any]:
+        """See `gan.families.options.Options.terms`."""
+        return make_options(self.family, self.options).terms("translate" in self.data)
 
     @property
     def mask_labels(self) -> int:

@@ -10,6 +10,7 @@ from torch import Tensor
 from gan.errors import GanError
 from gan.families.contract import Images, Latents, Source
 from gan.families.registry import families
+from gan.nn.album import Derived
 from gan.sampling.snapshot import Snapshot, mix
 
 CHUNK = 16  # images drawn at a time: fixed, so that image i depends on (seed, i) and not on their number
@@ -43,6 +44,18 @@ def chunks(snapshot: Snapshot, n: int, seed: int, labels: Classes = None, trunca
     draw = _from_album if families()[snapshot.family].model.request is Images else _from_latents
     for chunk, images in enumerate(draw(snapshot, n, seed, labels, truncation)):
         yield images[: n - chunk * at_once(snapshot.shape.size)]
+
+
+def contents(snapshot: Snapshot, n: int, seed: int, labels: Classes = None) -> Iterator[tuple[Tensor, bool]]:
+    """Of the images of `chunks`, chunk by chunk, what each was made of (`gan.nn.album.Derived`), and whether all of it
+    are real images. Nothing of other families."""
+    network = snapshot.network
+    if not isinstance(network, Derived):
+        return
+    order = _order(snapshot, n, seed, labels)
+    for first in range(0, len(order), CHUNK):
+        indices = torch.from_numpy(order[first : first + CHUNK]).to(snapshot.device)
+        yield network.content(indices).cpu(), bool((network.rows[indices] >= 0).all())
 
 
 def available(snapshot: Snapshot, labels: Classes = None) -> int | None:

@@ -105,7 +105,7 @@ def _as_published(cell: Path, kimg: float) -> list[dict[str, Any]]:
 
 def _write_grid(cell: Path, generator: Snapshot, protocol: Protocol) -> None:
     """The picture of the chosen snapshot; of a translation it was made with the snapshot."""
-    if generator.data.get("translate"):
+    if generator.task:
         path = next(path for path in _snapshots(cell) if load_header(path)["kimg"] == generator.kimg)
         publish(path.with_suffix(".png"), cell / "fake.png")
         return

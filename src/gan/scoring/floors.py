@@ -8,6 +8,7 @@ import torch
 
 from gan.cells import WHOLE
 from gan.data.store import Store
+from gan.families.contract import Given
 from gan.families.lookup.model import Lookup
 from gan.families.lookup.options import LookupOptions
 from gan.scoring.paired import PairedProbe
@@ -34,7 +35,7 @@ def lookup_floors(store: str | os.PathLike, task: dict[str, Any] | None) -> dict
 
 def _floors(opened: Store, task: dict[str, Any], splits: Sequence[str]) -> dict[str, dict[tuple[str, str], float]]:
     device, floors = torch.device("cpu"), {}
-    kept = Lookup.make(LookupOptions(), StoreDataset(opened, device, False, task), None)
+    kept = Lookup.make(LookupOptions(), StoreDataset(opened, device, False, task), Given())
     for split in splits:
         slices = Translations(opened, task, False, split, device)
         probe = PairedProbe(slices.directions, split, 0, 0, every=slices.every, labels=slices.labels)

@@ -20,9 +20,10 @@ from gan.files import read_json, write_json
 from gan.metrics.scores import CURVE, score, score_curve
 from gan.sampling.snapshot import Snapshot, load_generator, load_header
 from gan.sampling.tasks import available, latents
+from gan.scoring.content_probe import ContentProbe
 from gan.scoring.copies import CopyProbe
 from gan.scoring.extractors import files, registry
-from gan.scoring.paired import PAIRED_CURVE, PairedProbe
+from gan.scoring.paired import PAIRED_CURVE, PairedProbe, direction
 from gan.scoring.pixel_probe import PixelProbe
 from gan.scoring.probes import AsPublishedProbe, FeatureProbe, LikenessProbe, MaskProbe, Probe, Samples
 from gan.scoring.reference import ImageFacts, RealFeatures, Reference, joint, to_score
@@ -123,7 +124,7 @@ class Judge:
         generator, truncation = load_generator(path, self.device), protocol.truncation
         given = [(extract, score_curve, "val", seed, joint(to_score(generator.data))) for extract in self.panel]
         features = [FeatureProbe(*arguments) for arguments in given]
-        if task := generator.data.get("translate"):
+        if task := generator.task:
             slices = self._slices(path, generator, task, "val")
             found = self._translated(path, generator, slices, seed, 0, features)
         elif wanted := protocol.as_published:
@@ -146,7 +147,7 @@ class Judge:
         way that the data set asks for, and so is the search.
         """
         seed, bootstrap = protocol.seed, protocol.bootstrap
-        if task := generator.data.get("translate"):
+        if task := generator.task:
             slices = self._slices(path, generator, task, "test")
             features = self._features(protocol, joint(to_score(generator.data)))
             copies = self._copies(features, protocol, task["target"])
@@ -164,14 +165,12 @@ class Judge:
         found = next((probe for probe in probes if isinstance(probe, CopyProbe)), None)
         return rows + self._classes(generator, protocol, probes), found
 
-    def _copies(
-        self, features: Sequence[FeatureProbe], protocol: Protocol, names: Sequence[str] | None = None
-    ) -> list[CopyProbe]:
-        """The search for copies among images of the contrasts ``names``, of all by default; needs the store."""
+    def _copies(self, features: Sequence[FeatureProbe], protocol: Protocol, names: Sequence[str]) -> list[CopyProbe]:
+        """The search for copies among images of the contrasts ``names``; needs the store."""
         if self._store is None:
             return []
         store = Store.open(self._store)
-        contrasts = [one for one in to_score(store.meta) if names is None or one.name in names]
+        contrasts = [one for one in to_score(store.meta) if one.name in names]
         leading = features[registry.leading([extract.name for extract in self.panel])]
         return [CopyProbe(store, contrasts, leading, self.reference, protocol.bootstrap, protocol.seed)]
 
@@ -195,8 +194,10 @@ class Judge:
         """
         seed, bootstrap = protocol.seed, protocol.bootstrap
         features = self._features(protocol, joint(to_score(data)))
-        probes: list[Probe] = [*features, *self._copies(features, protocol)]
+        scored = [one.name for one in to_score(data)]
+        probes: list[Probe] = [*features, *self._copies(features, protocol, scored)]
         probes += [LikenessProbe(bootstrap, seed), PixelProbe(bootstrap, seed, data.get("axis") != "sagittal")]
+        probes.append(ContentProbe(self.panel, bootstrap, seed))
         if mask := data["mask"]:
             probes.append(MaskProbe(mask, mask_labels, bootstrap, seed))
         return probes
@@ -212,14 +213,15 @@ class Judge:
 
         Fixed images are not truncated, and their rows say so.
         """
-        contrasts = to_score(generator.data)
-        self.check_contrasts(path, [contrast.name for contrast in contrasts])
+        contrasts, task = to_score(generator.data), generator.data.get("translate")
+        self.check_contrasts(path, [contrast.name for contrast in contrasts], exactly=not task)
         labels = dict.fromkeys(contrast.label for contrast in contrasts)
         if limits := [limit for label in labels if (limit := available(generator, label)) is not None]:
             number, truncation = min([number, *limits]), 1.0
         samples = generated(generator, contrasts, number, seed, truncation)
         self._look(path, generator, samples, number * len(labels), probes)
-        return [row | {"truncation": truncation} for probe in probes for row in probe.rows(self.reference)]
+        rows = [row | {"truncation": truncation} for probe in probes for row in probe.rows(self.reference)]
+        return _by_direction(rows, task) if task else rows
 
     def _slices(
         self, path: Path, generator: Snapshot, task: dict[str, Any], split: str, backward: bool = False
@@ -240,16 +242,15 @@ class Judge:
         features: Sequence[Probe],
     ) -> list[dict[str, Any]]:
         """The rows of paired measures, all of the test split or those of a curve, and of ``features``."""
-        split, targets = slices.split, slices.task["target"]
+        split, task = slices.split, slices.task
         paired = PairedProbe(
             *(slices.directions, split, bootstrap, seed),
             **{"every": slices.every, "labels": slices.labels, "names": PAIRED_CURVE if split == "val" else None},
         )
         self._look(path, generator, slices.by(generator, seed), len(slices), [paired, *features])
-        floors, named = self.reference.images.floors[split], dict(zip(targets, slices.directions, strict=True))
+        floors = self.reference.images.floors[split]
         rows = [row | _floor(row, floors) for row in paired.rows()]
-        of_features = [row for probe in features for row in probe.rows(self.reference)]
-        rows += [row | {"contrast": named.get(row["contrast"], row["contrast"])} for row in of_features]
+        rows += _by_direction([row for probe in features for row in probe.rows(self.reference)], task)
         return [row | {"truncation": 1.0} for row in rows]
 
     def _look(
@@ -286,6 +287,12 @@ def _as_published(given: Any) -> AsPublished:
             f"metrics.as_published is {canonical(given)}; give reference, which is train, and n_fake, 2 images or more"
         )
     return known
+
+
+def _by_direction(rows: list[dict[str, Any]], task: dict[str, Any]) -> list[dict[str, Any]]:
+    """``rows`` of targets, called as those of translations into them."""
+    named = {target: direction(task["source"], target) for target in task["target"]}
+    return [row | {"contrast": named.get(row["contrast"], row["contrast"])} for row in rows]
 
 
 def _floor(row: dict[str, Any], floors: dict[tuple[str, str], float]) -> dict[str, Any]:

@@ -26,15 +26,24 @@ Rows = list[dict[str, Any]]
 OTHER = {"val": "test", "test": "val"}  # the held-out split of which the floor is
 
 
+class Contents(NamedTuple):
+    """What each sample was made of: grey, by contrast, uint8 [n, H, W]; real: whether these are training images."""
+
+    grey: dict[str, NDArray[np.uint8]]
+    real: bool
+
+
 class Samples(NamedTuple):
     """A batch. grey: by contrast, uint8 [n, H, W]; masks: label images [n, H, W], None without a mask.
 
     Where classes are contrasts, a batch has one of them. pairs: translations next to their sources and targets.
+    contents: of samples that were made of an image each.
     """
 
     grey: dict[str, NDArray[np.uint8]]
     masks: NDArray[np.integer] | None
     pairs: Pairs | None = None
+    contents: Contents | None = None
 
 
 class Probe(Protocol):

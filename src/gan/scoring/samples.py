@@ -1,20 +1,22 @@
 """From a generator to the batches of samples that probes see."""
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from gan.data.store import Store
 from gan.errors import GanError
 from gan.families.contract import Source
 from gan.sampling.snapshot import Snapshot
-from gan.sampling.tasks import chunks, translated
+from gan.sampling.tasks import chunks, contents, translated
 from gan.scales import generated_to_grey, generated_to_labels, generated_to_uint8
 from gan.scoring.paired import Pairs, direction
-from gan.scoring.probes import Samples
+from gan.scoring.probes import Contents, Samples
 from gan.scoring.reference import Scored
 from gan.train.images import StoreDataset
 
@@ -29,10 +31,16 @@ def generated(
     for contrast in contrasts:
         together.setdefault(contrast.label, []).append(contrast)
     for label, members in together.items():
-        for images in chunks(generator, number, seed, label, truncation):
+        drawn, made_of = chunks(generator, number, seed, label, truncation), contents(generator, number, seed, label)
+        for images, known in itertools.zip_longest(drawn, made_of):
             pixels, largest = finite(images).numpy(), generator.mask_labels
-            grey = {name: generated_to_uint8(pixels[:, channel]) for name, channel, _ in members}
-            yield Samples(grey, generated_to_labels(pixels[:, -1], largest) if largest else None)
+            grey = _grey(pixels, members)
+            content = None if known is None else Contents(_grey(known[0].numpy(), members), known[1])
+            yield Samples(grey, generated_to_labels(pixels[:, -1], largest) if largest else None, contents=content)
+
+
+def _grey(pixels: NDArray[np.float32], members: Sequence[Scored]) -> dict[str, NDArray[np.uint8]]:
+    return {name: generated_to_uint8(pixels[:, channel]) for name, channel, _ in members}
 
 
 def finite(images: Tensor) -> Tensor:

@@ -229,10 +229,15 @@ def _chains(study: Study, cell: Cell, root: Path) -> tuple[list[tuple[str, Path,
     if not study.scored(cell.dataset):
         judge, files = [], []
     kernels = [("kernels", root / "kernels.json", root / "logs/kernels.log")]
-    if not (source := study.source(cell)):
-        return *files, store, judge, kernels
-    log = root / "logs" / source.dataset / f"{source.variant}_seed{source.seed}_train.log"
-    return *files, store, judge, kernels, [(f"train {source.folder}", root / source.folder / "weights.pt", log)]
+    if made_with := study.encoder(cell.variant):
+        judge.append(("extractor", features / made_with / "extractor.pt", logs / f"{made_with}_extractor.log"))
+    needed = []
+    for source, file in ((study.source(cell), "weights.pt"), (study.works_on(cell), "generator.pt")):
+        if source:
+            step = "train" if study.trained(source.variant) else "make"
+            log = root / "logs" / source.dataset / f"{source.variant}_seed{source.seed}_{step}.log"
+            needed.append([(f"{step} {source.folder}", root / source.folder / file, log)])
+    return *files, store, judge, kernels, *needed
 
 
 def _error(log: Path, job: Job | None) -> str:

@@ -1,33 +1,39 @@
 """Make one cell that is not trained: the same files as of a training, but weights to start from and statistics."""
 
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
 import torch
+from torch import Tensor
 
-from gan.families.contract import Dataset, Made
+from gan.errors import GanError
+from gan.families.contract import Batch, Dataset, Given, Made, Source
 from gan.families.registry import families, make_options
 from gan.files import write_json
 from gan.grids import write_grid
 from gan.sampling.grid import Grid
-from gan.sampling.snapshot import Snapshot, save_generator
+from gan.sampling.snapshot import Snapshot, load_generator, save_generator
+from gan.sampling.tasks import sample, translated
 from gan.train import outputs
 from gan.train.checkpoint import publish
 from gan.train.cost import Cost, CostMeter
 from gan.train.schedule import stem
 
 
-def make(recipe: dict[str, Any], dataset: Dataset, folder: Path, images: Path | None, shown: Dataset) -> Cost:
-    """Make ``recipe`` from ``dataset`` or from the folder ``images`` in the cell's ``folder``, and return the cost.
+def make(
+    recipe: dict[str, Any], dataset: Dataset, folder: Path, given: Given, shown: Dataset, device: torch.device
+) -> Cost:
+    """Make ``recipe`` from ``dataset`` and what is ``given`` in the cell's ``folder``, and return the cost.
 
-    It has one snapshot, at 0 kimg. shown: the images of the pictures. `GanError` if the images do not fit.
+    It has one snapshot, at 0 kimg. shown: the images of the pictures. `GanError` if something does not fit.
     """
-    cost, variant = CostMeter(torch.device("cpu")), recipe["variant"]
+    cost, variant = CostMeter(device), recipe["variant"]
     options = make_options(variant["family"], variant["options"])
     model = cast(type[Made], families()[variant["family"]].model)
-    snapshot = Snapshot.of(recipe, model.make(options, dataset, images).eval(), dataset, 0.0)
+    snapshot = Snapshot.of(recipe, model.make(options, dataset, given).eval(), dataset, 0.0)
     outputs.clear(folder)
     (folder / "snapshots").mkdir(parents=True, exist_ok=True)
     # Pictures, the one snapshot, and last of all what says that the cell is there.
@@ -43,3 +49,21 @@ def make(recipe: dict[str, Any], dataset: Dataset, folder: Path, images: Path | 
     publish(folder / f"{name}.pt", folder / "generator.pt")
     print(f"{variant.get('name', variant['family'])}: made, not trained", file=sys.stderr)
     return spent
+
+
+def images_of(generator: Path, recipe: dict[str, Any], device: torch.device) -> Callable[[Batch], Tensor]:
+    """`Given.draw` by the file ``generator`` of the cell that ``recipe`` is made of. `GanError` if it is of another."""
+    asked, snapshot = recipe["variant"]["made_of"], load_generator(generator, device)
+    if snapshot.run_key != asked["run_key"]:
+        raise GanError(
+            f"{generator}: of the run {snapshot.run_key}, but the recipe is made of {asked['cell']}, the run "
+            f"{asked['run_key']}; name the generator.pt of that run or make it again"
+        )
+
+    def draw(batch: Batch) -> Tensor:
+        if families()[snapshot.family].model.request is Source:
+            return torch.cat(list(translated(snapshot, [Source(batch.source, batch.labels)], recipe["seed"])))
+        classes = batch.labels.argmax(1).cpu().numpy() if snapshot.shape.labels else None
+        return sample(snapshot, len(batch.real), recipe["seed"], classes)
+
+    return draw

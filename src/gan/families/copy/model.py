@@ -1,12 +1,11 @@
 """The source as its own translation."""
 
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from gan.families.contract import Dataset, ImageShape, Made, Source
+from gan.families.contract import Dataset, Given, ImageShape, Made, Source
 from gan.families.copy.options import CopyOptions
 
 
@@ -21,7 +20,7 @@ class Copy(Made):
         return Chosen(shape)
 
     @staticmethod
-    def make(options: CopyOptions, dataset: Dataset, folder: Path | None) -> nn.Module:
+    def make(options: CopyOptions, dataset: Dataset, given: Given) -> nn.Module:
         return Chosen(dataset.shape)
 
     @staticmethod

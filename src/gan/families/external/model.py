@@ -1,6 +1,5 @@
 """Images of another program, packed so that they are drawn and scored like samples of a generator."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from gan.errors import GanError
-from gan.families.contract import Dataset, Images, ImageShape, Made
+from gan.families.contract import Dataset, Given, Images, ImageShape, Made
 from gan.families.external.options import ExternalOptions
 from gan.families.external.reading import read_images
 from gan.nn.album import Album
@@ -24,12 +23,12 @@ class External(Made):
         return Album(shape.channels, shape.size)
 
     @staticmethod
-    def make(options: ExternalOptions, dataset: Dataset, folder: Path | None) -> nn.Module:
+    def make(options: ExternalOptions, dataset: Dataset, given: Given) -> nn.Module:
         """See `Made.make`. `GanError` for a file that does not fit the data set."""
-        if folder is None:
+        if given.folder is None:
             raise GanError("option path is empty; name the folder of the images")
         classes = list(dataset.meta["labels"]) if options.conditional else []
-        images, places = read_images(folder, dataset.meta, dataset.shape, _window(options), classes)
+        images, places = read_images(given.folder, dataset.meta, dataset.shape, _window(options), classes)
         album = External.build_kept(options, dataset.shape)
         album.fill(torch.from_numpy(images), torch.from_numpy(np.asarray(places, dtype=np.int64)))
         return album

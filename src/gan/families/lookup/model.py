@@ -4,13 +4,12 @@ One source: for each of 256 levels the mean of the target there in the training 
 squares on them and their squares.
 """
 
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from gan.families.contract import Dataset, ImageShape, Made, Source
+from gan.families.contract import Dataset, Given, ImageShape, Made, Source
 from gan.families.lookup.options import LookupOptions
 
 LEVELS = 256
@@ -27,7 +26,7 @@ class Lookup(Made):
         return Table(shape.channels) if shape.sources == 1 else Squares(shape.sources, shape.channels)
 
     @staticmethod
-    def make(options: LookupOptions, dataset: Dataset, folder: Path | None) -> nn.Module:
+    def make(options: LookupOptions, dataset: Dataset, given: Given) -> nn.Module:
         kept = Lookup.build_kept(options, dataset.shape)
         sums = None
         for indices in torch.arange(len(dataset)).split(CHUNK):

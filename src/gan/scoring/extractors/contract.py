@@ -2,7 +2,8 @@
 
 ``options.py``: a frozen dataclass ``Options``, an `ExtractorOptions`, without torch. ``model.py``: ``make(options,
 training_images, device)``, the content of the extractor's file, which ``torch.load(weights_only=True)`` can read, and
-``load(content, device)``, a `gan.scoring.extractors.files.Extractor`.
+``load(content, device)``, a `gan.scoring.extractors.files.Extractor`. Where the options name feature maps also
+``encoder(content, device)``, a `gan.families.contract.Encoder` of them.
 """
 
 import os
@@ -22,6 +23,11 @@ class ExtractorOptions:
     SENTENCE: ClassVar[str]
     PUBLISHED: ClassVar[bool] = False
     DESCRIPTIVE: ClassVar[bool] = False
+
+    @classmethod
+    def maps(cls, size: tuple[int, int]) -> tuple[str, ...]:
+        """The feature maps that variants may be made with, of images of ``size``; none by default."""
+        return ()
 
     def fault(self, used: bool) -> str | None:
         """What is wrong with the options, in use or not, and the remedy; None if they are valid."""

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from gan.errors import GanError
+from gan.families.contract import Encoder
 from gan.files import DAMAGED, atomic_path, require_whole
 from gan.scoring.extractors import registry
 
@@ -56,6 +57,14 @@ def load(path: str | os.PathLike, device: str | torch.device = "cpu") -> Extract
     """Read the file of an extractor. Raises `GanError` if it, or the weights it names, is absent or broken."""
     kind, content = _read(Path(path))
     return registry.model(kind).load(content, device)
+
+
+def load_encoder(path: str | os.PathLike, device: str | torch.device = "cpu") -> Encoder:
+    """The feature maps of the extractor in the file ``path``. `GanError` as of `load`, or if it has none."""
+    kind, content = _read(Path(path))
+    if not hasattr(registry.model(kind), "encoder"):
+        raise GanError(f"{path}: the extractor {kind} has no feature maps; name another one in options.features")
+    return registry.model(kind).encoder(content, device)
 
 
 def _read(path: Path) -> tuple[str, dict[str, Any]]:

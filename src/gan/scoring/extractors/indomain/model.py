@@ -15,7 +15,7 @@ training slices, which makes distances free of units.
 import hashlib
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,7 @@ from tqdm import tqdm
 from gan.errors import GanError
 from gan.scales import HALF
 from gan.scoring.extractors.batches import in_full_batches
-from gan.scoring.extractors.indomain.options import Options
+from gan.scoring.extractors.indomain.options import Options, halvings
 from gan.study import METRICS_REVISION
 
 PAIRS = 64  # slices of a training step
@@ -44,13 +44,17 @@ def load(content: dict[str, Any], device: str | torch.device) -> "IndomainFeatur
     return IndomainFeatures(content, device)
 
 
+def encoder(content: dict[str, Any], device: str | torch.device) -> "Stages":
+    """The feature maps of the network, as a `gan.families.contract.Encoder`."""
+    return Stages(IndomainFeatures(content, device).encoder, tuple(content["size"]))
+
+
 class Encoder(nn.Module):
     """Stages of stride 2 to about 4 x 4, global mean, linear layer, standardisation: [N, 1, H, W] to [N, dim]."""
 
     def __init__(self, size: tuple[int, int], dim: int):
         super().__init__()
-        stages = max(2, round(math.log2(min(size) / 4)))
-        widths = [1] + [min(128, 16 << stage) for stage in range(stages)]
+        widths = [1] + [min(128, 16 << stage) for stage in range(halvings(size))]
         layers = []
         for before, after in itertools.pairwise(widths):
             layers += [nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(after)]
@@ -65,6 +69,30 @@ class Encoder(nn.Module):
         # A matrix product rounds an image's row by its index in the batch: on some CPUs the last rows differ.
         product = self.linear(x) if self.training else (x[:, None] * self.linear.weight).sum(2) + self.linear.bias
         return self.standard(product)
+
+
+class Stages(nn.Module):
+    """What each convolution of ``encoder`` gives, after its activation. The second one is that of the content."""
+
+    content = ("stage2",)
+
+    def __init__(self, encoder: Encoder, size: tuple[int, int]):
+        super().__init__()
+        self.names = Options.maps(size)
+        self.layers = encoder.convolutions
+
+    def style(self, size: tuple[int, ...]) -> tuple[str, ...]:
+        """See `gan.families.contract.Encoder`: all but the last, of stride 1."""
+        return self.names[:-1]
+
+    def forward(self, images: Tensor, names: Sequence[str], pool: str = "") -> dict[str, Tensor]:
+        """See `gan.families.contract.Encoder`; it has no pooling."""
+        last = max((self.names.index(name) for name in names), default=-1)
+        x, found = images, {}
+        for place, name in enumerate(self.names[: last + 1]):
+            x = self.layers[3 * place : 3 * place + 3](x)  # convolution, normalisation, activation
+            found[name] = x
+        return {name: found[name] for name in names}
 
 
 class IndomainFeatures:

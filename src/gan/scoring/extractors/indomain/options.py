@@ -1,5 +1,6 @@
 """An encoder of the data set's own."""
 
+import math
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -19,3 +20,12 @@ class Options(ExtractorOptions):
     steps: int = _number(1000, 1, "training steps")
     dim: int = _number(128, 8, "features per image")
     seed: int = _number(0, 0, "seed of the encoder")
+
+    @classmethod
+    def maps(cls, size: tuple[int, int]) -> tuple[str, ...]:
+        return tuple(f"stage{place}" for place in range(1, halvings(size) + 2))
+
+
+def halvings(size: tuple[int, int]) -> int:
+    """Stages of stride 2, to about 4 x 4."""
+    return max(2, round(math.log2(min(size) / 4)))
