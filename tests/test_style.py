@@ -192,6 +192,17 @@ def test_vgg19_is_an_extractor_as_well(torchvision_vgg, tmp_path):
     np.testing.assert_array_equal(path_gone(images[2:]), path_gone(images)[2:])
 
 
+def test_style_with_maps_of_vgg19_falls(torchvision_vgg, tmp_path):
+    files.save(tmp_path / "extractor.pt", "vgg19", content(torchvision_vgg[1]))
+    known, data = files.load_encoder(tmp_path / "extractor.pt"), Noise(4, 32)
+    kept = Style.make(options(n=2, steps=6), data, Given(draw=lambda batch: batch.real.flip(0) / 2, encoder=known))
+    assert (kept(torch.arange(2)) - kept.content(torch.arange(2))).abs().mean() > 1e-3
+    averages, maxima = (Transfer(options(pool=pool), known, data) for pool in ("avg", "max"))
+    assert averages.style == ("conv1_1", "conv2_1", "conv3_1", "conv4_1") and averages.content == ("conv4_2",)
+    image = data.real[0]
+    assert not torch.equal(averages._maps(image, ["conv2_1"])["conv2_1"], maxima._maps(image, ["conv2_1"])["conv2_1"])
+
+
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
@@ -455,6 +466,7 @@ def test_a_row_that_takes_no_part_is_marked_and_never_leads():
     own = [base | {"variant": v, "value": x, "low": x - 0.1, "high": x + 0.1, "left_out": why} for v, x, why in found]
     rows = pd.DataFrame(own, columns=table.COMPARISON_COLUMNS)
     assert rows.variant[table.best(rows)] == "good"
+    assert [line.variant for line in view.wide(rows, "d", WHOLE, "kd_indomain")[0].lines] == ["good", "bad", "style"]
     answer = " ".join(view.verdict(rows, "d", "kd_indomain"))
     assert (
         answer.startswith("good has the lowest KD-indomain") and "Left out of this: style (shows patients)." in answer

@@ -61,6 +61,14 @@ def test_new_variant_runs_its_cells(study):
     assert {job[1] for job in cell_jobs(planned(study, "all"))} == {"stylegan2"}
 
 
+def test_a_row_that_works_on_another_one_is_made_after_it(study):
+    row = {"family": "style", "options": {"of": "dcgan", "n": 4}}
+    edit(study, {"study": {"variants": ["stylegan2_ada", "restyled"]}, "variants": {"restyled": row}})
+    jobs = planned(study, "all")
+    assert cell_jobs(jobs) == {(rule, "restyled", "0") for rule in ("derive", "curve", "score")}
+    assert {"extractor_file", "extractor"} <= {job[0] for job in jobs}, "VGG-19 and what the data set has of it"
+
+
 def test_size_of_the_final_sample_rescores_and_never_retrains(study):
     edit(study, {"metrics": {"n_fake": 80}})
     assert {job[0] for job in planned(study, "all")} == {"score"} | TABLES

@@ -187,8 +187,9 @@ def _floor_of(row: pd.Series) -> str:
 
 
 def _ranked(rows: pd.DataFrame, first: pd.DataFrame) -> list[str]:
-    """Variants by the first column, the best first; those without a score last."""
+    """Variants by the first column, the best first; then those that take no part, last those without a score."""
     order = first.sort_values("value", ascending=direction(str(first.metric.iloc[0])) < 0)
+    order = order.sort_values("left_out", key=lambda reasons: reasons != "", kind="stable")
     return list(dict.fromkeys([*order.variant, *rows.variant]))
 
 

@@ -30,9 +30,12 @@ def obtain(name: str, options: FileOptions, target: Path) -> None:
                 raise
             arrived.replace(target)
     except GanError as error:
+        places = "metrics.extractors"
+        if options.maps((256, 256)):
+            places += " and of options.features of the study's variants"
         raise GanError(
             f"{error}; name the file of metrics.{name} in {options.VARIABLE} or metrics.{name}.path, or take {name} "
-            f"out of metrics.extractors"
+            f"out of {places}"
         ) from error
 
 
