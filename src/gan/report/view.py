@@ -299,7 +299,7 @@ def trusted(
 ) -> Trusted | None:
     """Whether the variant that leads can be trusted; None before there is a score."""
     done = table[(table.dataset == dataset) & (table.status == "finished") & (table.metric == lead)]
-    done = done[done.contrast == tables.leading_contrast(done.contrast)]
+    done = tables.contest(done[done.contrast == tables.leading_contrast(done.contrast)])
     if done.empty:
         return None
     order = done.sort_values("value", ascending=direction(str(lead)) < 0)

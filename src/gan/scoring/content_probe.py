@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from gan.metrics.facts import FACTS, PIXELS
 from gan.metrics.intervals import Estimate, image_weights
-from gan.metrics.neighbours import nearest
+from gan.metrics.neighbours import distances
 from gan.metrics.scores import Found, metric_rows
 from gan.metrics.ssim import WINDOW, ssim_map
 from gan.scoring.extractors.files import Extractor
@@ -56,7 +56,7 @@ class ContentProbe:
                 if id == extract.id:
                     # The content is a training image itself: its nearest one is its own place among them.
                     samples, contents = (np.concatenate(side) for side in zip(*parts, strict=True))
-                    same = nearest(samples, train[contrast])[1] == nearest(contents, train[contrast])[1]
+                    same = np.equal(*(distances(of, train[contrast]).argmin(1) for of in (samples, contents)))
                     found[contrast] = same.astype(np.float64)
             rows += self._rows(OWN, found, {"metric": metric_name(OWN, extract.name), "extractor": extract.id})
         subjects = next(iter(reference.features.values())).subjects["train"]
