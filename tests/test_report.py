@@ -17,7 +17,7 @@ from PIL import Image
 from gan.cells import CellFiles, note_look, stats, stats_lines
 from gan.grids import write_png
 from gan.metrics import facts
-from gan.report import context, figures, table, view, write_report
+from gan.report import context, figures, table, verdict, view, write_report
 from gan.report import cost as cost_of
 from gan.sampling.marks import Mark
 
@@ -133,7 +133,7 @@ def three(value, **own):
 def test_a_difference_is_claimed_only_where_intervals_lie_apart(tmp_path, values, said, bold):
     cells = cells_with(tmp_path, **{name: three(value) for name, value in values.items()})
     rows = table.comparison(table.scores(cells))
-    assert said in view.verdict(rows, "set", "kid")[0]
+    assert said in verdict.verdict(rows, "set", "kid")[0]
     lines = view.wide(rows, "set", "all", "kid")[0].lines
     assert [line.variant for line in lines if line.entries[0].best] == ([bold] if bold else [])
     text = view.markdown("x", rows, "kid")
@@ -155,20 +155,20 @@ def test_published_scores_come_first_and_are_descriptive(tmp_path):
 
 def test_worse_variants_are_named_beside_equal_ones(tmp_path):
     cells = cells_with(tmp_path, a=three(0.10), b=three(0.101), c=three(0.3))
-    assert "c is worse than a." in view.verdict(table.comparison(table.scores(cells)), "set", "kid")[0]
+    assert "c is worse than a." in verdict.verdict(table.comparison(table.scores(cells)), "set", "kid")[0]
 
 
 def test_higher_is_better_for_precision(tmp_path):
     rows = {name: three(value, metric="precision_random") for name, value in {"a": 0.2, "b": 0.7}.items()}
     frame = table.comparison(table.scores(cells_with(tmp_path, **rows)))
     assert frame.variant[table.best(frame)] == "b"
-    assert "b has the highest Precision-random" in view.verdict(frame, "set", "precision_random")[0]
+    assert "b has the highest Precision-random" in verdict.verdict(frame, "set", "precision_random")[0]
 
 
 def test_nothing_is_claimed_without_intervals(tmp_path):
     bare = {"low": None, "high": None}
     rows = table.comparison(table.scores(cells_with(tmp_path, a=[[kid(0.1) | bare]], b=[[kid(0.9) | bare]])))
-    assert "no difference can be claimed" in view.verdict(rows, "set", "kid")[0]
+    assert "no difference can be claimed" in verdict.verdict(rows, "set", "kid")[0]
     assert table.best(rows) is None
 
 
@@ -176,7 +176,7 @@ def test_nothing_is_claimed_without_intervals(tmp_path):
 def test_two_seeds_or_no_spread_never_give_a_claim(tmp_path, seeds):
     far = [[kid(value + 0.8)] for value in seeds]
     rows = table.comparison(table.scores(cells_with(tmp_path, a=[[kid(value)] for value in seeds], b=far)))
-    assert "No claim about variants can be made" in view.verdict(rows, "set", "kid")[0]
+    assert "No claim about variants can be made" in verdict.verdict(rows, "set", "kid")[0]
     assert table.best(rows) is None
     assert not any(line.entries[0].best for line in view.wide(rows, "set", "all", "kid")[0].lines)
 
@@ -212,7 +212,7 @@ def test_the_difference_to_the_floor_stands_with_its_interval(tmp_path):
 
 def test_a_single_seed_is_said(tmp_path):
     rows = table.comparison(table.scores(cells_with(tmp_path, a=[[kid(0.1)]], b=[[kid(0.9)]])))
-    first, *others = view.verdict(rows, "set", "kid")
+    first, *others = verdict.verdict(rows, "set", "kid")
     assert "No claim about variants can be made" in first and any("single seed" in sentence for sentence in others)
     assert table.best(rows) is None
 

@@ -20,7 +20,7 @@ from gan.families.registry import families, make_options
 from gan.families.style.model import Style, Transfer, descend, gram
 from gan.files import checksum, write_json
 from gan.generate import main as generate
-from gan.report import table, view
+from gan.report import table, verdict, view
 from gan.run import main as run
 from gan.sampling.snapshot import Snapshot, load_generator, save_generator
 from gan.scoring.cell import score_cell
@@ -467,10 +467,10 @@ def test_a_row_that_takes_no_part_is_marked_and_never_leads():
     rows = pd.DataFrame(own, columns=table.COMPARISON_COLUMNS).assign(warnings="")
     assert rows.variant[table.best(rows)] == "good"
     assert [line.variant for line in view.wide(rows, "d", WHOLE, "kd_indomain")[0].lines] == ["good", "bad", "style"]
-    answer = " ".join(view.verdict(rows, "d", "kd_indomain"))
+    answer = " ".join(verdict.verdict(rows, "d", "kd_indomain"))
     assert (
         answer.startswith("good has the lowest KD-indomain") and "Left out of this: style (shows patients)." in answer
     )
     assert "style (shows patients)" in view.markdown("t", rows, "kd_indomain")
-    alone = " ".join(view.verdict(rows[:1], "d", "kd_indomain"))
+    alone = " ".join(verdict.verdict(rows[:1], "d", "kd_indomain"))
     assert alone == "There is nothing to compare. Left out of this: style (shows patients)."

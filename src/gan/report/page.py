@@ -15,7 +15,7 @@ from markupsafe import Markup
 from gan.cells import CellFiles
 from gan.files import atomic_path
 from gan.metrics import facts
-from gan.report import context, cost, curves, figures, pairs, pairs_view, snapshots, table, trust, view
+from gan.report import context, cost, curves, figures, pairs, pairs_view, snapshots, table, trust, verdict, view
 from gan.report.table import MEASURE, WHOLE
 
 
@@ -73,7 +73,7 @@ def _sections(found: Tables, cells: Sequence[CellFiles], dataset: str) -> list[s
     contrast = next(iter(view.contrasts(found.rows, dataset)), WHOLE)
     mine = [cell for cell in cells if cell.dataset == dataset]
     best = snapshots.best_snapshots(curves.curve_rows(mine), mine)
-    parts = [view.markdown_trust(view.trusted(found.rows, dataset, found.lead, found.trust))]
+    parts = [view.markdown_trust(verdict.trusted(found.rows, dataset, found.lead, found.trust))]
     parts += [pairs_view.markdown(found.pairs, dataset, contrast, found.lead), snapshots.markdown(best, found.lead)]
     return [*parts, f"{found.looks[dataset]}\n"] if dataset in found.looks else parts
 
@@ -121,8 +121,8 @@ def _dataset(name: str, cells: list[CellFiles], found: Tables, looks: dict, stor
     missing = rows[rows.status != "finished"]
     return {
         "name": name,
-        "verdict": view.verdict(rows, name, lead),
-        "trust": view.trusted(rows, name, lead, found.trust),
+        "verdict": verdict.verdict(rows, name, lead),
+        "trust": verdict.trusted(rows, name, lead, found.trust),
         "against": pairs_view.sentence(found.pairs, name, lead),
         "scores": [
             (
@@ -158,8 +158,8 @@ def _intervals(rows: pd.DataFrame, seeds: pd.DataFrame, lead: str | None, looks:
         return ""
     done = done[done.contrast == table.leading_contrast(done.contrast)]
     measure = done.groupby(MEASURE, dropna=False, sort=False).size().idxmax()
-    own = seeds[(seeds.contrast == done.contrast.iloc[0]) & view.same(seeds, measure)]
-    return figures.intervals(own, done[view.same(done, measure)], looks)
+    own = seeds[(seeds.contrast == done.contrast.iloc[0]) & table.same(seeds, measure)]
+    return figures.intervals(own, done[table.same(done, measure)], looks)
 
 
 def _curves(rows: pd.DataFrame, lead: str | None, looks: dict) -> list[tuple[Markup, str]]:

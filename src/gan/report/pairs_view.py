@@ -11,7 +11,8 @@ import pandas as pd
 from gan.metrics.facts import title
 from gan.report.pairs import DESCRIPTIVE
 from gan.report.table import MEASURE, leading_contrast, signed
-from gan.report.view import Column, by_conditions, column, descriptive, enumerated, escape, markdown_rows
+from gan.report.verdict import enumerated
+from gan.report.view import Column, by_conditions, column, descriptive, escape, markdown_rows
 
 # In the order of a sentence.
 WORDS = (

@@ -156,6 +156,14 @@ def contest(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.loc[rows.left_out == ""]
 
 
+def same(frame: pd.DataFrame, measure: tuple) -> pd.Series:
+    """Mask of the rows of ``frame`` with this measurement; unknown numbers match unknown numbers."""
+    mask = pd.Series(True, index=frame.index)
+    for name, wanted in zip(MEASURE, measure, strict=True):
+        mask &= frame[name].isna() if pd.isna(wanted) else frame[name].eq(wanted).fillna(False)
+    return mask
+
+
 def claims(rows: pd.DataFrame) -> bool:
     """Whether variants may be said to differ: each was trained with `SEEDS` seeds or more, whose values differ.
 
