@@ -244,6 +244,7 @@ def test_the_recipe_has_either_slices_or_volumes():
     assert spec["volumes"] == {"size": 32, "spacing": 6.0, "centre": "grid", "fit": "resize"} and "slices" not in spec
     spec = load({"slices": {"size": 32}}).store_spec("mine")
     assert spec["slices"]["size"] == 32 and "volumes" not in spec
+    assert load({}).scored("mine") and not load(VOLUMES).scored("mine")
     assert load({"volumes": None}).store_spec("mine")["slices"]["fraction"] == 0.25
 
 
@@ -279,7 +280,7 @@ def test_a_report_of_a_data_set_of_volumes(tmp_path):
     for report in (first, second):
         text = render(report)
         assert "whole volumes of 16 x 16 x 16 voxels of 1.5 x 1.5 x 1.5 mm, box about the grid" in text
-        assert "with volumes" in text and "slices" not in text
+        assert "with volumes" in text and "no scores: whole volumes" in text
 
 
 # ---------------------------------------------------------------- the way out

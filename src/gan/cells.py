@@ -28,8 +28,14 @@ def side_of(contrast: str) -> str:
     return source if arrow else ""
 
 
-def no_scores(split: Any) -> str | None:
-    """Why cells of a data set with this ``split`` are trained and not scored, in a few words; None if they are."""
+def no_scores(row: dict[str, Any]) -> str | None:
+    """Why cells of a data set are trained and not scored, in a few words; None if they are.
+
+    row: its row of the config, or what a recipe has of it.
+    """
+    if row.get("volumes"):
+        return "whole volumes, the judge sees slices alone"
+    split = row.get("split")
     for part, name in (("test", "test"), ("val", "validation")):
         if isinstance(split, dict) and split.get(part) == 0:
             return f"no {name} subjects"
@@ -72,7 +78,7 @@ class CellFiles:
     def unscored(self) -> str | None:
         """Why the study asks for no scores of the cell (`no_scores`); None if it does, or before there is a recipe."""
         data = self.object("recipe.json").get("data")
-        return no_scores(data.get("split")) if isinstance(data, dict) else None
+        return no_scores(data) if isinstance(data, dict) else None
 
     def unfinished(self) -> str | None:
         """Why the cell has no scores, in a few words; None when it has them."""

@@ -60,8 +60,9 @@ class Study:
         return self.config["datasets"][name]
 
     def scored(self, dataset: str) -> bool:
-        """Whether cells of ``dataset`` are scored; without validation or test subjects they are trained alone."""
-        return no_scores(self.dataset(dataset)["split"]) is None
+        """Whether cells of ``dataset`` are scored; whole volumes, and splits without validation or test subjects are
+        trained on alone."""
+        return no_scores(self.dataset(dataset)) is None
 
     def volumes_spec(self, name: str) -> dict[str, Any]:
         """The part of a data set's row that decides its volumes."""

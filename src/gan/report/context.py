@@ -147,7 +147,7 @@ def data_summary(store: Path | None) -> dict[str, Any] | None:
     splits = []
     for name in SPLITS:
         mine = kept[kept.split == name]
-        splits.append({"name": name, "subjects": mine.subject.nunique(), "slices": len(mine)})
+        splits.append({"name": name, "subjects": mine.subject.nunique(), "images": len(mine)})
     try:
         meta = read_json(store / "store.json")
     except GanError:
@@ -156,6 +156,7 @@ def data_summary(store: Path | None) -> dict[str, Any] | None:
     facts = [(key, shown(value)) for key, value in flatten(meta).items() if value not in (None, "", [])]
     channels = meta.get("channels") or []
     counts = {"candidates": len(index), "kept": len(kept), "empty": empty}
+    counts |= {"images": "volumes" if meta.get("volumes") else "slices"}
     return {"splits": splits, "facts": facts, "channels": channels, **counts}
 
 

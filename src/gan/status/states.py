@@ -75,7 +75,7 @@ def _row(study: Study, cell: Cell, results: Path, jobs: dict[Path, Job]) -> Row:
         _running(row, run, lines)
     elif run.trained():
         row.kimg = row.total
-        if reason := no_scores(study.dataset(cell.dataset)["split"]):
+        if reason := no_scores(study.dataset(cell.dataset)):
             row.state, row.note = "done", f"not scored, {reason}"
         else:
             _trained(row, run, jobs)
