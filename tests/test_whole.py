@@ -269,14 +269,22 @@ def test_keys_of_slices_are_refused_next_to_volumes(changes, message):
 
 def test_a_report_of_a_data_set_of_volumes(tmp_path):
     """From volumes, with a spacing that is measured first, and from the store."""
-    changes = {"contrasts": ["t1"], "volumes": {"size": 16}, "split": {"train": 0.5, "val": 0.25, "test": 0.25}}
-    mine, place = load(changes | {"layout": "nifti", "pattern": "{subject}.nii"}), tmp_path / "s/data/mine"
+    changes = {
+        "contrasts": ["t1"],
+        "mask": "seg",
+        "volumes": {"size": 16},
+        "split": {"train": 0.5, "val": 0.25, "test": 0.25},
+    }
+    mine, place = load(changes | {"layout": "nifti", "pattern": "{subject}_{contrast}.nii"}), tmp_path / "s/data/mine"
     place.mkdir(parents=True)
-    volumes(place / "volumes", {name: {"t1": ball(24, 6 + number)} for number, name in enumerate("abcd")})
+    speck = np.zeros((24, 24, 24), np.uint8)
+    speck[1, 1, 1] = 5
+    volumes(place / "volumes", {name: {"t1": ball(24, 6 + number), "seg": speck} for number, name in enumerate("abcd")})
     first = survey(mine, "mine", tmp_path, scratch=tmp_path)
     build_store(mine.store_spec("mine"), place / "volumes", place / "store", name="mine")
     second = survey(mine, "mine", tmp_path, scratch=tmp_path)
     assert first.look and second.store and not first.refused
+    assert "4 subjects lose labels of the mask: a (5), b (5)" in render(first)
     for report in (first, second):
         text = render(report)
         assert "whole volumes of 16 x 16 x 16 voxels of 1.5 x 1.5 x 1.5 mm, box about the grid" in text

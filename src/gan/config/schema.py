@@ -39,7 +39,8 @@ def read_schema(path: str) -> dict[str, Any]:
 
 
 def with_defaults(value: Any, schema: dict[str, Any], root: dict[str, Any]) -> Any:
-    """Fill in the ``default`` of every absent property, all the way down; not ``unless`` another one is absent, too."""
+    """Fill in the ``default`` of every absent property, all the way down; of one with ``unless``, the name of another
+    property, only where that one is absent, too."""
     if "$ref" in schema:
         schema = root["$defs"][schema["$ref"].rsplit("/", 1)[1]] | {k: v for k, v in schema.items() if k != "$ref"}
     if not isinstance(value, dict):

@@ -176,8 +176,7 @@ class Ledger:
     def warn(self) -> None:
         """One line of the log each: subjects without a kept slice, values that the intensity map makes black, labels
         that whole volumes have lost."""
-        lost = [(item, ", ".join(map(str, result.lost))) for item, result in self._items if result.lost]
-        if gone := [f"{item.subject} ({labels})" for item, labels in lost]:
+        if gone := self.lost():
             notices.warn(
                 f"{len(gone)} of {len(self._items)} subjects lose labels of the mask, which are smaller than a stored "
                 f"voxel or outside of the box: {notices.some(gone, NAMED)}; smaller voxels keep them"
@@ -203,6 +202,11 @@ class Ledger:
                 f"{len(negative)} of {len(largest)} subjects have values below 0, which intensity.map percentile makes "
                 f"black ({notices.some(negative, 3)}); set intensity.map to minmax, or to window with low below 0"
             )
+
+    def lost(self) -> list[str]:
+        """The subjects whose whole volumes lose labels of the mask, with these labels."""
+        lost = [(item, ", ".join(map(str, result.lost))) for item, result in self._items if result.lost]
+        return [f"{item.subject} ({labels})" for item, labels in lost]
 
     def _details(self, item: Item, result: Encoded) -> dict[str, Any]:
         kind = ("volume_shape", "voxel_spacing") if self.whole else ("slice_shape", "pixel_spacing")

@@ -113,6 +113,8 @@ def _warnings(report: Report, subjects: pd.DataFrame) -> list[str]:
             f"{count(len(empty), 'subject keeps', 'subjects keep')} no slice ({joined(empty)}), the largest fraction "
             f"is {largest:.3f}; lower slices.fraction or slices.threshold to keep them"
         )
+    if report.look and (lost := report.look.ledger.lost()):
+        lines.append(f"{count(len(lost), 'subject loses', 'subjects lose')} labels of the mask: {joined(lost)}")
     if report.look:
         lines += warnings_of(report.look.seen, report.row)
     return lines

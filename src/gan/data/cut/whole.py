@@ -71,16 +71,16 @@ def cut_whole(item: Item, row: dict[str, Any]) -> Encoded:
 
 def spacing_needed(item: Item, row: dict[str, Any]) -> float:
     """The mm of a voxel with which ``item`` fits into the box: its whole grid, or its body."""
-    reference = reference_of(_open(item, row), row)
-    spans = [(0, n) for n in reference.stack.shape]
-    if row["volumes"]["centre"] != "grid":
-        spans = _spans(_body(item, reference))
-    air = [int(row["volumes"]["centre"] == "top"), 0, 0]
-    needed = [
-        (last - first + (row["volumes"]["centre"] != "grid")) * mm / (size - above)
-        for (first, last), mm, size, above in zip(spans, reference.spacing, sides(row), air, strict=True)
-    ]
-    return max(needed)
+    contrasts, centre = row["contrasts"], row["volumes"]["centre"]
+    wanted = item.files[contrasts.index(row["reference"] or contrasts[0])]
+    path = next(path for path in (wanted, *item.files[: len(contrasts)]) if path is not None)
+    reference = _channel(path, row, mask=False)
+    edges, size = list(reference.stack.shape), list(sides(row))
+    if centre != "grid":  # the box begins at a whole voxel: one more
+        edges = [last - first + 1 for first, last in _spans(_body(item, reference))]
+    if centre == "top":
+        size[0] -= 1
+    return max(n * mm / out for n, mm, out in zip(edges, reference.spacing, size, strict=True))
 
 
 def fitted(row: dict[str, Any], needed: list[float]) -> dict[str, Any]:
