@@ -18,6 +18,8 @@ from gan.data.slices import build_store
 from gan.data.store import Store
 from gan.errors import GanError
 from gan.families.contract import ImageShape, mirrored
+from gan.families.external.model import External
+from gan.families.registry import make_options
 from gan.inspect.dataset import survey
 from gan.inspect.show_dataset import render
 from gan.sampling.snapshot import Snapshot
@@ -342,3 +344,14 @@ def test_a_volume_without_spacing_has_no_geometry(tmp_path, form):
     store = stored(tmp_path, {"a": {"t1": noise((12, 16, 12))}}, whole(fit="pad"))
     with pytest.raises(GanError, match="no spacing of its voxels"):
         write_images(snapshot_of(store, spacing=None), iter([torch.zeros(1, 1, 12, 16, 12)]), 1, tmp_path, form, seed=0)
+
+
+def test_rows_of_images_of_other_programs_take_volumes(tmp_path):
+    masks = np.random.default_rng(2).integers(0, 3, (2, 12, 16, 12)).astype(np.uint8)
+    subjects = {name: {"t1": noise((12, 16, 12), number), "seg": masks[number]} for number, name in enumerate("ab")}
+    dataset = StoreDataset(stored(tmp_path, subjects, whole(fit="pad", mask="seg")), torch.device("cpu"), False)
+    images = dataset.batch(np.arange(2)).real
+    mine = Snapshot(nn.Identity(), "external", {}, dataset.shape, 1, data=dataset.meta)
+    write_images(mine, iter([images]), 2, tmp_path / "out", "nifti", seed=0)
+    album = External.make(make_options("external", {"low": 0, "high": 255}), dataset, tmp_path / "out")
+    torch.testing.assert_close(album(torch.arange(2)), images, atol=1e-4, rtol=0)
