@@ -21,12 +21,13 @@ def stores(real_data, tmp_path_factory):
     """Stores of the rows in docs/examples, by name."""
     folder = tmp_path_factory.mktemp("realdata")
     shutil.copytree(REPOSITORY / "workflow", folder / "workflow", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("Snakefile", "config.yaml", "docs/examples/scans.yaml", "docs/examples/ixi.yaml"):
+    for name in ("Snakefile", "config.yaml", *(f"docs/examples/{one}.yaml" for one in ("scans", "ixi", "volumes"))):
         shutil.copy(REPOSITORY / name, folder)
     made = {}
     for study, overlay, names in (
         ("scans", "scans.yaml", ("dicom_head", "lesions", "hippocampus")),
         ("ixi_small", "ixi.yaml", ("ixi_small",)),
+        ("volumes", "volumes.yaml", ("heads", "crops")),
     ):
         targets = [f"results/{study}/data/{name}/store" for name in names]
         done = subprocess.run(
@@ -83,3 +84,14 @@ def test_heads_stand_upright(stores):
 def test_summary_names_every_subject_once(stores):
     table = pd.read_csv(stores["ixi_small"].folder / "subjects.csv")
     assert table.subject.is_unique and (table.kept <= table.candidates).all() and table.kept.gt(0).all()
+
+
+def test_whole_volumes_are_upright_and_keep_their_labels(stores):
+    """A head is round at its top and not symmetric from front to back; each voxel of a label is stored."""
+    heads = stores["heads"].images[:, 0] > 0.25 * 65535
+    assert len(heads) == 75 and heads[:, -3:].mean() < 0.1 < heads[:, 8:16].mean()
+    assert (heads == heads[..., ::-1]).mean() > (heads == heads[:, :, ::-1]).mean()
+    crops = stores["crops"]
+    assert len(crops.images) == 160 and set(np.unique(crops.images[:, 1])) == {0, 1, 2}
+    table = pd.read_csv(crops.folder / "subjects.csv")
+    assert (table.share_cut == 0).all() and "labels_lost" not in table and crops.meta["spacing"] == [1, 1, 1]
