@@ -171,7 +171,7 @@ def test_a_neck_below_the_box_is_meant_to_be_cut_off(tmp_path):
     data[16:24, 16:24, :20] = 255
     wanted = whole(20, spacing=1.0, centre="top")
     assert pd.read_csv(stored(tmp_path, {"a": {"t1": data}}, wanted).folder / "subjects.csv")["share_cut"][0] < 0.001
-    with pytest.raises(GanError, match=r"subject a: \d+\.\d% of the body is outside of the box of 20 x 20 x 20 mm"):
+    with pytest.raises(GanError, match=r"subject a: \d+\.\d\d% of the body is outside of the box of 20 x 20 x 20 mm"):
         stored(tmp_path, {}, whole(20, spacing=1.0, centre="body"), "other")
 
 

@@ -157,7 +157,7 @@ def _framed(item: Item, reference: Channel, body: np.ndarray, row: dict[str, Any
     if cut > MOST_CUT:
         box = " x ".join(f"{n * mm:.4g}" for n, mm in zip(size, spacing, strict=True))
         raise GanError(
-            f"subject {_name(item)}: {cut:.1%} of the body is outside of the box of {box} mm (depth, height, width); "
+            f"subject {_name(item)}: {cut:.2%} of the body is outside of the box of {box} mm (depth, height, width); "
             f"make it larger by volumes.size or volumes.spacing, or move it by volumes.centre ({spec['centre']} now)"
         )
     return to, float(cut)
