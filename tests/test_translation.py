@@ -56,13 +56,13 @@ def test_source_and_target_are_of_the_same_slice(store):
     np.testing.assert_allclose(t1[:, 0].numpy() * 65535, stored, atol=0.01)
 
 
-def halves(store, lacking=(), seed=0, subjects=None):
+def halves(store, lacking=(), seed=0, subjects=None, label_of="subject"):
     """The subjects that give sources, and those that give targets; odd ones have another label."""
     opened = Store.open(store)
     odd = opened.index["subject"].str[1:].astype(int) % 2
     opened.index["label"] = odd.map(["even", "odd"].__getitem__)
     opened.index["has_t1"] = ~opened.index["subject"].isin(lacking)
-    opened.meta |= {"split": {"seed": seed}, "label_of": "subject"}
+    opened.meta |= {"split": {"seed": seed}, "label_of": label_of}
     if subjects:
         opened.index.loc[opened.index["subject"] > subjects, "split"] = "val"
     dataset = StoreDataset(opened, CPU, False, TASK)
@@ -78,6 +78,7 @@ def test_halves_of_the_training_subjects(store):
     assert not sources & targets and sources | targets == {f"s{number:02}" for number in SPLITS["train"]}
     for half in (sources, targets):
         assert sorted(int(subject[1:]) % 2 for subject in half) == [0, 0, 1, 1]
+    assert [len(half) for half in halves(store, label_of=None)] == [4, 4]
     assert halves(store) == [sources, targets] and any(halves(store, seed=seed)[0] != sources for seed in (1, 2, 3))
 
 

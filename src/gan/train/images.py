@@ -90,7 +90,7 @@ class StoreDataset:
         """
         kept = self._store.index[self._store.index["kept"]].set_index("row").loc[self.rows]
         by_subject = self._store.meta.get("label_of") == "subject"
-        labels = kept["label"] if by_subject else kept["label"].where(False, "")
+        labels = kept["label"] if by_subject else [""] * len(kept)
         first, other = halves(dict(zip(kept["subject"], labels, strict=True)), self._store.meta["split"]["seed"])
         whole = self._store.present(self.rows, self._task["source"] if self._task else [])
         found = np.flatnonzero(kept["subject"].isin(first) & whole), np.flatnonzero(kept["subject"].isin(other))
