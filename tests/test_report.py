@@ -561,7 +561,7 @@ def test_the_way_back_is_a_table_of_its_own(tmp_path, targets):
     assert "7.5" not in parts["Mean over contrasts"] and "one_way" in parts["Mean over contrasts"]
     write_report("x", cells, tmp_path / "out")
     page = (tmp_path / "out/comparison.html").read_text()
-    assert "The way back stands below, and is in no mean." in page
+    assert "The way back is below, and in no mean." in page
     assert ("each of them stands below" in page) == (targets > 1)
     summary = "Scores of each contrast and the way back" if targets > 1 else "Scores of the way back"
     assert (

@@ -16,6 +16,7 @@ from gan.families.unit import networks
 from gan.families.unit.model import LATENTS
 from gan.families.unit.networks import OTHER, Discriminators, Generators
 from gan.families.unit.options import UNITOptions
+from gan.nn.norm import InstanceNorm
 from gan.nn.plain import LAYERS
 from gan.nn.spectral import SpectralNorm, spectral
 from gan.objectives import charbonnier
@@ -330,6 +331,18 @@ def test_copies_of_a_channel_are_averaged_and_their_spread_is_logged():
     batch = _batch(variant.shape)
     assert variant.loss("G", batch)[1]["replicate/spread"] > 0
     assert variant.draw(kept, Source(batch.source, batch.labels)).shape == (BATCH, 2, 16, 16)
+
+
+def test_the_later_program_is_a_set_of_options(config):
+    """Nothing shared, three scales, 46 pixels a logit; each option of the row does something."""
+    options = config["variants"]["unit_program"]["options"]
+    made = make_options("unit", options)
+    assert not made.share and not made.without_effect().keys() & options.keys()
+    assert {name: options[name] for name in ("d_layers", "d_kernel")} == {"d_layers": 4, "d_kernel": 4}
+    assert [made.logits(256, scale) for scale in range(3)] == [16, 8, 4]
+    small = Generators(make_options("unit", options | {"channels": 2}), PAIR)
+    assert isinstance(small.decoders["sources"].up[0][1], networks.LayerNorm)
+    assert sum(isinstance(module, InstanceNorm) for module in small.encoders["sources"].modules()) == 3 + 2 * 4
 
 
 def test_the_learning_rates_are_halved():

@@ -6,7 +6,8 @@ from typing import ClassVar
 from gan.errors import GanError
 from gan.families.options import Options, option
 
-HALVINGS, LEAST = 2, 8  # of the encoders; pixels a side, of which 2 are left then
+HALVINGS = 2  # of the encoders
+LEAST = 8  # pixels a side: 2 are left after the halvings
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,9 @@ class UNITOptions(Options):
         choices=("blocks", "inner", "all"),
     )
     norm_up: str = option(
-        "same", "in the layers that double: as said, or layer normalisation", choices=("same", "layer")
+        "same",
+        "in the layers that double: as norm and norm_in have it, or layer normalisation",
+        choices=("same", "layer"),
     )
     slope: float = option(
         0.01, "slope of the generators' leaky ReLU; their residual blocks have ReLU", low=0.0, high=1.0
@@ -119,19 +122,19 @@ class UNITOptions(Options):
 
     def check_size(self, size: tuple[int, ...]) -> None:
         """`GanError` if images of ``size`` are too small for these options, or their sides do not divide."""
-        said = f"images of size {list(size)}"
+        images = f"images of size {list(size)}"
         if min(size) < LEAST:
-            raise GanError(f"{said} are too small; UNIT needs {LEAST} pixels a side")
+            raise GanError(f"{images} are too small; UNIT needs {LEAST} pixels a side")
         if self.down_kernel == 4 and any(side % 2**HALVINGS for side in size):
             raise GanError(
-                f"option down_kernel is 4, which halves even sides; {said} cannot be halved {HALVINGS} times: pad them "
+                f"option down_kernel is 4, which halves even sides; {images} cannot be halved {HALVINGS} times: pad them "
                 f"to multiples of {2**HALVINGS}, or take 3"
             )
         for scale in range(self.d_scales):
             if min(self.logits(side, scale) for side in size) < 1:
                 of = f", at the scale {scale + 1} of {self.d_scales}" if self.d_scales > 1 else ""
                 raise GanError(
-                    f"option d_layers is {self.d_layers}, d_last_kernel {self.d_last_kernel}; {said} are too small for "
+                    f"option d_layers is {self.d_layers}, d_last_kernel {self.d_last_kernel}; {images} are too small for "
                     f"them{of}: take fewer layers or scales, or larger images"
                 )
 
