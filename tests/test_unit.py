@@ -340,7 +340,7 @@ def test_the_later_program_is_a_set_of_options(config):
     assert not made.share and not made.without_effect().keys() & options.keys()
     assert {name: options[name] for name in ("d_layers", "d_kernel")} == {"d_layers": 4, "d_kernel": 4}
     assert [made.logits(256, scale) for scale in range(3)] == [16, 8, 4]
-    small = Generators(make_options("unit", options | {"channels": 2}), PAIR)
+    small = Generators(make_options("unit", options | {"channels": 2}), ImageShape(1, (64, 64), sources=1))
     assert isinstance(small.decoders["sources"].up[0][1], networks.LayerNorm)
     assert sum(isinstance(module, InstanceNorm) for module in small.encoders["sources"].modules()) == 3 + 2 * 4
 

@@ -127,15 +127,15 @@ class UNITOptions(Options):
             raise GanError(f"{images} are too small; UNIT needs {LEAST} pixels a side")
         if self.down_kernel == 4 and any(side % 2**HALVINGS for side in size):
             raise GanError(
-                f"option down_kernel is 4, which halves even sides; {images} cannot be halved {HALVINGS} times: pad them "
-                f"to multiples of {2**HALVINGS}, or take 3"
+                f"option down_kernel is 4, which halves even sides; {images} cannot be halved {HALVINGS} times: pad "
+                f"them to multiples of {2**HALVINGS}, or take 3"
             )
         for scale in range(self.d_scales):
             if min(self.logits(side, scale) for side in size) < 1:
                 of = f", at the scale {scale + 1} of {self.d_scales}" if self.d_scales > 1 else ""
                 raise GanError(
-                    f"option d_layers is {self.d_layers}, d_last_kernel {self.d_last_kernel}; {images} are too small for "
-                    f"them{of}: take fewer layers or scales, or larger images"
+                    f"option d_layers is {self.d_layers}, d_last_kernel {self.d_last_kernel}; {images} are too small "
+                    f"for them{of}: take fewer layers or scales, or larger images"
                 )
 
     def logits(self, side: int, scale: int = 0) -> int:
