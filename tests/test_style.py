@@ -374,6 +374,19 @@ def test_translations_are_styles_of_their_own_targets(make, judge, store):
     assert {"kd_indomain", "own_content_indomain"} <= {row["metric"] for row in scored["scores"]}
 
 
+def test_there_are_not_more_images_than_training_images(make, capsys):
+    make("dcgan", 49, code=1)
+    assert "option n is 49, but there are 48 training images" in capsys.readouterr().err
+
+
+def test_the_cost_is_that_of_all_attempts(make):
+    folder = make("dcgan", 2, steps=2)
+    first = json.loads((folder / "cost.json").read_text())
+    make("dcgan", 2, steps=2)
+    again = json.loads((folder / "cost.json").read_text())
+    assert again["resumed"] == 1 and again["wall_s"] > first["wall_s"] * 0.5 and again["started"] == first["started"]
+
+
 def test_another_generator_than_the_recipe_names_is_refused(make, capsys):
     make("dcgan", 2, generator="lookup", code=1)
     assert "of the run lookup, but the recipe is made of pairs/dcgan/seed0, the run dcgan" in capsys.readouterr().err

@@ -69,7 +69,7 @@ class Mark:
 
     def line(self, index: int | str) -> str:
         """In `DESCRIP` bytes; a long name of a family is cut off."""
-        kind = "copy of a real image" if self.synthetic == NO else "synthetic"
+        kind = {NO: "copy of a real image", IN_PART: "synthetic in part"}.get(self.synthetic, "synthetic")
         what = f"seed {self.seed}, image {index}"
         if self.translated_from:
             what = f"translated from {'+'.join(self.translated_from)}"

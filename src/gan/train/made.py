@@ -12,7 +12,7 @@ from torch import Tensor
 from gan.errors import GanError
 from gan.families.contract import Batch, Dataset, Given, Made, Source
 from gan.families.registry import families, make_options
-from gan.files import write_json
+from gan.files import read_json, write_json
 from gan.grids import write_grid
 from gan.sampling.grid import Grid
 from gan.sampling.snapshot import Snapshot, load_generator, save_generator
@@ -30,7 +30,8 @@ def make(
 
     It has one snapshot, at 0 kimg. shown: the images of the pictures. `GanError` if something does not fit.
     """
-    cost, variant = CostMeter(device), recipe["variant"]
+    cost, given = _metered(given, device)
+    variant = recipe["variant"]
     options = make_options(variant["family"], variant["options"])
     model = cast(type[Made], families()[variant["family"]].model)
     snapshot = Snapshot.of(recipe, model.make(options, dataset, given).eval(), dataset, 0.0)
@@ -49,6 +50,20 @@ def make(
     publish(folder / f"{name}.pt", folder / "generator.pt")
     print(f"{variant.get('name', variant['family'])}: made, not trained", file=sys.stderr)
     return spent
+
+
+def _metered(given: Given, device: torch.device) -> tuple[CostMeter, Given]:
+    """A meter that adds to what earlier attempts have cost, and ``given`` with a check that notes the cost so far."""
+    if given.kept is None:
+        return CostMeter(device), given
+    noted, check = given.kept / outputs.COST, given.check
+    cost = CostMeter(device, read_json(noted) if noted.exists() else None)
+
+    def note() -> None:
+        write_json(noted, asdict(cost.now()))
+        check()
+
+    return cost, given._replace(check=note)
 
 
 def images_of(generator: Path, recipe: dict[str, Any], device: torch.device) -> Callable[[Batch], Tensor]:

@@ -7,7 +7,8 @@ number a map, which is the paper's rescaling of the weights: ReLU and pooling ke
     style     E_l = sum (G_l - A_l)^2 / (4 N_l^2 M_l^2), G_l = F_l F_l^T      (equations 3 and 4), L_s = mean of the E_l
     total     content_weight L_c + style_weight L_s                           (equation 7)
 
-An image has one optimisation of its own, so that it depends on the seed and its index alone.
+An image has an optimisation of its own, so that it depends on the seed and its index alone, and a training image that no
+other one has.
 """
 
 import math
@@ -49,9 +50,13 @@ class Style(Made):
         """See `Made.make`. The mask, if the data set has one as a channel, is that of the content."""
         if given.draw is None or given.encoder is None:
             raise GanError("style transfer needs the generator of the variant it works on, and an encoder")
-        chosen = np.random.default_rng([given.seed, 4]).permutation(len(dataset))[np.arange(options.n) % len(dataset)]
+        if options.n > len(dataset):
+            raise GanError(
+                f"option n is {options.n}, but there are {len(dataset)} training images; lower it to as many"
+            )
+        chosen = np.random.default_rng([given.seed, 4]).permutation(len(dataset))[: options.n]
         batch = dataset.batch(chosen)
-        others = given.draw(batch).to(batch.real)
+        others = given.draw(batch).to(batch.real).clamp(-1, 1)
         if not torch.isfinite(others).all():
             raise GanError(f"{options.of} makes NaN or infinite values; its training diverged, see its stats.jsonl")
         contents, styles = (batch.real, others) if options.content == "real" else (others, batch.real)
@@ -84,6 +89,8 @@ class Transfer:
     """Style transfer of single images, with the feature maps of ``encoder`` on the scale of the training images."""
 
     def __init__(self, options: StyleOptions, encoder: Encoder, dataset: Dataset):
+        if len(dataset.shape.size) != 2:
+            raise GanError("style transfer is for slices; leave the variant out of studies of volumes")
         self.options, self.encoder = options, encoder
         self.content = options.content_layers or encoder.content
         self.style = options.style_layers or encoder.style(dataset.shape.size)
@@ -92,8 +99,6 @@ class Transfer:
                 f"options content_layers and style_layers name {unknown[0]!r}; {options.features} has "
                 f"{', '.join(encoder.names)} at this size"
             )
-        if len(dataset.shape.size) != 2:
-            raise GanError("style transfer is for slices; leave the variant out of studies of volumes")
         self.grey = dataset.shape.channels - dataset.shape.masks
         self.scales = self._scales(dataset)
 

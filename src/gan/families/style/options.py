@@ -21,7 +21,7 @@ class StyleOptions(Options):
     content: str = option(
         "real", "real: anatomy of a training image, style of a generated one", choices=("real", "generated")
     )
-    n: int = option(300, "images to make", low=2)
+    n: int = option(300, "images to make, each with another training image", low=2)
     conditional: bool = option(False, "both sides of an image are of one class; as `of` has it")
     features: str = option("vgg19", "extractor whose feature maps are compared: vgg19, or indomain without its file")
     content_layers: tuple[str, ...] = option((), "maps whose values are those of the content; empty: as published")
