@@ -7,8 +7,8 @@ number a map, which is the paper's rescaling of the weights: ReLU and pooling ke
     style     E_l = sum (G_l - A_l)^2 / (4 N_l^2 M_l^2), G_l = F_l F_l^T      (equations 3 and 4), L_s = mean of the E_l
     total     content_weight L_c + style_weight L_s                           (equation 7)
 
-An image has an optimisation of its own, so that it depends on the seed and its index alone, and a training image that no
-other one has.
+An image has an optimisation of its own, so that it depends on the seed and its index alone, and a training image that
+no other one has.
 """
 
 import math
@@ -78,7 +78,7 @@ class Style(Made):
 
 
 class Fate(NamedTuple):
-    """evaluations: of the loss; first, last: its value at the start and at the end."""
+    """evaluations: of the loss with its gradient; first, last: its value at the start and at the end."""
 
     evaluations: int
     first: float
@@ -183,7 +183,7 @@ def descend(loss: Callable[[Tensor], Tensor], start: Tensor, options: StyleOptio
     image = start.detach().clone()
     first = float(loss(image))
     if first == 0:
-        return image, Fate(1, 0.0, 0.0)
+        return image, Fate(0, 0.0, 0.0)
     image.requires_grad_(True)
     seen: list[float] = []
 
@@ -206,7 +206,7 @@ def descend(loss: Callable[[Tensor], Tensor], start: Tensor, options: StyleOptio
         optimizer = torch.optim.Adam([image], lr=options.lr)
         for _ in range(options.steps):
             optimizer.step(closure)  # type: ignore[arg-type]
-    return image.detach(), Fate(1 + len(seen), first, float(loss(image.detach())))
+    return image.detach(), Fate(len(seen), first, float(loss(image.detach())))
 
 
 def exact() -> Any:
