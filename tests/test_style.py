@@ -345,6 +345,7 @@ def test_outputs_that_are_copies_are_found_out(make, judge, tmp_path):
     scored = json.loads((folder / "scores.json").read_text())
     rows = {row["metric"]: row for row in scored["scores"] if row["contrast"] == WHOLE}
     assert rows["own_content_indomain"]["value"] == 1 and rows["own_content_indomain"]["n_fake"] == 12
+    assert rows["own_content_pixels"]["value"] == 1
     assert rows["copies_indomain"]["value"] > 0.95
     assert rows["content_ssim"]["value"] == pytest.approx(1) and rows["content_mae"]["value"] == 0
     assert rows["kd_indomain"]["n_fake"] == 12

@@ -154,6 +154,8 @@ def _wide(rows: pd.DataFrame, done: pd.DataFrame, dataset: str, contrast: str, l
         mine = done[done.variant == variant]
         entries = [_entry(group[group.variant == variant], win) for group, win in zip(groups, winners, strict=True)]
         open_cells = rows[(rows.variant == variant) & (rows.status != "finished")].status
+        if mine.empty and open_cells.empty:  # its scores are under other conditions
+            continue
         reasons = rows.left_out[rows.variant == variant]
         line = Line(variant, entries, status="; ".join(open_cells), note=next(filter(None, reasons), ""))
         if len(mine):

@@ -76,7 +76,8 @@ class Judge:
     """Extractors and their reference, the real images of one data set; `registry.leading` says which of them leads.
 
     extractors, real, images: the files of `prepare_extractor`, `real_features` (in the same order) and `image_facts` of
-    `gan.scoring.reference`; store: of the images to translate, where that is the task. `GanError` if a file is missing,
+    `gan.scoring.reference`; store: of the data set, needed where its images are to be
+    translated. `GanError` if a file is missing,
     broken, or of another extractor.
     """
 
@@ -197,7 +198,7 @@ class Judge:
         scored = [one.name for one in to_score(data)]
         probes: list[Probe] = [*features, *self._copies(features, protocol, scored)]
         probes += [LikenessProbe(bootstrap, seed), PixelProbe(bootstrap, seed, data.get("axis") != "sagittal")]
-        probes.append(ContentProbe(self.panel, bootstrap, seed))
+        probes.append(ContentProbe(self.panel, bootstrap, seed, self._store))
         if mask := data["mask"]:
             probes.append(MaskProbe(mask, mask_labels, bootstrap, seed))
         return probes
