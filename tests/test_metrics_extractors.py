@@ -236,8 +236,7 @@ def test_only_inception_is_called_fid():
     own = ("precision", "recall", "density", "coverage", "vendi")
     assert names == {
         "inception": [f"{name}_inception" for name in ("kd", *own)] + ["kid", "fid"],
-        "indomain": [f"{name}_indomain" for name in ("kd", "fd", *own)],
-        "random": [f"{name}_random" for name in ("kd", "fd", *own)],
+        **{one: [f"{name}_{one}" for name in ("kd", "fd", *own)] for one in ("indomain", "random", "vgg19")},
     }
 
 
