@@ -129,7 +129,7 @@ def check_maps(options: Options, size: tuple[int, ...]) -> None:
     """`GanError` if ``options`` name a feature map that their encoder does not have for images of ``size``."""
     if encoder := options.encoder():
         known = registry.options_class(encoder).maps((size[-2], size[-1]))
-        if unknown := [name for name in options.layers() if name not in known]:
+        if unknown := [name for name in options.feature_maps() if name not in known]:
             raise GanError(f"options name the map {unknown[0]!r}; {encoder} has {', '.join(known)} at this size")
 
 

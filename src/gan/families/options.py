@@ -98,7 +98,7 @@ class Options:
         """The extractor whose feature maps it is made with; None without."""
         return None
 
-    def layers(self) -> tuple[str, ...]:
+    def feature_maps(self) -> tuple[str, ...]:
         """The feature maps of the `encoder` that it names."""
         return ()
 

@@ -45,7 +45,7 @@ class StyleOptions(Options):
     def encoder(self) -> str | None:
         return self.features
 
-    def layers(self) -> tuple[str, ...]:
+    def feature_maps(self) -> tuple[str, ...]:
         return (*self.content_layers, *self.style_layers)
 
     def shows_patients(self, translates: bool) -> bool:
