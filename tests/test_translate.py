@@ -242,6 +242,10 @@ def test_the_network_sees_what_it_saw_in_training(tmp_path, capsys):
     facts = {key: value for key, value in dataset.meta.items() if key != "size"}
     snapshot = load_generator(made(tmp_path / "g.pt", "copy", ("t1", "t1c"), neighbours=1, size=(12, 20), **facts))
     assert snapshot.shape == dataset.shape
+    images = np.load(tmp_path / "store/images.npy")
+    assert snapshot.data["filled"] == {
+        name: pytest.approx((images[:, place] > 0).mean(), rel=1e-3) for place, name in enumerate(scan)
+    }
 
     inputs = {name: write(tmp_path / f"{name}.nii", scan[name], axes="ILA") for name in ("t1c", "t1")}
     stack = opened(snapshot, inputs)
@@ -252,6 +256,8 @@ def test_the_network_sees_what_it_saw_in_training(tmp_path, capsys):
     header, values = (tmp_path / "store" / "subjects.csv").read_text().splitlines()
     limits = dict(zip(header.split(","), values.split(","), strict=True))
     assert f"t1: intensity map percentile, limits {limits['low_t1']} to {limits['high_t1']}" in capsys.readouterr().out
+    ends = {name: [float(limits[f"{end}_{name}"]) for end in ("low", "high")] for name in scan}
+    assert snapshot.data["limits"] == ends, "of one training subject"
 
 
 def test_neighbours_are_at_the_distance_of_training(tmp_path):
@@ -391,6 +397,63 @@ def test_scores_against_the_real_scan(tmp_path, capsys):
     scores = json.loads((tmp_path / "out.nii.json").read_text())["scores"]["t2"]
     assert scores["mae_fg"] == pytest.approx(10, abs=0.01) and scores["psnr_whole"] == pytest.approx(28.13, abs=0.01)
     assert "mae_fg" in capsys.readouterr().out
+
+
+def test_values_between_the_limits_of_training(copying, tmp_path, capsys):
+    generator = made(tmp_path / "g.pt", limits={"t2": [30.0, 540.0]})
+    source, out = write(tmp_path / "in.nii", head()), tmp_path / "out.nii"
+    assert translate(generator, out, source, "--units", "training") == 0
+    np.testing.assert_allclose(ras(out), expected(head()) * 2 + 30, atol=0.01)
+    said = "in units of training: 0..255 is 30 to 540, medians of its subjects"
+    assert f"out.nii: t2, translated, {said}" in capsys.readouterr().out
+    assert json.loads(Path(f"{out}.json").read_text())["scale"] == said
+    assert translate(copying, out, source, "--units", "training") == 1
+    assert "--units training: the file has no limits of t2" in capsys.readouterr().err
+
+
+def test_mean_and_deviation_of_several_translations(copying, tmp_path, capsys):
+    family, options = "pix2pix", {"channels": 2, "depth": 3, "dropout_layers": (1,), "dropout_at_test": True}
+    shape = ImageShape(1, (24, 24), sources=1)
+    torch.manual_seed(0)
+    network = families()[family].model.build_kept(make_options(family, options), shape)
+    facts = load_generator(made(tmp_path / "copy.pt", size=(24, 24))).data | {"limits": {"t2": [30.0, 540.0]}}
+    save_generator(tmp_path / "g.pt", Snapshot(network, family, options, shape, 1, data=facts))
+    source, out = write(tmp_path / "in.nii", head()), tmp_path / "out.nii.gz"
+    single = []
+    for seed in (3, 4, 5):
+        assert translate(tmp_path / "g.pt", tmp_path / f"{seed}.nii", source, "--seed", str(seed)) == 0
+        single.append(ras(tmp_path / f"{seed}.nii"))
+    words = ["--seed", "3", "--samples", "3"]
+    assert translate(tmp_path / "g.pt", out, source, *words) == 0
+    np.testing.assert_allclose(ras(out), np.mean(single, 0), atol=1e-3)
+    deviation = np.std(single, 0, ddof=1)
+    np.testing.assert_allclose(ras(tmp_path / "out_sd.nii.gz"), deviation, atol=1e-3)
+    assert deviation[..., :8].max() > 0.1 and deviation[..., 8:].max() == 0
+    about = json.loads((tmp_path / "out_sd.nii.gz.json").read_text())
+    assert about["values"] == "standard deviation of 3 translations" and about["contrast"] == "t2"
+    assert translate(tmp_path / "g.pt", out, source, *words, "--units", "training") == 0
+    np.testing.assert_allclose(ras(tmp_path / "out_sd.nii.gz"), 2 * deviation, atol=2e-3)
+    capsys.readouterr()
+    for generator, wrong, message in (
+        (copying, ["--samples", "2"], "copy makes the same translation again and again"),
+        (tmp_path / "g.pt", ["--samples", "1"], "--samples is 1; allowed: from 2"),
+    ):
+        assert translate(generator, tmp_path / "new.nii", source, *wrong) == 1
+        assert message in capsys.readouterr().err and not (tmp_path / "new.nii").exists()
+
+
+@pytest.mark.parametrize(("share", "refused"), [(0.9, False), (0.5, True)])
+def test_a_head_without_its_skull_is_refused_where_training_had_whole_ones(tmp_path, capsys, share, refused):
+    """In a frame of the size of the scan; ``share`` of what training had at least is not black."""
+    filter_ = {"every": 1, "threshold": 50, "fraction": 0.1}
+    generator = made(tmp_path / "g.pt", size=(18, 13), filter=filter_, filled={"t1": 0.8})
+    data, rows = head(), round(share * 0.8 * SHAPE[1])
+    data[:, rows:] = 0
+    source, out = write(tmp_path / "in.nii", data), tmp_path / "out.nii"
+    assert translate(generator, out, source) == int(refused)
+    if refused:
+        assert "39% of its pixels are above 0" in (said := capsys.readouterr().err) and "80% or more" in said
+        assert translate(generator, out, source, "--force") == 0
 
 
 # refusals

@@ -87,6 +87,17 @@ class Store:
         ]
         return np.array(found, dtype=np.int64)
 
+    def median_limits(self, contrasts: Sequence[str]) -> dict[str, list[float]]:
+        """By contrast the medians over training subjects of the limits of the intensity map, in the scanner's units.
+
+        A contrast has none where the map is by slice.
+        """
+        subjects = pd.read_csv(self.folder / SUBJECTS)
+        train = subjects.loc[subjects["split"] == "train"]
+        known = [name for name in contrasts if f"low_{name}" in train]
+        ends = {name: train[[f"low_{name}", f"high_{name}"]].to_numpy(float) for name in known}
+        return {name: np.nanmedian(of, axis=0).tolist() for name, of in ends.items()}
+
     def check_files(self) -> None:
         """`GanError` if the images or the index are not those that were built: one wrong byte could change a result.
 

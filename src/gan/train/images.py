@@ -70,6 +70,9 @@ class StoreDataset:
         if task:
             about = {"channels": targets, "mask": None, "translate": task, "has_mask": self._mask is not None}
             self.meta |= about | {"source_full_scale": [full[place] for place in self._sources]}
+            grey = [name for name in (*task["source"], *task["target"]) if name != self._mask]
+            if split == "train":
+                self.meta |= {"limits": store.median_limits(grey), "filled": self._filled(store, grey)}
         self._resident = self._load() if self._fits() else None
 
     def __len__(self) -> int:
@@ -138,6 +141,18 @@ class StoreDataset:
         if self._names[channel] != self._mask:
             return FULL_SCALE
         return max([1, *(int(self._images[row, channel].max()) for row in self._split)])
+
+    def _filled(self, store: Store, names: list[str]) -> dict[str, float]:
+        """Of each contrast the smallest share of pixels above 0 that a subject of the split has in its images."""
+        subjects = store.index[store.index["kept"]].set_index("row")["subject"]
+        found = {}
+        for name in names:
+            rows = self._split[store.present(self._split, [name])]
+            place, pixels = self._names.index(name), self._images[0, 0].size
+            shares = subjects.loc[rows].to_frame()
+            shares["share"] = [np.count_nonzero(self._images[row, place]) / pixels for row in rows]
+            found[name] = float(f"{shares.groupby('subject')['share'].mean().min():.4g}")
+        return found
 
     def _per_channel(self, full: dict[int, int], places: list[int]) -> torch.Tensor:
         """2 / full scale of some channels, to be multiplied with images."""

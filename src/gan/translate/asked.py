@@ -101,11 +101,31 @@ def outputs_of(out: list[str], targets: list[str]) -> dict[str, Path]:
     return dict(zip(targets, map(Path, out), strict=True))
 
 
-def refuse_paths(outputs: dict[str, Path], inputs: list[Path]) -> None:
+def deviation_of(path: Path) -> Path:
+    """The path of the standard deviation of the volume ``path``: ``out_sd.nii.gz`` of ``out.nii.gz``."""
+    ending = next(one for one in reversed(ENDINGS) if path.name.lower().endswith(one))
+    return path.with_name(f"{path.name[: -len(ending)]}_sd{path.name[-len(ending) :]}")
+
+
+def units_of(snapshot: Snapshot, targets: list[str], path: Path) -> dict[str, list[float]]:
+    """By target the ends of the scale 0..255 in the scanner's units, medians of the training subjects.
+
+    `GanError` if the generator's file has none.
+    """
+    known = snapshot.data.get("limits") or {}
+    if missing := [name for name in targets if name not in known]:
+        raise GanError(
+            f"{path}: --units training: the file has no limits of {', '.join(missing)}, as its intensity map is by "
+            f"slice or an earlier version trained it; take the scale 0..255"
+        )
+    return {name: known[name] for name in targets}
+
+
+def refuse_paths(outputs: list[Path], inputs: list[Path]) -> None:
     """`GanError` for an output that is an input, another output, or a file that this command has not written."""
     read = {path.resolve() for path in inputs}
     written: set[Path] = set()
-    for path in outputs.values():
+    for path in outputs:
         if path.resolve() in read | {folder for folder in path.resolve().parents if folder in read}:
             raise GanError(f"--out {path}: it is an input, or in the folder of one; name another file")
         if path.resolve() in written:

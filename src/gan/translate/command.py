@@ -22,10 +22,12 @@ from gan.files import atomic_path, write_json
 from gan.runtime import DEVICES, OPS
 from gan.sampling.marks import Mark
 from gan.sampling.snapshot import Snapshot, load_generator
+from gan.sampling.volumes import Stack
 from gan.train.device import pick_device
 from gan.translate.asked import (
     Task,
     backward,
+    deviation_of,
     label_of,
     named,
     outputs_of,
@@ -34,11 +36,13 @@ from gan.translate.asked import (
     refuse_paths,
     require_inputs,
     task_of,
+    units_of,
 )
 from gan.translate.inputs import Opened, chosen_slices, open_inputs, stack_of
-from gan.translate.result import cropped, frame_loss, heads_of, scores_of, translated_volume
+from gan.translate.result import cropped, frame_loss, heads_of, in_units, sampled_volume, scores_of, translated_volume
 
 KEEP, ZERO = "keep", "zero"
+SCALE, TRAINING = "scale", "training"
 
 
 @command
@@ -57,29 +61,52 @@ def main(argv: list[str] | None = None) -> None:
     references = referred(given.reference, task.targets)
     require_inputs(inputs, task, snapshot)
     outputs = outputs_of(given.out, task.targets)
-    refuse_paths(outputs, [*inputs.values(), *references.values()])
+    spread = {name: deviation_of(path) for name, path in outputs.items()} if given.samples else {}
+    refuse_paths([*outputs.values(), *spread.values()], [*inputs.values(), *references.values()])
+    units = units_of(snapshot, task.targets, given.generator) if given.units == TRAINING else {}
 
     opened = open_inputs(inputs, task, snapshot.data)
     stack = stack_of(opened, task, snapshot.data, given.force)._replace(backward=given.reverse)
     chosen = chosen_slices(stack, given.all_slices, snapshot.data)
-    volume = translated_volume(snapshot, stack, chosen, given.seed, label, len(task.targets))
+    made = _translations(snapshot, stack, chosen, given, label)
     heads = heads_of(opened.channels, chosen, task)
     if given.background == ZERO:
-        volume[:, chosen] *= heads
+        for volume in made:
+            volume[:, chosen] *= heads
     frame = dict(
         zip(("cropped_pixels_of_a_slice", "cropped_voxels_of_the_head"), cropped(heads, stack.to), strict=True)
     )
     frame |= {"frame_loss": frame_loss(opened.channels, chosen, heads, stack.to)}
-    scores = scores_of(references, opened, chosen, volume, task, snapshot.data)
+    scores = scores_of(references, opened, chosen, made[0], task, snapshot.data)
 
     about = _about(snapshot, opened, task, given, label) | frame
     about |= {"axis": snapshot.data["axis"], "slices": len(stack.passing), "translated_slices": len(chosen)}
     about |= {"scores": scores} if scores else {}
     mark = replace(Mark.of(snapshot, given.seed), translated_from=tuple(opened.scans))
-    for channel, (name, path) in enumerate(outputs.items()):
-        _write(from_slices(volume[channel], snapshot.data["axis"]), opened.first, mark, path)
-        write_json(record_of(path), about | {"contrast": name})
-        print(f"{path}: {name}, translated, on the scale 0..255")
+    for kind, volume, paths in zip(_kinds(given), made, (outputs, spread), strict=False):
+        for channel, (name, path) in enumerate(paths.items()):
+            values, said = in_units(volume[channel], units.get(name), spread=paths is spread)
+            _write(from_slices(values, snapshot.data["axis"]), opened.first, mark, path)
+            write_json(record_of(path), about | {"contrast": name, "values": kind} | ({"scale": said} if units else {}))
+            print(f"{path}: {name}, {kind}, {said}")
+
+
+def _translations(
+    snapshot: Snapshot, stack: Stack, chosen: np.ndarray, given: argparse.Namespace, label: int | None
+) -> tuple[np.ndarray, ...]:
+    """The translation, or of several the mean and the standard deviation: [targets, S, H, W] on the scale 0..255."""
+    targets = len(snapshot.data["channels"])
+    if given.samples:
+        seeds = range(given.seed, given.seed + given.samples)
+        return sampled_volume(snapshot, stack, chosen, seeds, label, targets)
+    return (translated_volume(snapshot, stack, chosen, given.seed, label, targets),)
+
+
+def _kinds(given: argparse.Namespace) -> tuple[str, ...]:
+    """What the values of `_translations` are."""
+    if not given.samples:
+        return ("translated",)
+    return f"mean of {given.samples} translations", f"standard deviation of {given.samples} translations"
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -105,16 +132,33 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--background", choices=(KEEP, ZERO), default=KEEP, help="what is translated around the head (%(default)s)"
     )
-    parser.add_argument("--force", action="store_true", help="translate pixels of another size than those of training")
     parser.add_argument(
-        "--seed", type=int, default=0, help="of dropout and noise, if they are on at test (%(default)s)"
+        "--units",
+        choices=(SCALE, TRAINING),
+        default=SCALE,
+        help="values on the scale 0..255, or between the median limits of that contrast in training (%(default)s)",
     )
+    parser.add_argument(
+        "--samples",
+        type=int,
+        default=0,
+        metavar="N",
+        help="of a generator with dropout or noise at test: mean and standard deviation (_sd) of translations by N seeds",
+    )
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="translate what differs from training: size of pixels, a head without skull",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of dropout and noise, if they are on at test (%(default)s)")
     parser.add_argument("--label", help="class of the scan, for a conditional generator")
     parser.add_argument("--device", choices=DEVICES, default="auto")
     parser.add_argument("--ops", choices=OPS, default="auto", help=check.HELP)
     given = parser.parse_args(argv)
     if given.seed < 0:
         raise GanError(f"--seed is {given.seed}; allowed: from 0")
+    if given.samples and given.samples < 2:
+        raise GanError(f"--samples is {given.samples}; allowed: from 2, since one has no deviation")
     return given
 
 

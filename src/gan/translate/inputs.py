@@ -7,13 +7,16 @@ import numpy as np
 
 from gan.data.cut.common import FEW, Channel, channel_of, limits_of, share_below_zero
 from gan.data.cut.frames import frame
+from gan.data.cut.slices import stored
 from gan.data.intensity import fraction_above
 from gan.data.planes import ORDER
 from gan.data.scan import Scan, on_grid_of, read_scan
 from gan.errors import GanError
+from gan.sampling.tasks import CHUNK
 from gan.sampling.volumes import Stack
 from gan.translate.asked import Task
 
+FILLED = 2 / 3  # of the smallest share that is not black of a training subject: below it something is missing
 MOST_SPACING = 1.5  # between the pixels of training and those of the scan, as a ratio
 
 
@@ -82,7 +85,29 @@ def stack_of(opened: Opened, task: Task, data: dict[str, Any], force: bool) -> S
     passing = fraction_above(reference.stack, spec["threshold"], reference.low, reference.high) > spec["fraction"]  # type: ignore[arg-type]
     if data.get("reference") not in (None, name):
         print(f"the filter of training looked at {data['reference']}, which is no input; it looks at {name} here")
-    return Stack(opened.channels, passing, spec["every"], to)
+    stack = Stack(opened.channels, passing, spec["every"], to)
+    if not force:
+        _require_filled(stack, task, data.get("filled") or {})
+    return stack
+
+
+def _require_filled(stack: Stack, task: Task, usual: dict[str, float]) -> None:
+    """`GanError` if much more of an input is black than of any training subject, as where the skull was taken away.
+
+    usual: by contrast the smallest share of pixels above 0 of a training subject; a generator's file may lack it.
+    """
+    numbers = np.flatnonzero(stack.passing)
+    for name, channel in zip(task.sources, stack.channels, strict=True):
+        if channel is None or name not in usual or not len(numbers):
+            continue
+        blocks = [numbers[first : first + CHUNK] for first in range(0, len(numbers), CHUNK)]
+        count = sum(int(np.count_nonzero(stored([channel], block, stack.to))) for block in blocks)
+        share = count / (len(numbers) * stack.to.size[0] * stack.to.size[1])
+        if share < FILLED * usual[name]:
+            raise GanError(
+                f"--input {name}: {share:.0%} of its pixels are above 0 in the frame of training, where each subject "
+                f"had {usual[name]:.0%} or more; was its skull taken away? Give the whole head, or --force"
+            )
 
 
 def _filtered(channels: list[Channel | None], task: Task, data: dict[str, Any]) -> tuple[Channel, str]:

@@ -12,6 +12,7 @@ from gan.data.cut.frames import Frame, covered, place, unplace
 from gan.data.intensity import to_scale
 from gan.data.planes import upright
 from gan.data.scan import read_scan
+from gan.errors import GanError
 from gan.metrics.regions import LEVEL, foreground
 from gan.sampling.snapshot import Snapshot
 from gan.sampling.tasks import CHUNK
@@ -32,6 +33,39 @@ def translated_volume(
             volume[:, numbers] = images.swapaxes(0, 1)
             shown.update(len(numbers))
     return volume
+
+
+def sampled_volume(
+    snapshot: Snapshot, stack: Stack, chosen: np.ndarray, seeds: range, label: int | None, targets: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of the translations by ``seeds``, two or more: [targets, S, H, W] both, on the scale
+    0..255. `GanError` if they are all the same, since the generator draws nothing.
+    """
+    first, second = (next(translate(snapshot, stack, chosen[:CHUNK], seed, label))[1] for seed in seeds[:2])
+    if np.array_equal(first, second):
+        raise GanError(
+            f"--samples {len(seeds)}: {snapshot.family} makes the same translation again and again; leave it out, or "
+            f"train a row that draws (dropout_at_test)"
+        )
+    mean = squares = np.zeros((), np.float32)
+    for count, seed in enumerate(seeds, 1):
+        volume = translated_volume(snapshot, stack, chosen, seed, label, targets)
+        apart = volume - mean
+        mean = mean + apart / count
+        squares = squares + apart * (volume - mean)  # of the differences to the mean so far (Welford 1962)
+    return mean, np.sqrt(squares / (len(seeds) - 1))
+
+
+def in_units(volume: np.ndarray, ends: list[float] | None, *, spread: bool) -> tuple[np.ndarray, str]:
+    """``volume`` on the scale 0..255, or between ``ends`` in the scanner's units, as float32, and which it is in words.
+
+    spread: its values are differences, which have no zero to move.
+    """
+    if ends is None:
+        return volume.astype(np.float32), "on the scale 0..255"
+    low, high = ends
+    values = volume * ((high - low) / 255) + (0 if spread else low)
+    return values.astype(np.float32), f"in units of training: 0..255 is {low:g} to {high:g}, medians of its subjects"
 
 
 def on_scale(channel: Channel, chosen: np.ndarray) -> np.ndarray:
