@@ -54,7 +54,7 @@ VOLUMES = [
     ((64, 64, 64), 16, {"channel_base": 2048, "channel_max": 256}, [REFERENCE]),
 ]
 NARROW = {"channel_base": 64, "channel_max": 8, "z_dim": 8, "w_dim": 8}
-TOY_STEPS = [((16, 16), 4, ADA | NARROW, [REFERENCE])]
+TOY_STEPS = [((16, 16), 4, NARROW, [REFERENCE])]
 TOY_VOLUMES = [((16, 16, 16), 4, NARROW, [REFERENCE])]
 TOY = """
 study: {name: gpu, datasets: [phantom], variants: [stylegan2_ada], seeds: [0]}
