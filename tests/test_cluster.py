@@ -31,7 +31,7 @@ pytestmark = [
 ]
 PATIENCE = 900  # s that one mishap may take on a busy machine
 AT_ONCE = 5  # mishaps
-HELD = 0.25, 1.0  # from so many kimg on a step of the training rests for so many seconds, until a test lets it go
+HELD = 0.25, 3.0  # from so many kimg on a step of the training rests for so many seconds, until a test lets it go
 FREE = 0.0, 0.0
 # Snakemake that asks Slurm for the state of its jobs every second: by itself it adds 10 s to each wait in vain.
 SNAKEMAKE = """
@@ -218,7 +218,7 @@ def cancelled(study: OnCluster) -> None:
 
 def time_limit(study: OnCluster) -> None:
     """Twice the limit is drawn near, and Slurm sends its warning: it looks at limits every 30 s."""
-    study.rest(0.1, 1.5)
+    study.rest(0.1, 2.0)
     call = study.start("--set-resources", "train:slurm_extra='--signal=TERM@110 --open-mode=append'", target=TRAINED)
     for restarts in (1, 2):
         study.wait_for_kimg(study.kimg + 0.016)

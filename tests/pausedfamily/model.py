@@ -15,7 +15,14 @@ class Paused(model.DCGAN):
     """
 
     def begin_step(self, seen, optimizers):
-        if path := os.environ.get("PAUSE"):
-            kimg, seconds = map(float, Path(path).read_text().split())
-            time.sleep(seconds if seen >= kimg * 1000 else 0)
+        begin = time.monotonic()
+        while time.monotonic() < begin + self.rest(seen / 1000):
+            time.sleep(0.1)
         super().begin_step(seen, optimizers)
+
+    def rest(self, kimg):
+        """Seconds before the step at ``kimg``."""
+        if not (path := os.environ.get("PAUSE")):
+            return 0
+        start, seconds = map(float, Path(path).read_text().split())
+        return seconds if kimg >= start else 0
