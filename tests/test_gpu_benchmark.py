@@ -75,10 +75,10 @@ def test_all_parts_without_the_packages_that_are_not_there(folder, tmp_path, req
 def test_a_part_that_breaks_loses_nothing_else(folder, tmp_path):
     (tmp_path / "torn").mkdir()
     (tmp_path / "torn/cases.json").write_bytes((folder / "cases.json").read_bytes())
-    done = measure(tmp_path / "torn", tmp_path / "out", "--parts", "training", "volumes")
+    done = measure(tmp_path / "torn", tmp_path / "out", "--parts", "training", "translation")
     parts = json.loads((tmp_path / "out/results.json").read_text())["parts"]
     assert parts["training"]["codes"] == [1] and "about.json: no such file" in done.stderr
-    assert len(parts["volumes"]["rows"]) == 1
+    assert parts["translation"]["codes"] == [0] and len(parts["translation"]["left_out"]) == 1
 
 
 def test_a_case_in_which_a_process_died_is_left_out_and_the_rest_is_done(folder, tmp_path):

@@ -244,6 +244,7 @@ def test_cells_without_test_subjects_are_trained_and_not_scored(study):
     unscored |= {"contrasts": ["t1c"], "slices": {"size": 16, "fraction": 0.0}}
     unscored["split"] = {"train": 0.7, "val": 0.3, "test": 0}
     edit(study, {"study": {"variants": ["dcgan"], "datasets": ["phantom", "few"]}, "datasets": {"few": unscored}})
+    edit(study, {"tracking": {"enabled": False}})
     snakemake(study, "all")
     cell = study / "results/tiny/few/dcgan/seed0"
     assert (cell / "generator.pt").exists() and not (cell / "scores.json").exists()
