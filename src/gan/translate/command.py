@@ -143,14 +143,14 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         type=int,
         default=0,
         metavar="N",
-        help="of a generator with dropout or noise at test: mean and standard deviation (_sd) of translations by N seeds",
+        help="of a generator with dropout or noise at test: mean and standard deviation (_sd) over N seeds",
     )
     parser.add_argument(
         "--force",
         action="store_true",
         help="translate what differs from training: size of pixels, a head without skull",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of dropout and noise, if they are on at test (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of dropout and noise, if on at test (%(default)s)")
     parser.add_argument("--label", help="class of the scan, for a conditional generator")
     parser.add_argument("--device", choices=DEVICES, default="auto")
     parser.add_argument("--ops", choices=OPS, default="auto", help=check.HELP)

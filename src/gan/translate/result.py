@@ -45,7 +45,7 @@ def sampled_volume(
     if np.array_equal(first, second):
         raise GanError(
             f"--samples {len(seeds)}: {snapshot.family} makes the same translation again and again; leave it out, or "
-            f"train a row that draws (dropout_at_test)"
+            f"train a row that draws (dropout_at_test, stochastic_test)"
         )
     mean = squares = np.zeros((), np.float32)
     for count, seed in enumerate(seeds, 1):
