@@ -129,6 +129,14 @@ def test_operations_change_volumes_and_p_0_does_not(name):
     torch.testing.assert_close(pipe(x, torch.zeros(())), x, rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["mri", "bgc"])
+def test_nothing_waits_for_the_device(name):
+    """On the meta device, which has no values, reading one is an error."""
+    with torch.device("meta"):
+        pipe, x, p = AugmentPipe(preset(name, 3)), torch.zeros(2, 1, 8, 8, 12), torch.zeros(())
+    assert pipe(x, p).shape == x.shape
+
+
 def test_the_preset_of_heads_shows_none_upside_down():
     operations = preset("mri", 3)
     assert "rotate90" not in operations and "rotate" not in operations and preset("mri", 2) == PRESETS["mri"]

@@ -50,8 +50,8 @@ def _recipe(**changes):
 @pytest.mark.parametrize(
     ("room", "words"),
     [
-        (12e6, "needs about 68 MB, and the cpu has 12 MB; take smaller widths"),
-        (60e6, "needs about 68 MB, and the cpu has 60 MB; set resources.train.microbatches to 2, which needs 35 MB"),
+        (12e6, "needs about 51 MB, and the cpu has 12 MB; take smaller widths"),
+        (40e6, "needs about 51 MB, and the cpu has 40 MB; set resources.train.microbatches to 2, which needs .. MB"),
     ],
 )
 def test_what_cannot_fit_is_said_before_the_first_step(room, words, tmp_path, monkeypatch):

@@ -19,6 +19,10 @@ SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
 EXAMPLES = sorted((ROOT / "docs/examples").glob("*.yaml"))
 GREY004 = {"res_channels": 512, "d_layers": 5, "d_last_kernel": 2}
 SEED004 = GREY004 | {"replicate": 3}
+OF_VOLUMES = {  # as of the row stylegan2_3d
+    **{"z_dim": 256, "w_dim": 256, "channel_base": 2048, "channel_max": 256, "lr": 0.002, "pl_weight": 0},
+    **{"ema_kimg": 5, "conditional": True, "augment_real": "all"},
+}
 SYSTEMS = {  # what docs/systems.md says that each one is, beside the defaults of its family
     "seed000_plain": {},
     "seed000_ada": {"augment": "bgc"},
@@ -27,6 +31,8 @@ SYSTEMS = {  # what docs/systems.md says that each one is, beside the defaults o
     "seed000_topk": {"topk": True},
     "seed000_adain": {"modulation": "adain"},
     "seed000_labels": {"conditional": True},
+    "seed000_3d": OF_VOLUMES | {"modulation": "adain"},
+    "seed000_3d_demod": OF_VOLUMES,
     "seed001": {
         **{"augment": "bg", "r1_gamma": 1.5, "mapping_layers": 8, "mbstd_group": 8},
         **{"ema_kimg": 20, "ema_rampup": None},
@@ -77,10 +83,14 @@ def test_each_system_differs_in_what_is_said_of_it_and_in_nothing_else(config):
 
 
 def test_every_system_takes_part_in_a_shown_study(config):
-    """Those that generate images in one; those that translate, or work on the images of another row, in some."""
+    """Those that generate images in one; those that translate, or work on the images of another row, in some; those of
+    volumes are on their page."""
     tasks = {name: options_of(config["variants"][name]["family"]).TASK for name in SYSTEMS}
     shown = set(_shown(ROOT / "docs/examples/presets.yaml").variants)
-    assert {name for name, task in tasks.items() if task == "generate"} <= shown
+    of_volumes = {name for name in SYSTEMS if "_3d" in name}
+    assert {name for name, task in tasks.items() if task == "generate"} - of_volumes <= shown
+    page = (ROOT / "docs/volumes.md").read_text()
+    assert all(f"`{name}`" in page for name in of_volumes)
     for name in (name for name, task in tasks.items() if task != "generate"):
         assert any(name in _shown(path).variants for path in EXAMPLES), name
 
@@ -88,16 +98,14 @@ def test_every_system_takes_part_in_a_shown_study(config):
 class _Noise:
     """Images of noise in two classes, and ``sources`` channels of others to translate."""
 
-    meta: dict = {}
-
-    def __init__(self, sources):
-        self.shape = ImageShape(1, (32, 32), 2, sources=sources)
+    def __init__(self, sources, size):
+        self.shape, self.meta = ImageShape(1, size, 2, sources=sources), {"spacing": [2.0] * len(size)}
 
     def __len__(self):
         return 64
 
     def batch(self, indices):
-        real, source = (torch.rand(len(indices), width, 32, 32) * 2 - 1 for width in (1, self.shape.sources))
+        real, source = (torch.rand(len(indices), n, *self.shape.size) * 2 - 1 for n in (1, self.shape.sources))
         return Batch(real, torch.eye(2)[torch.as_tensor(indices) % 2], source)
 
 
@@ -113,7 +121,8 @@ def test_every_system_trains(config, name):
         "training": {"batch": 8, "precision": "fp32", "kimg": 0.064},
         "seed": 0,
     }
-    trainer = Trainer(recipe, _Noise(sources(row["family"])), torch.device("cpu"))
+    size = (12, 12, 16) if "_3d" in name else (32, 32)
+    trainer = Trainer(recipe, _Noise(sources(row["family"]), size), torch.device("cpu"))
     for _ in range(2):
         trainer.advance(measure=True)
     means = trainer.meter.read()

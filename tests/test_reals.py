@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from conftest import SCHEMA
 from golden import CASES
 from tiny import TinyData, recipe
 
+from gan import study
 from gan.errors import GanError
 from gan.families.registry import options_of
 from gan.train.reals import _displacements, changed, spline
@@ -87,6 +89,13 @@ def test_the_loop_changes_them_and_a_resumed_one_in_the_same_way():
     assert torch.equal(one._batch().real, other._batch().real)
     plain = one.dataset.batch(one.sampler.indices(one.step)).real
     assert not torch.equal(one._batch().real, plain)
+
+
+def test_a_study_of_slices_refuses_it_when_it_is_read(config):
+    config["study"] |= {"datasets": ["phantom"], "variants": ["seed000_3d"]}
+    config["datasets"]["phantom"]["labels"] = {"slice": 2}
+    with pytest.raises(GanError, match="variants.seed000_3d.options.augment_real is all, which changes volumes, but"):
+        study.load(config, SCHEMA)
 
 
 def test_images_are_refused_and_the_default_is_not_stated():

@@ -75,6 +75,11 @@ def check_pair(config: dict[str, Any], dataset: str, variant: str) -> None:
             f"config: datasets.{dataset}.missing is leave, but variants.{variant} makes all contrasts of an image and "
             f"would learn the zeros of those that are missing; set it to refuse or leave the pair out of the study"
         )
+    if options.get("augment_real", "none") != "none" and not row.get("volumes"):
+        raise GanError(
+            f"config: variants.{variant}.options.augment_real is {options['augment_real']}, which changes volumes, but "
+            f"datasets.{dataset} has slices; set it to none or leave the pair out of the study"
+        )
     if row["labels"] == "contrast" and not options.get("conditional"):
         raise GanError(
             f"config: datasets.{dataset}.labels is contrast, but variants.{variant} is not conditional; "

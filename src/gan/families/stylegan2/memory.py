@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from gan.pyramid import Pyramid
 
 # Numbers that autograd keeps for an image, per feature at all resolutions, by phase: found by following what is saved,
-# of volumes of 32^3 and 48^3; images have the same layers. Path length is of an image that it uses, half of the batch.
+# of volumes of 32^3 and 48^3. With weights it is what torch allocated on an H100 at 64^3 and 128^3, within 6 %
+# (docs/performance.md). Path length is of an image that it uses, half of the batch.
 KEPT: Mapping[str, float] = {"G": 9.0, "Gpl": 10.6, "D": 8.0, "Dr1": 6.3}
 # With AdaIN, in float32 and in 16 bits: it normalises a copy in float32.
 WITH_ADAIN: Mapping[str, tuple[float, float]] = {"G": (10.2, 16.5), "Gpl": (14.9, 27.0)}
-WORKING = 4  # feature maps of the largest size that are in use at a time, next to what is kept
 
 
 def features(size: tuple[int, ...], base: int, most: int) -> list[int]:

@@ -124,10 +124,8 @@ class StyleGAN2(Variant):
         options = self.options
         sizes = memory.features(self.shape.size, options.channel_base, options.channel_max)
         of = memory.kept(sizes, options.modulation, width)
-        most = max(
-            of[phase.name] * (math.ceil(images / 2) if phase.name == "Gpl" else images) for phase in self.phases()
-        )
-        return round(most + memory.WORKING * images * sizes[-1] * width)
+        taken = {phase.name: math.ceil(images / 2) if phase.name == "Gpl" else images for phase in self.phases()}
+        return round(max(of[name] * count for name, count in taken.items()))
 
     def begin_step(self, seen: int, optimizers: dict[str, torch.optim.Optimizer]) -> None:
         for name, rate in self.learning_rates(seen).items():
