@@ -32,8 +32,8 @@ def made(case, batch, **options):
     return given
 
 
-def of(case, microbatches=1, batch=BATCH, **options):
-    data = TinyData(length=20, size=16, channels=2, labels=2, sources=sources(CASES[case][0]))
+def of(case, microbatches=1, batch=BATCH, size=16, **options):
+    data = TinyData(length=20, size=size, channels=2, labels=2, sources=sources(CASES[case][0]))
     trainer = Trainer(made(case, batch, **options), data, CPU, microbatches)
     for optimizer in trainer.optimizers.values():
         optimizer.param_groups[0]["eps"] = 1.0  # with 1e-8 Adam makes steps of what is rounding in a gradient of 0
@@ -63,6 +63,12 @@ def test_four_pieces(exact):
     assert all(
         expected[-1][name] != expected[0][name] for name in ("variant/controller.rt", "variant/path_length_mean")
     )
+
+
+def test_volumes_with_all_that_changes_them(exact):
+    options = {"augment": "mri", "ada_p": 0.8, "ada_oversample": False, "augment_real": "all"}
+    found, expected = (steps(of("stylegan2_plain", pieces, size=(12, 12, 16), **options), 1) for pieces in (2, 1))
+    assert_same(found, expected)
 
 
 @pytest.mark.parametrize("case", NORMALISED)

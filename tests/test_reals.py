@@ -94,7 +94,9 @@ def test_the_loop_changes_them_and_a_resumed_one_in_the_same_way():
 def test_a_study_of_slices_refuses_it_when_it_is_read(config):
     config["study"] |= {"datasets": ["phantom"], "variants": ["seed000_3d"]}
     config["datasets"]["phantom"]["labels"] = {"slice": 2}
-    with pytest.raises(GanError, match="variants.seed000_3d.options.augment_real is all, which changes volumes, but"):
+    with pytest.raises(
+        GanError, match=r"options\.augment_real is all, which changes volumes, but datasets\.phantom has"
+    ):
         study.load(config, SCHEMA)
 
 
