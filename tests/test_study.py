@@ -291,6 +291,14 @@ def test_baselines_are_those_of_the_study(config):
     assert load(config).baselines() == {"stylegan2_ada": "stylegan2"}
 
 
+def test_an_option_that_was_added_later_changes_no_run_key_and_differs_from_its_default(config):
+    config["variants"]["stylegan2_ada"]["options"]["ada_oversample"] = False
+    loaded = load(config)
+    plain, other = (loaded.recipe(study.Cell("ixi", name, 0)) for name in ("stylegan2", "stylegan2_ada"))
+    assert "ada_oversample" not in plain["variant"]["options"]
+    assert study.differences(other, plain) == {"augment": ("none", "bgc"), "ada_oversample": (True, False)}
+
+
 def test_a_variant_says_in_what_it_differs_from_its_baseline(config):
     config["variants"]["stylegan2_ada"]["training"] = {"kimg": 500}
     loaded = load(config)

@@ -15,7 +15,7 @@ from typing import Any
 from gan.cells import flatten, no_scores
 from gan.config import check_pair, check_place, complete
 from gan.families.options import Options
-from gan.families.registry import defaults, make_options, options_of
+from gan.families.registry import added, defaults, make_options, options_of
 from gan.labels import label_of
 from gan.scoring.extractors import registry
 
@@ -221,15 +221,22 @@ def differences(recipe: dict[str, Any], baseline: dict[str, Any]) -> dict[str, t
     """The settings in which a variant differs from its baseline: ``{"augment": ("none", "mri")}``, baseline first.
 
     Options go by their own names, other settings by their path in the recipe; name and seed are no settings. A setting
-    that one recipe lacks is None there. Of two families only the family is reported: their options are not comparable.
+    that one recipe lacks is None there, or the default of an option that recipes need not state. Of two families only
+    the family is reported: their options are not comparable.
     """
-    old, new = flatten(baseline), flatten(recipe)
+    old, new = (_unstated(each) | flatten(each) for each in (baseline, recipe))
     passed_over = ["variant.name", "seed"]
     if old.get("variant.family") != new.get("variant.family"):
         passed_over += ["variant.revision", "variant.options"]
     keys = [key for key in dict.fromkeys([*old, *new]) if not key.startswith(tuple(passed_over))]
     changed = {key: (old.get(key), new.get(key)) for key in keys if old.get(key) != new.get(key)}
     return {key.removeprefix("variant.").removeprefix("options."): pair for key, pair in changed.items()}
+
+
+def _unstated(recipe: dict[str, Any]) -> dict[str, Any]:
+    """Options that ``recipe`` may leave out, by their paths in it, at their defaults."""
+    family = recipe.get("variant", {}).get("family", "")
+    return {f"variant.options.{name}": value for name, value in added(family).items()}
 
 
 def identity(source: dict[str, Any]) -> dict[str, Any]:

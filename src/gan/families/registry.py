@@ -75,6 +75,13 @@ def defaults(family: str, *, transfer: bool = False) -> dict[str, Any]:
     return found | options.TRANSFER if transfer else found
 
 
+def added(family: str) -> dict[str, Any]:
+    """The defaults of the options that recipes do not state (`gan.families.options.option`); none of a family that is
+    not known here."""
+    known = dataclasses.fields(families()[family].options) if family in families() else ()
+    return {item.name: item.default for item in known if item.metadata.get("added")}
+
+
 def make_options(family: str, given: dict[str, Any]) -> Options:
     """The options of ``family``, by default or as given; `GanError` if there is no such family, option or value."""
     known = defaults(family)
