@@ -1,5 +1,7 @@
 """Real volumes that are changed before training: by what, how far, and that nothing else decides it."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,8 @@ from tiny import TinyData, recipe
 
 from gan import study
 from gan.errors import GanError
-from gan.families.registry import options_of
+from gan.families.options import AUGMENT_REAL
+from gan.families.registry import defaults, options_of, trained
 from gan.train.reals import _displacements, changed, spline
 from gan.train.trainer import Trainer
 
@@ -80,6 +83,17 @@ def _trainer(family="dcgan", size=(12, 12, 16), **options):
     base = dict(CASES.values())[family] | {"conditional": False}
     given["variant"] = {"name": family, "family": family, "options": base | {"augment_real": "all"} | options}
     return Trainer(given, TinyData(8, 1, size), torch.device("cpu"))
+
+
+@pytest.mark.parametrize("family", [name for name in trained() if "augment_real" in defaults(name)])
+def test_every_family_with_the_option_gets_changed_volumes(family):
+    trainer = _trainer(family)
+    plain, found = trainer.dataset.batch(trainer.sampler.indices(0)).real, []
+    for kind in AUGMENT_REAL:
+        object.__setattr__(trainer.variant.options, "augment_real", kind)
+        found.append(trainer._batch().real)
+    assert torch.equal(found[0], plain)
+    assert not any(torch.equal(one, other) for one, other in itertools.combinations(found, 2))
 
 
 def test_the_loop_changes_them_and_a_resumed_one_in_the_same_way():
