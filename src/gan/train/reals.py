@@ -38,7 +38,7 @@ def changed(
     found = []
     for image, index in zip(images, indices, strict=True):
         random = torch.Generator().manual_seed(mix(seed, step, int(index), _STREAM))
-        places = _places(image.shape[1:], spacing, "elastic" in kind or kind == "all", random).to(image)
+        places = _places(image, spacing, kind != "affine", random)
         least = image.amin((1, 2, 3), keepdim=True)  # outside is 0 of what is sampled
         moved = _sampled(image[:contrasts] - least[:contrasts], places, "bilinear") + least[:contrasts]
         if kind == "all":
@@ -50,15 +50,17 @@ def changed(
     return torch.stack(found)
 
 
-def _places(size: Sequence[int], spacing: Sequence[float], elastic: bool, random: torch.Generator) -> Tensor:
-    """Where each voxel of the result comes from: [D, H, W, 3], (x, y, z), -1 and 1 are the centres of border voxels."""
+def _places(image: Tensor, spacing: Sequence[float], elastic: bool, random: torch.Generator) -> Tensor:
+    """Where each voxel of the result comes from in ``image`` [C, D, H, W]: [D, H, W, 3], (x, y, z), -1 and 1 are the
+    centres of border voxels. Few numbers are drawn, on the CPU; the rest is computed on the device."""
+    size, device = image.shape[1:], image.device
     half = [(side - 1) / 2 * step for side, step in zip(size, spacing, strict=True)]  # mm
-    lines = [torch.linspace(-end, end, side) for end, side in zip(half, size, strict=True)]
+    lines = [torch.linspace(-end, end, side, device=device) for end, side in zip(half, size, strict=True)]
     at = torch.stack(torch.meshgrid(*lines, indexing="ij"), -1)  # (z, y, x) in mm from the centre
-    linear = _affine(random)
+    linear = _affine(random).to(device)
     if elastic:
-        at = at + _displacements(size, random)
-    at = (at[..., None, :] * linear).sum(-1) / torch.tensor(half)
+        at = at + _displacements(size, random, device)
+    at = torch.stack([(at * row).sum(-1) for row in linear], -1) / torch.tensor(half, device=device)
     return at.flip(-1)
 
 
@@ -76,14 +78,15 @@ def _affine(random: torch.Generator) -> Tensor:
     return linear / scale
 
 
-def _displacements(size: Sequence[int], random: torch.Generator) -> Tensor:
+def _displacements(size: Sequence[int], random: torch.Generator, device: torch.device) -> Tensor:
     """[D, H, W, 3] in mm, smooth, 0 at the border of the control points."""
     points = DISPLACEMENT * (2 * torch.rand(CONTROL, CONTROL, CONTROL, 3, generator=random) - 1)
     inner = (slice(LOCKED, -LOCKED),) * 3
     field = torch.zeros_like(points)
     field[inner] = points[inner]
+    field = field.to(device)
     for side in size:  # each turn replaces the first axis by one of voxels, behind the other two
-        field = torch.einsum("sk,kabc->absc", spline(side), field)
+        field = torch.einsum("sk,kabc->absc", spline(side).to(device), field)
     return field
 
 
