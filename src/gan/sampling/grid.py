@@ -18,6 +18,7 @@ from gan.sampling.tasks import available, sample, translated
 from gan.scales import generated_to_uint8
 
 PAIRS = 100  # of samples whose likeness is looked at: their mean to 0.01
+PAIRS_OF_VOLUMES = 25  # each of which is compared in all of its slices
 
 
 class Grid:
@@ -65,7 +66,8 @@ class Grid:
     def similarity(self, images: Tensor) -> float:
         """How alike images of a grid are: their mean MS-SSIM, without a mask."""
         contrasts = self._shape.channels - self._shape.masks
-        return similarity_of_set(generated_to_uint8(images[:, :contrasts].numpy()), PAIRS)
+        most = PAIRS if images.ndim == 4 else PAIRS_OF_VOLUMES
+        return similarity_of_set(generated_to_uint8(images[:, :contrasts].numpy()), most)
 
     @functools.cached_property
     def similarity_real(self) -> float:
