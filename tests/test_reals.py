@@ -68,6 +68,8 @@ def test_noise_is_of_the_contrasts_alone_and_a_mask_keeps_its_labels():
     assert stds.max() < 0.26 and 0.05 < stds.std() < 0.1
     assert not torch.equal(found[:, 0], found[:, 1])
     assert set(found[:, 2].unique().tolist()) <= set(labels.unique().tolist())
+    filled = changed(torch.ones(4, 2, *SIZE), "affine", 0, 0, np.arange(4), SPACING, masks=1)
+    assert filled[:, 1].unique().tolist() == [-1, 1], "beyond the box is no label"
 
 
 def test_seed_step_and_index_decide_and_not_the_rest_of_the_batch():

@@ -31,7 +31,7 @@ def changed(
     """Volumes [N, C, D, H, W] in [-1, 1], each changed as (``seed``, ``step``, its index of ``indices``) decide.
 
     kind: of `AUGMENT_REAL`; spacing: mm along D, H and W; masks: how many of the channels, the last ones, hold labels,
-    which move with the contrasts to the nearest voxel and get no noise. Contrasts of a volume change together, but for
+    which move with the contrasts to the nearest voxel, are 0 (-1 here) outside, and get no noise. Contrasts of a volume change together, but for
     the noise. Which other volumes are in the batch changes nothing.
     """
     contrasts = images.shape[1] - masks
@@ -39,14 +39,16 @@ def changed(
     for image, index in zip(images, indices, strict=True):
         random = torch.Generator().manual_seed(mix(seed, step, int(index), _STREAM))
         places = _places(image, spacing, kind != "affine", random)
-        least = image.amin((1, 2, 3), keepdim=True)  # outside is 0 of what is sampled
-        moved = _sampled(image[:contrasts] - least[:contrasts], places, "bilinear") + least[:contrasts]
+        least = image[:contrasts].amin((1, 2, 3), keepdim=True)  # outside is 0 of what is sampled
+        moved = _sampled(image[:contrasts] - least, places, "bilinear") + least
         if kind == "all":
             std = NOISE_STD * torch.rand((), generator=random).item()
             own = torch.Generator(image.device).manual_seed(mix(seed, step, int(index), _STREAM + 1))
             moved = moved + std * torch.randn(moved.shape, generator=own, device=image.device)
-        labels = _sampled(image[contrasts:] - least[contrasts:], places, "nearest") + least[contrasts:]
-        found.append(torch.cat([moved, labels]))
+        if masks:
+            *labels, inside = _sampled(torch.cat([image[contrasts:], torch.ones_like(image[:1])]), places, "nearest")
+            moved = torch.cat([moved, *(torch.where(inside > 0, label, -1.0)[None] for label in labels)])
+        found.append(moved)
     return torch.stack(found)
 
 
@@ -105,6 +107,4 @@ def spline(side: int) -> Tensor:
 
 def _sampled(image: Tensor, places: Tensor, mode: str) -> Tensor:
     """``image`` [C, D, H, W] at ``places``, 0 outside."""
-    if not len(image):
-        return image
     return functional.grid_sample(image[None], places[None], mode, "zeros", align_corners=True)[0]
