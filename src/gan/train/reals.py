@@ -30,9 +30,10 @@ def changed(
 ) -> Tensor:
     """Volumes [N, C, D, H, W] in [-1, 1], each changed as (``seed``, ``step``, its index of ``indices``) decide.
 
-    kind: of `AUGMENT_REAL`; spacing: mm along D, H and W; masks: how many of the channels, the last ones, hold labels,
-    which move with the contrasts to the nearest voxel, are 0 (-1 here) outside, and get no noise. Contrasts of a volume change together, but for
-    the noise. Which other volumes are in the batch changes nothing.
+    kind: of `gan.families.options.AUGMENT_REAL`; spacing: mm along D, H and W; masks: how many of the channels, the
+    last ones, hold labels, which move with the contrasts to the nearest voxel, are 0 (-1 here) outside, and get no
+    noise. Contrasts of a volume change together, but for the noise. Which other volumes are in the batch changes
+    nothing.
     """
     contrasts = images.shape[1] - masks
     found = []
