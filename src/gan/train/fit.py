@@ -20,11 +20,13 @@ def require_memory(trainer: Trainer) -> None:
     For volumes, and families that know what they keep (`Variant.kept_bytes`). The workspace of convolutions is not
     counted, so a step that is let through may still not fit.
     """
-    size, room = trainer.dataset.shape.size, available(trainer.device)
-    share, pieces = trainer.batch // parallel.world(), trainer.microbatches
+    size = trainer.dataset.shape.size
+    if len(size) != 3:
+        return
+    share, pieces, room = trainer.batch // parallel.world(), trainer.microbatches, available(trainer.device)
     needs = {count: needed(trainer, share // count) for count in range(pieces, share + 1) if share % count == 0}
     now = needs.get(pieces)
-    if len(size) != 3 or room is None or now is None or now <= room:
+    if room is None or now is None or now <= room:
         return
     group = getattr(trainer.variant.options, "mbstd_group", 1)
     enough = [n for n, bytes in needs.items() if bytes is not None and bytes <= room and share // n % group == 0]
