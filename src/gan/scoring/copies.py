@@ -11,23 +11,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from gan.cells import WHOLE
-from gan.data.store import Store
-from gan.metrics.copies import ALPHA, FEWEST, Nearest, Null, Rate, nearest_patients, rate
+from gan.metrics.copies import ALPHA, FEWEST, Nearest, Rate, nearest_patients, rate
 from gan.report.copies import Pair
-from gan.scoring.eyes import CALIBRATED, Grey, RealImages, calibrate, feature_eye, pixel_eye
+from gan.scoring.eyes import BOTH, CALIBRATED, Grey, Search
 from gan.scoring.faults import DISGUISES
 from gan.scoring.probes import FeatureProbe, Rows, Samples
-from gan.scoring.reference import Reference, Scored
+from gan.scoring.reference import Reference
 
 SHOWN = 12  # most suspicious images that are kept for people to look at
-BOTH = "both"  # eyes together
 
 
 class _Suspect(NamedTuple):
-    """surprise: of the eye that is more surprised, whose number is ``eye``; near: the indices of the nearest training
+    """surprise: of the eye that is more surprised; near: the indices of the nearest training
     images of two patients; ratios: of each eye; grey: images [H, W] by contrast."""
 
     surprise: float
@@ -43,19 +40,10 @@ class CopyProbe:
     ``enough`` says whether there are `FEWEST` training patients; otherwise there are no rows.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        contrasts: Sequence[Scored],
-        features: FeatureProbe,
-        reference: Reference,
-        bootstrap: int,
-        seed: int,
-    ):
-        self.real, self.features = RealImages(store, contrasts), features
-        self.bootstrap, self.seed = bootstrap, seed
-        self.enough = all(len(np.unique(self.real.subjects[rows])) >= FEWEST for rows in self.real.train.values())
-        self.eyes = [feature_eye(features.extract, reference, self.real), pixel_eye(self.real)] if self.enough else []
+    def __init__(self, search: Search, features: FeatureProbe, bootstrap: int):
+        self.search, self.features = search, features
+        self.real, self.eyes, self.enough = search.real, search.eyes, search.enough
+        self.bootstrap, self.seed = bootstrap, search.seed
         self._found: dict[tuple[str, str], list[Nearest]] = {}
         self._units: list[NDArray] = []
         self._shown: list[_Suspect] = []
@@ -74,13 +62,6 @@ class CopyProbe:
         shown = [*self._shown, *self._suspects(group, latest, grey)]
         self._shown = sorted(shown, key=lambda one: one.surprise)[:SHOWN]
 
-    @functools.cached_property
-    def nulls(self) -> dict[str, list[Null]]:
-        """What each eye sees of real images, by group; `BOTH` is the search, in which either eye may be surprised."""
-        bar = tqdm(self.eyes, desc="planted copies", unit="set", leave=False)
-        found = {eye.name: [calibrate(eye, self.real, group, self.seed) for group in self.real.groups] for eye in bar}
-        return found | {BOTH: [Null.of_both(nulls) for nulls in zip(*found.values(), strict=True)]}
-
     def nearest(self, eye: str, group: str) -> Nearest:
         return Nearest(*(np.concatenate(part) for part in zip(*self._found[eye, group], strict=True)))
 
@@ -89,9 +70,11 @@ class CopyProbe:
         """How many copies each eye sees, and `BOTH` together."""
         units = np.concatenate(self._units) if self._units else None
         ratios = {eye.name: [self.nearest(eye.name, group).ratio for group in self.real.groups] for eye in self.eyes}
-        surprise = [[n.surprise(r) for n, r in zip(self.nulls[eye], of, strict=True)] for eye, of in ratios.items()]
+        surprise = [
+            [n.surprise(r) for n, r in zip(self.search.nulls[eye], of, strict=True)] for eye, of in ratios.items()
+        ]
         ratios[BOTH] = [np.min(of_group, 0) for of_group in zip(*surprise, strict=True)]
-        return {eye: rate(of, self.nulls[eye], self.bootstrap, self.seed, units) for eye, of in ratios.items()}
+        return {eye: rate(of, self.search.nulls[eye], self.bootstrap, self.seed, units) for eye, of in ratios.items()}
 
     def rows(self, reference: Reference) -> Rows:
         if not self.enough:
@@ -131,19 +114,19 @@ class CopyProbe:
         }
 
     def _of_each(self, ask: Callable[[str], Any]) -> dict[str, Any]:
-        return {eye: ask(eye) for eye in self.nulls}
+        return {eye: ask(eye) for eye in self.search.nulls}
 
     def _share(self, eye: str) -> float:
         return float(np.mean(self.rates[eye].suspicious))
 
     def _control(self, eye: str) -> list[float | None]:
         """The share of held-out images that is suspicious, with its interval; the mean over groups."""
-        controls = [null.control(self.bootstrap, self.seed) for null in self.nulls[eye]]
+        controls = [null.control(self.bootstrap, self.seed) for null in self.search.nulls[eye]]
         of = list(zip(*controls, strict=True))
         return [None if None in values else float(np.mean(values)) for values in of]  # type: ignore[arg-type]
 
     def _power(self, eye: str) -> dict[str, float]:
-        found = [null.power() for null in self.nulls[eye]]
+        found = [null.power() for null in self.search.nulls[eye]]
         return {name: float(np.mean([of[name] for of in found])) for name in DISGUISES}
 
     def suspects(self) -> tuple[list[Pair], list[Pair]]:
@@ -166,7 +149,7 @@ class CopyProbe:
         """The `SHOWN` most suspicious of some images."""
         place = list(self.real.groups).index(group)
         surprise = np.array(
-            [self.nulls[eye.name][place].surprise(of.ratio) for eye, of in zip(self.eyes, found, strict=True)]
+            [self.search.nulls[eye.name][place].surprise(of.ratio) for eye, of in zip(self.eyes, found, strict=True)]
         )
         ratios = np.array([of.ratio for of in found])
         suspects = []

@@ -1,14 +1,16 @@
 """How an eye, features or pixels, sees real images and planted copies of them (`gan.metrics.copies`)."""
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from gan.cells import WHOLE
 from gan.data.store import Store
-from gan.metrics.copies import Null, nearest_patients
+from gan.metrics.copies import FEWEST, Null, nearest_patients
 from gan.metrics.facts import PIXELS
 from gan.metrics.thumbnails import correlated, moved, thumbnails
 from gan.scales import stored_to_uint8
@@ -20,6 +22,7 @@ CALIBRATED = 1000  # training images, and held-out ones, that are compared with 
 PLANTED = 50  # training images that are copied in each disguise
 BLOCK = 1024  # images of the store read at a time
 HELD_OUT = ("val", "test")
+BOTH = "both"  # eyes together
 Grey = Mapping[str, NDArray[np.uint8]]
 
 
@@ -140,3 +143,20 @@ def _of_others(subjects: NDArray, chosen: NDArray, random: np.random.Generator) 
         share = np.searchsorted(own, index) / max(1, len(own) - 1)
         found.append(other[round(share * (len(other) - 1))])
     return np.array(found)
+
+
+class Search:
+    """What a search for copies among images of ``contrasts`` knows before it sees any: its eyes, and what they see of
+    real images. ``enough``: whether there are `FEWEST` training patients; without them it has no eyes."""
+
+    def __init__(self, store: Store, contrasts: Sequence[Scored], extract: Extractor, reference: Reference, seed: int):
+        self.real, self.seed = RealImages(store, contrasts), seed
+        self.enough = all(len(np.unique(self.real.subjects[rows])) >= FEWEST for rows in self.real.train.values())
+        self.eyes = [feature_eye(extract, reference, self.real), pixel_eye(self.real)] if self.enough else []
+
+    @functools.cached_property
+    def nulls(self) -> dict[str, list[Null]]:
+        """What each eye sees of real images, by group; `BOTH` is the search, in which either eye may be surprised."""
+        bar = tqdm(self.eyes, desc="planted copies", unit="set", leave=False)
+        found = {eye.name: [calibrate(eye, self.real, group, self.seed) for group in self.real.groups] for eye in bar}
+        return found | {BOTH: [Null.of_both(nulls) for nulls in zip(*found.values(), strict=True)]}

@@ -23,6 +23,7 @@ from gan.sampling.tasks import available, latents
 from gan.scoring.content_probe import ContentProbe
 from gan.scoring.copies import CopyProbe
 from gan.scoring.extractors import files, registry
+from gan.scoring.eyes import Search
 from gan.scoring.paired import PAIRED_CURVE, PairedProbe, direction
 from gan.scoring.pixel_probe import PixelProbe
 from gan.scoring.probes import AsPublishedProbe, FeatureProbe, LikenessProbe, MaskProbe, Probe, Samples
@@ -90,6 +91,7 @@ class Judge:
         store: str | os.PathLike | None = None,
     ):
         self.device, self._store = pick_device(device), store
+        self._searches: dict[tuple[tuple[str, ...], int], Search] = {}
         self.panel = [files.load(path, self.device) for path in extractors]
         known = [RealFeatures.load(path, extract.id) for extract, path in zip(self.panel, real, strict=True)]
         self.reference = Reference({of.extractor: of for of in known}, ImageFacts.load(images))
@@ -173,7 +175,10 @@ class Judge:
         store = Store.open(self._store)
         contrasts = [one for one in to_score(store.meta) if one.name in names]
         leading = features[registry.leading([extract.name for extract in self.panel])]
-        return [CopyProbe(store, contrasts, leading, self.reference, protocol.bootstrap, protocol.seed)]
+        known = tuple(one.name for one in contrasts), protocol.seed
+        if known not in self._searches:
+            self._searches[known] = Search(store, contrasts, leading.extract, self.reference, protocol.seed)
+        return [CopyProbe(self._searches[known], leading, protocol.bootstrap)]
 
     def _classes(self, generator: Snapshot, protocol: Protocol, probes: Sequence[Probe]) -> list[dict[str, Any]]:
         """Scores of each class of a conditional generator, of the images that ``probes`` saw."""
