@@ -36,7 +36,7 @@ def test_every_metric_has_a_row_for_every_fault(table):
     rows, text = table
     assert list(rows.degradation.unique()) == list(FAULTS)
     names = {*(f"{name}_indomain" for name in METRICS), "ms_ssim", "spectrum", "histogram", "noise", "asymmetry"}
-    names |= {"labelled", "area_1", "area_2", "area_3"}
+    names |= {"labelled", "area_1", "area_2", "area_3", "copies_indomain"}
     assert set(rows.metric) == names and set(rows.contrast) == {"t1c", "t2w", "seg", "joint", "all"}
     assert not rows.duplicated(["degradation", "metric", "contrast"]).any()
     assert {30} == set(rows.n_fake) and rows.low.notna().all()
@@ -56,6 +56,7 @@ def test_the_table_shows_what_each_metric_sees(table):
     assert value.loc["one image in 20, repeated"].ms_ssim == pytest.approx(1)
     assert value.loc["one image in 20, repeated"].recall_indomain < kept.recall_indomain
     assert value.loc["mirrored left to right"].asymmetry == pytest.approx(kept.asymmetry)
+    assert value.loc["copies of training images"].copies_indomain == 1 > kept.copies_indomain
     floor = rows[(rows.metric == "histogram") & (rows.contrast == "all") & (rows.degradation == UNCHANGED)].iloc[0]
     assert floor.value == pytest.approx(floor.floor), "unchanged validation images are the floor of pixel metrics"
     joint = rows[(rows.contrast == "joint") & (rows.metric == "fd_indomain")].set_index("degradation").value

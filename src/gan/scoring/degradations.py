@@ -135,7 +135,7 @@ def with_extractors(
             prepare_extractor(kind, spec, store, made, device)
             real_features(made, store, features, device)
             extractors, real = [*extractors, made], [*real, features]
-        found = Judge(extractors, real, given["images"], device)
+        found = Judge(extractors, real, given["images"], device, store)
     ids = [extract.id for extract in found.panel]
     if twice := [one for one in ids if ids.count(one) > 1]:
         raise GanError(f"{judge}: has the extractor {twice[0]} already; leave it out of --also")
