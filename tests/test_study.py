@@ -273,6 +273,17 @@ def test_all_shipped_rows_name_nothing_in_vain(config):
         assert load(config).cells()
 
 
+def test_style_transfer_is_refused_of_volumes(config):
+    config["datasets"]["whole"] = {**config["datasets"]["nifti"], "volumes": {"size": 16}}
+    config["datasets"]["whole"].pop("slices", None)
+    config["variants"]["painted"] = {"family": "style", "options": {"of": "dcgan", "features": "indomain"}}
+    config["study"] |= {"variants": ["painted"], "datasets": ["whole"]}
+    with pytest.raises(GanError, match=r"variants\.painted on datasets\.whole: volumes have no feature maps, .* leave"):
+        load(config).cells()
+    config["study"]["variants"] = ["dcgan"]
+    assert load(config).cells()
+
+
 def test_scores_as_published_are_refused_of_translations(config):
     pair = {"contrasts": ["t1", "t2"], "translate": {"source": ["t1"], "target": ["t2"]}}
     config["datasets"]["pairs"] = config["datasets"]["nifti"] | pair

@@ -133,6 +133,10 @@ def check_encoder(name: str, row: dict[str, Any]) -> None:
 def check_maps(options: Options, size: tuple[int, ...]) -> None:
     """`GanError` if ``options`` name a feature map that their encoder does not have for images of ``size``."""
     if encoder := options.encoder():
+        if len(size) == 3:
+            raise GanError(
+                f"volumes have no feature maps, {encoder} sees slices alone; leave the pair out of the study"
+            )
         known = registry.options_class(encoder).maps((size[-2], size[-1]))
         if unknown := [name for name in options.feature_maps() if name not in known]:
             raise GanError(f"options name the map {unknown[0]!r}; {encoder} has {', '.join(known)} at this size")
