@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from gan.cells import CellFiles, stats
 from gan.metrics.facts import direction, title
@@ -97,7 +98,7 @@ def statistics(cells: Sequence[CellFiles]) -> list[tuple[str, pd.DataFrame]]:
 def losses(runs: Sequence[tuple[str, pd.DataFrame]], looks: dict) -> str:
     """The losses of generator and discriminator over kimg, a line a run of `statistics`; empty text without any."""
     names = [name for name in LOSSES if any(name in frame for _, frame in runs)]
-    return _statistics(runs, names, looks, 2, 2.7, "losses over kimg")
+    return _statistics(runs, names, looks, 2, 2.7, "losses over kimg", legend=True)
 
 
 def details(runs: Sequence[tuple[str, pd.DataFrame]], looks: dict) -> str:
@@ -108,7 +109,13 @@ def details(runs: Sequence[tuple[str, pd.DataFrame]], looks: dict) -> str:
 
 
 def _statistics(
-    runs: Sequence[tuple[str, pd.DataFrame]], names: list[str], looks: dict, columns: int, height: float, title: str
+    runs: Sequence[tuple[str, pd.DataFrame]],
+    names: list[str],
+    looks: dict,
+    columns: int,
+    height: float,
+    title: str,
+    legend: bool = False,
 ) -> str:
     if not names:
         return ""
@@ -127,6 +134,11 @@ def _statistics(
                 colour, style = looks[variant]
                 axes.plot(line.kimg, line[name], color=colour, linestyle=style, linewidth=1, alpha=0.85)
             _without_spikes(axes, pd.concat([line[name] for _, line in lines]))
+        variants = list(dict.fromkeys(variant for variant, frame in runs if set(names) & set(frame)))
+        if legend and len(variants) > 1:
+            keys = [Line2D([], [], color=looks[name][0], linestyle=looks[name][1], linewidth=2.2) for name in variants]
+            said = [plain(name) for name in variants]
+            figure.legend(keys, said, loc="outside upper left", ncol=6, frameon=False, handlelength=1.8)
         return svg(figure, title)
 
 
