@@ -69,7 +69,10 @@ def embed(path: Path) -> str | None:
 
 
 def pictures(cells: Sequence[CellFiles]) -> tuple[Picture | None, list[Picture]]:
-    """The grid of real images of one data set, and that of the first finished seed of each variant."""
+    """The grid of real images of one data set, and that of the first finished seed of each variant.
+
+    Of a variant that is trained and not scored it is that of the last snapshot.
+    """
     real, fakes = None, {}
     for cell in cells:
         source = None if real else embed(cell.folder / "real.png")
@@ -77,12 +80,21 @@ def pictures(cells: Sequence[CellFiles]) -> tuple[Picture | None, list[Picture]]
             real = Picture("source and target (validation)" if task([cell]) else "real (training images)", source)
         if cell.variant in fakes:
             continue
-        source = embed(cell.folder / "fake.png")
+        path, kimg = cell.folder / "fake.png", (cell.object("scores.json").get("snapshot") or {}).get("kimg")
+        if not path.exists() and cell.unscored() and (cell.folder / "generator.pt").exists():
+            path, kimg = _last_snapshot(cell.folder / "snapshots")
+        source = embed(path)
         if source:
-            kimg = (cell.object("scores.json").get("snapshot") or {}).get("kimg")
             after = ", not trained" if kimg is None else f", {kimg:g} kimg"
             fakes[cell.variant] = Picture(f"{cell.variant} (seed {cell.seed}{after})", source)
     return real, list(fakes.values())
+
+
+def _last_snapshot(folder: Path) -> tuple[Path, float | None]:
+    """The grid of the last snapshot, and its kimg; None for what was made and not trained."""
+    grids = {float(path.stem.removeprefix("kimg")): path for path in folder.glob("kimg*.png")}
+    last = max(grids, default=0.0)
+    return grids.get(last, folder / "none.png"), last or None
 
 
 def task(cells: Sequence[CellFiles]) -> str | None:
