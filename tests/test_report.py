@@ -14,7 +14,7 @@ import pytest
 from fake_study import START, VARIANTS, cells_with, kid, make_study, score, write
 from PIL import Image
 
-from gan.cells import CellFiles, note_look, stats, stats_lines
+from gan.cells import CellFiles, answer, note_look, stats, stats_lines
 from gan.grids import write_png
 from gan.metrics import facts
 from gan.report import context, figures, table, verdict, view, write_report
@@ -288,17 +288,29 @@ def test_a_study_without_any_result_still_has_a_report(tmp_path):
     assert "No variant is scored yet" in (tmp_path / "comparison.html").read_text()
 
 
-@pytest.mark.parametrize(("lacking", "said"), [("test", "no test subjects"), ("val", "no validation subjects")])
-def test_cells_that_are_not_to_be_scored_are_said_as_such(lacking, said, tmp_path):
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ({"split": {"train": 0.5, "val": 0.5, "test": 0}}, "no test subjects"),
+        ({"split": {"train": 0.5, "val": 0, "test": 0.5}}, "no validation subjects"),
+        ({"volumes": {"size": 16}}, "whole volumes, the judge sees slices alone"),
+    ],
+)
+def test_cells_that_are_not_to_be_scored_are_said_as_such(data, said, tmp_path):
     cell = CellFiles("set", "a", 0, tmp_path / "set/a/seed0")
     cell.folder.mkdir(parents=True)
-    write(cell, "recipe.json", {"data": {"split": {"train": 0.5, "val": 0.5, "test": 0.5} | {lacking: 0}}})
+    write(cell, "recipe.json", {"data": data})
     (cell.folder / "generator.pt").touch()
+    (cell.folder / "snapshots").mkdir()
+    for kimg in ("kimg00000", "kimg00002", "kimg000.5"):
+        Image.new("L", (8, 8)).save(cell.folder / f"snapshots/{kimg}.png")
     write_report("x", [cell], tmp_path)
     assert pd.read_csv(tmp_path / "comparison.csv").status.tolist() == [f"seed 0 not scored: {said}"]
     for name in ("comparison.md", "comparison.html"):
         assert f"not scored: {said}" in (tmp_path / name).read_text()
-    assert "leaves no subjects for it" in (tmp_path / "comparison.html").read_text()
+        assert f"No run is scored: {said}." in (tmp_path / name).read_text()
+    assert "a (seed 0, 2 kimg)" in (tmp_path / "comparison.html").read_text()
+    assert answer(tmp_path, 0)[0] == f"set: No run is scored: {said}."
 
 
 def test_a_failed_write_leaves_the_earlier_report(study, tmp_path, monkeypatch):

@@ -18,9 +18,9 @@ def verdict(table: pd.DataFrame, dataset: str, lead: str | None) -> list[str]:
     """The conclusions of the leading metric, in plain sentences: first the answer, then its limits."""
     done = table[(table.dataset == dataset) & (table.status == "finished") & (table.metric == lead)]
     if done.empty:
-        missing = table[table.dataset == dataset].status.str
-        wanted = missing.contains("not scored: ").all()
-        return ["No run is scored: the data set leaves no subjects for it." if wanted else "No variant is scored yet."]
+        reasons = table[table.dataset == dataset].status.str.extract("not scored: ([^;]+)")[0]
+        wanted = enumerated(list(reasons.unique())) if reasons.notna().all() else None
+        return [f"No run is scored: {wanted}." if wanted else "No variant is scored yet."]
     done = done[done.contrast == tables.leading_contrast(done.contrast)]
     aside, done = _aside(table[table.dataset == dataset]), tables.contest(done)
     if done.empty:

@@ -231,8 +231,7 @@ def markdown(
     parts = [f"# {escape(title)}\n"]
     for dataset in table.dataset.unique():
         parts.append(f"## {escape(dataset)}\n")
-        if lead:
-            parts.append(escape(" ".join(verdict(table, dataset, lead))) + "\n")
+        parts.append(escape(" ".join(verdict(table, dataset, lead))) + "\n")
         names, back = contrasts(table, dataset), way_back(table, dataset)
         for contrast in names:
             grids = "\n".join(_markdown_table(grid) for grid in wide(table, dataset, contrast, lead))
