@@ -96,3 +96,8 @@ def test_a_copier_is_not_called_the_best(tmp_path):
     assert lines[0].startswith("set: ") and "copier copies patients" in lines[0]
     assert lines[-1].endswith("comparison.html")
     assert answer(tmp_path, 1e12) == [], "not of this run"
+
+
+def test_a_warning_of_the_only_variant(tmp_path):
+    write_report("Study", cells_with(tmp_path, far=[[kd(1.0, 0.9)]]), tmp_path)
+    assert "There is nothing to compare. But far is far from real." in (tmp_path / "comparison.md").read_text()

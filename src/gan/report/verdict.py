@@ -30,7 +30,9 @@ def verdict(table: pd.DataFrame, dataset: str, lead: str | None) -> list[str]:
     sentences = [_answer(rows, lead), *filter(None, [aside])]
     first = rows.sort_values("value", ascending=direction(lead) < 0).iloc[0]
     if first.warnings:
-        sentences[0] += f" Not to be called the best without this: {first.variant} {listed(first.warnings)}."
+        alone = rows.variant.nunique() == 1
+        said = "But" if alone else "Not to be called the best without this:"
+        sentences[0] += f" {said} {first.variant} {listed(first.warnings)}."
     if len(sizes) > 1:
         sentences.append("Scores under other conditions are in separate columns and are not compared here.")
     if (rows.seeds == 1).any():
