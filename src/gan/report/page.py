@@ -137,6 +137,7 @@ def _dataset(name: str, cells: list[CellFiles], found: Tables, looks: dict, stor
         "pairs_caption": pairs_view.caption(found.pairs, name),
         "unpaired": pairs_view.left_out(found.pairs, name),
         "intervals": Markup(_intervals(rows, found.seeds[found.seeds.dataset == name], lead, looks)),
+        "floor": facts.floor_of(str(lead)),
         "curves": _curves(scored, lead, looks),
         "snapshots": snapshots.tables(snapshots.best_snapshots(scored, cells), lead),
         "losses": Markup(figures.losses(runs, looks)),
