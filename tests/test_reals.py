@@ -91,7 +91,7 @@ def _trainer(family="dcgan", size=(12, 12, 16), **options):
 @pytest.mark.parametrize("family", [name for name in trained() if "augment_real" in defaults(name)])
 def test_every_family_with_the_option_gets_changed_volumes(family):
     trainer = _trainer(family)
-    plain, found = trainer.dataset.batch(trainer.sampler.indices(0)).real, []
+    plain, found = trainer.dataset.batch(trainer.orders[0].indices(0)).real, []
     for kind in AUGMENT_REAL:
         object.__setattr__(trainer.variant.options, "augment_real", kind)
         found.append(trainer._batch().real)
@@ -104,7 +104,7 @@ def test_the_loop_changes_them_and_a_resumed_one_in_the_same_way():
     one.advance(measure=False)
     other.load_state_dict(one.state_dict())
     assert torch.equal(one._batch().real, other._batch().real)
-    plain = one.dataset.batch(one.sampler.indices(one.step)).real
+    plain = one.dataset.batch(one.orders[0].indices(one.step)).real
     assert not torch.equal(one._batch().real, plain)
 
 

@@ -249,7 +249,7 @@ def judged(cells, store, network, family, sources=1, **task):
     judge = Judge([cells / "extractor.pt"], [cells / "real.npz"], cells / "images.npz", "cpu", store)
     data = load_generator(cells / "copy/generator.pt").data | {"translate": TASK | task}
     shape = ImageShape(1, (SIDE, SIDE), sources=sources, neighbours=sources // 2)
-    rows = judge.scores(cells, Snapshot(network, family, {}, shape, 1, data=data), Protocol(bootstrap=20))
+    rows, _ = judge.scores(cells, Snapshot(network, family, {}, shape, 1, data=data), Protocol(bootstrap=20))
     return {(row["metric"], row["contrast"]): row for row in rows}
 
 

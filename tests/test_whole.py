@@ -17,7 +17,7 @@ from gan.data.nifti import canonical, read_nifti
 from gan.data.slices import build_store
 from gan.data.store import Store
 from gan.errors import GanError
-from gan.families.contract import ImageShape, mirrored
+from gan.families.contract import Given, ImageShape, mirrored
 from gan.families.external.model import External
 from gan.families.registry import make_options
 from gan.inspect.dataset import survey
@@ -353,5 +353,5 @@ def test_rows_of_images_of_other_programs_take_volumes(tmp_path):
     images = dataset.batch(np.arange(2)).real
     mine = Snapshot(nn.Identity(), "external", {}, dataset.shape, 1, data=dataset.meta)
     write_images(mine, iter([images]), 2, tmp_path / "out", "nifti", seed=0)
-    album = External.make(make_options("external", {"low": 0, "high": 255}), dataset, tmp_path / "out")
+    album = External.make(make_options("external", {"low": 0, "high": 255}), dataset, Given(folder=tmp_path / "out"))
     torch.testing.assert_close(album(torch.arange(2)), images, atol=1e-4, rtol=0)
