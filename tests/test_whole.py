@@ -246,7 +246,7 @@ def test_the_recipe_has_either_slices_or_volumes():
     assert spec["volumes"] == {"size": 32, "spacing": 6.0, "centre": "grid", "fit": "resize"} and "slices" not in spec
     spec = load({"slices": {"size": 32}}).store_spec("mine")
     assert spec["slices"]["size"] == 32 and "volumes" not in spec
-    assert load({}).scored("mine") and not load(VOLUMES).scored("mine")
+    assert load({}).scored("mine") and load(VOLUMES).scored("mine")
     assert load({"volumes": None}).store_spec("mine")["slices"]["fraction"] == 0.25
 
 

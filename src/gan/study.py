@@ -60,8 +60,7 @@ class Study:
         return self.config["datasets"][name]
 
     def scored(self, dataset: str) -> bool:
-        """Whether cells of ``dataset`` are scored; whole volumes, and splits without validation or test subjects are
-        trained on alone."""
+        """Whether cells of ``dataset`` are scored; splits without validation or test subjects are trained on alone."""
         return no_scores(self.dataset(dataset)) is None
 
     def volumes_spec(self, name: str) -> dict[str, Any]:

@@ -151,9 +151,18 @@ def check_metrics(metrics: dict[str, Any], encoders: Sequence[str]) -> None:
 
 
 def check_as_published(config: dict[str, Any]) -> None:
-    """`GanError` if scores as published are wanted of translations, which have none; config: of `complete`."""
+    """`GanError` if scores as published are wanted of translations or of volumes alone, which have none; config: of
+    `complete`."""
     datasets = config["study"]["datasets"]
-    if config["metrics"]["as_published"] and all(config["datasets"][name]["translate"] for name in datasets):
+    if not config["metrics"]["as_published"]:
+        return
+    rows = [config["datasets"][name] for name in datasets]
+    if all(row["volumes"] for row in rows):
+        raise GanError(
+            f"config: metrics.as_published is set, but {', '.join(datasets)} has whole volumes, and no publication "
+            f"scores slices on three planes; set it to null"
+        )
+    if all(row["translate"] or row["volumes"] for row in rows):
         raise GanError(
             f"config: metrics.as_published is set, but {', '.join(datasets)} is translated, and a translation is "
             f"compared with its own target; set it to null"

@@ -40,10 +40,10 @@ def three_planes(volume: np.ndarray, spacing: Sequence[float]) -> list[np.ndarra
     depth, height, width = (side // 2 for side in volume.shape[-3:])
     up = volume[..., ::-1, :, :]
     edge = max(volume.shape[-3:])
-    return [_squared(plane, edge) for plane in (volume[..., depth, :, :], up[..., height, :], up[..., width])]
+    return [squared(plane, edge) for plane in (volume[..., depth, :, :], up[..., height, :], up[..., width])]
 
 
-def _squared(plane: np.ndarray, edge: int) -> np.ndarray:
+def squared(plane: np.ndarray, edge: int) -> np.ndarray:
     """``plane`` [..., H, W] amid 0, as [..., edge, edge]."""
     height, width = plane.shape[-2:]
     top, left = (edge - height) // 2, (edge - width) // 2

@@ -1,6 +1,6 @@
 """Scores of the pixels themselves, without an extractor: power spectrum, histogram, background noise, asymmetry."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -61,10 +61,12 @@ def score_pixels(
     *,
     bootstrap: int,
     seed: int,
+    sides: Collection[str] | None = None,
 ) -> list[dict[str, Any]]:
     """Rows of generated images by contrast, and the mean over contrasts, as of `gan.metrics.scores.score`.
 
-    fake: a unit an image; train, held_out: a unit a subject. ``spectrum`` and ``histogram`` are distances to the
+    fake: a unit an image, or a volume; train, held_out: a unit a subject. sides: the contrasts that have an
+    ``asymmetry``, all by default. ``spectrum`` and ``histogram`` are distances to the
     training images, those of `PLAIN` are means. The floor is the value of the images ``held_out``. Intervals are of a
     bootstrap over generated images and subjects. A row of ``spectrum`` has ``bands``: the log ratio of each.
     """
@@ -80,13 +82,15 @@ def score_pixels(
         once = [of.means() for of in sums]
         again = [of.means(weights) for of, weights in zip(sums, drawn, strict=True)] if drawn else None
         for name, statistic in STATISTICS.items():
-            sides = [
+            if name == "asymmetry" and sides is not None and contrast not in sides:
+                continue
+            both = [
                 Estimate(float(statistic(once[side], once[1])[0]), statistic(again[side], again[1]) if again else None)
                 for side in (0, 2)
             ]
-            found[name][contrast] = Found(*sides)
+            found[name][contrast] = Found(*both)
         bands[contrast] = log_ratios(once[0]["power"], once[1]["power"])[0]
-    rows = [row for name, measured in found.items() for row in metric_rows(name, measured)]
+    rows = [row for name, measured in found.items() if measured for row in metric_rows(name, measured)]
     bands[WHOLE] = np.mean(list(bands.values()), 0)
     for row in rows:
         if row["metric"] == "spectrum":

@@ -86,7 +86,8 @@ class Sets:
 
     subjects [n] tells which real images belong together. train: features of all real training images; unseen [u, d]
     with unseen_subjects [u]: real images of other subjects that neither generator nor encoder has seen, for the floor.
-    fake_subjects [m]: from which of the ``subjects`` the images were translated, None if each is a patient of its own.
+    fake_subjects [m]: from which of the ``subjects`` the images were translated, None if each is a patient of its own,
+    or ``each`` successive ones, the slices of a generated volume.
     """
 
     real: dict[str, NDArray]
@@ -96,11 +97,17 @@ class Sets:
     unseen: dict[str, NDArray]
     unseen_subjects: NDArray
     fake_subjects: NDArray | None = None
+    each: int = 1
 
     @property
     def number(self) -> int:
         """Of generated images."""
         return len(next(iter(self.fake.values())))
+
+    @property
+    def samples(self) -> int:
+        """Of generated images, or volumes."""
+        return self.number // self.each
 
 
 class Found(NamedTuple):
@@ -223,13 +230,13 @@ def score_classes(
         mine = [codes == index for codes in (real, fake, unseen)]
         subjects, others = sets.subjects[mine[0]], sets.unseen_subjects[mine[2]]
         number = len(np.unique(subjects))
-        if min(number, len(np.unique(others)), mine[1].sum()) < 2:
+        if min(number, len(np.unique(others)), mine[1].sum() // sets.each) < 2:
             continue
         of_real, of_fake, of_unseen = (
             {contrast: features[chosen] for contrast, features in of.items() if contrast != JOINT}
             for of, chosen in zip((sets.real, sets.fake, sets.unseen), mine, strict=True)
         )
-        part = _as_many(Sets(of_real, of_fake, subjects, sets.train, of_unseen, others))
+        part = _as_many(Sets(of_real, of_fake, subjects, sets.train, of_unseen, others, each=sets.each))
         draws = bootstrap if number >= CLASS_SUBJECTS else 0
         numbers = {"n_real": len(subjects), "n_subjects": number, "n_fake": part.number}
         numbers |= {"n_floor": len(part.unseen_subjects), "n_floor_subjects": len(np.unique(part.unseen_subjects))}
@@ -251,16 +258,17 @@ def statistics_of(published: bool) -> dict[str, Statistic]:
 def _neighbours(sets: Sets) -> dict[str, int]:
     """k of precision and recall, which needs as many other subjects in each set, and of density and coverage."""
     subjects, unseen = (len(np.unique(of)) for of in (sets.subjects, sets.unseen_subjects))
-    near = min(PRECISION_K, subjects - 1, unseen - 1, sets.number - 1)
-    return {"near": near, "wide": choose_k(subjects, sets.number)}
+    near = min(PRECISION_K, subjects - 1, unseen - 1, sets.samples - 1)
+    return {"near": near, "wide": choose_k(subjects, sets.samples)}
 
 
 def _as_many(sets: Sets) -> Sets:
-    """``sets`` with at most as many unseen images as generated ones, evenly chosen."""
-    unseen = len(sets.unseen_subjects)
-    if unseen <= sets.number:
+    """``sets`` with at most as many unseen images as generated ones, evenly chosen; of volumes all slices."""
+    unseen = len(sets.unseen_subjects) // sets.each
+    if unseen <= sets.samples:
         return sets
-    rows = np.linspace(0, unseen - 1, sets.number).round().astype(int)
+    whole = np.linspace(0, unseen - 1, sets.samples).round().astype(int)
+    rows = (whole[:, None] * sets.each + np.arange(sets.each)).ravel()
     chosen = {contrast: of[rows] for contrast, of in sets.unseen.items()}
     return replace(sets, unseen=chosen, unseen_subjects=sets.unseen_subjects[rows])
 
@@ -280,9 +288,11 @@ def _sides(sets: Sets, contrast: str, bootstrap: int, seed: int) -> tuple[Side, 
             return Side(compared, None, None, units)
         if belong is None:
             return Side(compared, drawn, image_weights(len(images), bootstrap, seed), units)
-        return Side(compared, drawn, subject_weights(belong, bootstrap, seed if translated else [seed, 3]), units)
+        own = seed if translated else [seed, 3] if belong is sets.unseen_subjects else [seed, 4]
+        return Side(compared, drawn, subject_weights(belong, bootstrap, own), units)
 
-    generated = side(fake, of := sets.fake_subjects)
+    of = sets.fake_subjects if sets.each == 1 else np.arange(len(fake)) // sets.each
+    generated = side(fake, of)
     if len(unseen) == len(fake):
         matched = generated
     else:
@@ -385,8 +395,8 @@ def _mean(estimates: tuple[Estimate | None, ...]) -> Estimate | None:
 
 def _enough(sets: Sets) -> None:
     """Refuse sets that are too small, with their numbers."""
-    if sets.number < 2:
-        raise GanError(f"too few images for a score: {sets.number} generated, 2 are needed; raise metrics.n_fake")
+    if sets.samples < 2:
+        raise GanError(f"too few images for a score: {sets.samples} generated, 2 are needed; raise metrics.n_fake")
     for kind, codes in (("split", sets.subjects), ("other held-out split", sets.unseen_subjects)):
         if (subjects := len(np.unique(codes))) < 2:
             raise GanError(

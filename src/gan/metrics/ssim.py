@@ -20,6 +20,7 @@ WINDOW, SIGMA = 11, 1.5  # pixels, of the Gaussian
 C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2  # keep flat regions from a division by 0
 BORDER = WINDOW // 2  # pixels at the edge of an image that are the centre of no whole window
 PAIRS = 500  # of real and of generated images in a score: a mean to 0.005 where values spread by 0.1
+PAIRS_OF_VOLUMES = 100  # each is a mean over slices, and takes as long as those
 BLOCK = 16  # images at a time, for the memory
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # of the scales, from fine to coarse
 

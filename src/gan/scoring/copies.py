@@ -46,6 +46,7 @@ class CopyProbe:
         self.bootstrap, self.seed = bootstrap, search.seed
         self._found: dict[tuple[str, str], list[Nearest]] = {}
         self._units: list[NDArray] = []
+        self._each = 1
         self._shown: list[_Suspect] = []
 
     def add(self, batch: Samples) -> None:
@@ -57,6 +58,7 @@ class CopyProbe:
         latest = self._compare(group, [features, *(eye.see(grey) for eye in self.eyes[1:])])
         for eye, found in zip(self.eyes, latest, strict=True):
             self._found.setdefault((eye.name, group), []).append(found)
+        self._each = batch.each
         if batch.pairs is not None:
             self._units.append(batch.pairs.subjects)
         shown = [*self._shown, *self._suspects(group, latest, grey)]
@@ -74,6 +76,8 @@ class CopyProbe:
             [n.surprise(r) for n, r in zip(self.search.nulls[eye], of, strict=True)] for eye, of in ratios.items()
         ]
         ratios[BOTH] = [np.min(of_group, 0) for of_group in zip(*surprise, strict=True)]
+        if self._each > 1:  # slices of a volume are drawn together
+            units = np.arange(len(ratios[BOTH][0])) // self._each
         return {eye: rate(of, self.search.nulls[eye], self.bootstrap, self.seed, units) for eye, of in ratios.items()}
 
     def rows(self, reference: Reference) -> Rows:

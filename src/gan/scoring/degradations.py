@@ -28,6 +28,7 @@ from gan.report.table import number, write_csv
 from gan.report.view import markdown_rows
 from gan.scales import stored_to_uint8
 from gan.scoring.judge import Judge, Protocol
+from gan.scoring.planes import slices_of
 from gan.scoring.probes import Samples
 from gan.scoring.reference import (
     Scored,
@@ -60,7 +61,7 @@ def _pixels(change: Callable[[NDArray[np.float64], Random], NDArray]) -> Fault:
 
     def changed(samples: Samples, random: Random) -> Samples:
         found = {name: change(images.astype(np.float64), random) for name, images in samples.grey.items()}
-        return Samples({name: x.round().clip(0, 255).astype(np.uint8) for name, x in found.items()}, samples.masks)
+        return samples._replace(grey={name: x.round().clip(0, 255).astype(np.uint8) for name, x in found.items()})
 
     return Fault(changed)
 
@@ -84,7 +85,7 @@ def _flip(axis: int) -> Fault:
 
     def flipped(samples: Samples, _: Random) -> Samples:
         masks = None if samples.masks is None else np.flip(samples.masks, axis).copy()
-        return Samples({name: np.flip(x, axis).copy() for name, x in samples.grey.items()}, masks)
+        return samples._replace(grey={name: np.flip(x, axis).copy() for name, x in samples.grey.items()}, masks=masks)
 
     return Fault(flipped)
 
@@ -99,10 +100,16 @@ def _copies(val: NDArray, train: NDArray, random: Random) -> NDArray:
 
 
 def _exchange(samples: Samples, random: Random) -> Samples:
-    """The last contrast of each sample is that of another one."""
+    """The last contrast of each sample, or plane of each volume, is that of another one."""
     last = list(samples.grey)[-1]
-    order = random.permutation(len(samples.grey[last]))
-    return Samples(samples.grey | {last: samples.grey[last][order]}, samples.masks)
+    order = random.permutation(len(samples.grey[last]) // samples.each)
+    images = samples.grey[last][_slices(order * samples.each, samples.each)]
+    return samples._replace(grey=samples.grey | {last: images})
+
+
+def _slices(first: NDArray, each: int) -> NDArray:
+    """The rows of all slices of volumes, from those of their ``first`` ones."""
+    return (first[:, None] + np.arange(each)).ravel()
 
 
 UNCHANGED, EXCHANGED = "unchanged", "last contrast of another image"
@@ -193,18 +200,19 @@ def markdown(table: pd.DataFrame) -> str:
 
 def _samples(store: Store, contrasts: list[Scored], fault: Fault, seed: int) -> Iterator[Samples]:
     """The degraded validation images. Successive ones are of different subjects, where there are enough."""
-    random = np.random.default_rng([seed, 3])
+    random, each = np.random.default_rng([seed, 3]), slices_of(store.meta)
     together: dict[int | None, list[Scored]] = {}
     for contrast in contrasts:
         together.setdefault(contrast.label, []).append(contrast)
     for label, members in together.items():
-        rows = _mixed(store, rows_of(store, "val", label), random)
+        rows = _mixed(store, rows_of(store, "val", label)[::each], random)
         if fault.choose:
-            rows = fault.choose(rows, rows_of(store, "train", label), random)
+            rows = fault.choose(rows, rows_of(store, "train", label)[::each], random)
+        rows = _slices(rows, each)
         for start in range(0, len(rows), BATCH):
             block = store.images[rows[start : start + BATCH]]
             grey = {name: stored_to_uint8(block[:, channel]) for name, channel, _ in members}
-            samples = Samples(grey, block[:, -1] if store.meta["mask"] else None)
+            samples = Samples(grey, block[:, -1] if store.meta["mask"] else None, each=each)
             yield fault.change(samples, random) if fault.change else samples
 
 

@@ -45,8 +45,11 @@ class RealImages:
 
     def __init__(self, store: Store, contrasts: Sequence[Scored]):
         self._store = store
+        classes: dict[int | None, list[Scored]] = {}
+        for one in contrasts:
+            classes.setdefault(one.label, []).append(one)
         together = joint(contrasts) or len(contrasts) == 1
-        self.groups = {WHOLE: list(contrasts)} if together else {one.name: [one] for one in contrasts}
+        self.groups = {WHOLE if together else of[0].name: of for of in classes.values()}
         kept = store.index[store.index["kept"]].set_index("row").sort_index()
         self.subjects = np.unique(kept["subject"], return_inverse=True)[1]
         self.train = {group: self._rows("train", members) for group, members in self.groups.items()}

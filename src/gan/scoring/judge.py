@@ -26,8 +26,9 @@ from gan.scoring.extractors import files, registry
 from gan.scoring.eyes import Search
 from gan.scoring.paired import PAIRED_CURVE, PairedProbe, direction
 from gan.scoring.pixel_probe import PixelProbe
+from gan.scoring.planes import open_images, slices_of
 from gan.scoring.probes import AsPublishedProbe, FeatureProbe, LikenessProbe, MaskProbe, Probe, Samples
-from gan.scoring.reference import ImageFacts, RealFeatures, Reference, joint, to_score
+from gan.scoring.reference import ImageFacts, RealFeatures, Reference, joint, sided, to_score
 from gan.scoring.samples import Translations, generated, way_back
 from gan.study import METRICS_REVISION, canonical
 from gan.train.device import pick_device
@@ -130,7 +131,7 @@ class Judge:
         if task := generator.task:
             slices = self._slices(path, generator, task, "val")
             found = self._translated(path, generator, slices, seed, 0, features)
-        elif wanted := protocol.as_published:
+        elif (wanted := protocol.as_published) and slices_of(generator.data) == 1:  # no publication scores planes
             # Image i depends on the seed and i alone: the first ones are those of the curve.
             features = [AsPublishedProbe(number, wanted.n_fake, self.device, *arguments) for arguments in given]
             found = self.look(path, generator, max(number, wanted.n_fake), seed, truncation, features)
@@ -172,7 +173,7 @@ class Judge:
         """The search for copies among images of the contrasts ``names``; needs the store."""
         if self._store is None:
             return []
-        store = Store.open(self._store)
+        store = open_images(self._store)
         contrasts = [one for one in to_score(store.meta) if one.name in names]
         leading = features[registry.leading([extract.name for extract in self.panel])]
         known = tuple(one.name for one in contrasts), protocol.seed
@@ -185,7 +186,8 @@ class Judge:
         contrasts = generator.data.get("label_of") == "contrast"  # scored one by one already
         if not generator.shape.labels or contrasts or available(generator) is not None:
             return []
-        classes = latents(generator, protocol.n_fake, protocol.seed)[1].numpy()
+        samples = -(-protocol.n_fake // slices_of(generator.data))
+        classes = latents(generator, samples, protocol.seed)[1].numpy()
         features = [probe for probe in probes if isinstance(probe, FeatureProbe)]
         return [
             row | {"truncation": protocol.truncation}
@@ -202,7 +204,7 @@ class Judge:
         features = self._features(protocol, joint(to_score(data)))
         scored = [one.name for one in to_score(data)]
         probes: list[Probe] = [*features, *self._copies(features, protocol, scored)]
-        probes += [LikenessProbe(bootstrap, seed), PixelProbe(bootstrap, seed, data.get("axis") != "sagittal")]
+        probes += [LikenessProbe(bootstrap, seed), PixelProbe(bootstrap, seed, sided(data))]
         probes.append(ContentProbe(self.panel, bootstrap, seed, self._store))
         if mask := data["mask"]:
             probes.append(MaskProbe(mask, mask_labels, bootstrap, seed))
@@ -217,15 +219,18 @@ class Judge:
     ) -> list[dict[str, Any]]:
         """The rows of ``probes`` on ``number`` images of ``generator``, or on as many as there are.
 
+        Of volumes these are slices on each plane: so many whole volumes as have them.
         Fixed images are not truncated, and their rows say so.
         """
         contrasts, task = to_score(generator.data), generator.data.get("translate")
         self.check_contrasts(path, [contrast.name for contrast in contrasts], exactly=not task)
         labels = dict.fromkeys(contrast.label for contrast in contrasts)
+        each = slices_of(generator.data)
+        number = -(-number // each)
         if limits := [limit for label in labels if (limit := available(generator, label)) is not None]:
             number, truncation = min([number, *limits]), 1.0
         samples = generated(generator, contrasts, number, seed, truncation)
-        self._look(path, generator, samples, number * len(labels), probes)
+        self._look(path, generator, samples, number * each * len(labels), probes)
         rows = [row | {"truncation": truncation} for probe in probes for row in probe.rows(self.reference)]
         return _by_direction(rows, task) if task else rows
 

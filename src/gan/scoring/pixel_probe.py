@@ -1,5 +1,9 @@
 """The probe of what needs no extractor: power spectrum, histogram, background noise and asymmetry of the pixels."""
 
+from collections.abc import Collection
+
+import numpy as np
+
 from gan.metrics.facts import PIXELS
 from gan.metrics.pixels import PLAIN, PixelSums, score_pixels
 from gan.scoring.probes import Rows, Samples
@@ -9,25 +13,28 @@ from gan.scoring.reference import Reference
 class PixelProbe:
     """Statistics of the pixels by contrast, next to those of training and of validation images.
 
-    sides: whether left and right are those of the patient, so that their asymmetry says something.
+    sides: the contrasts whose left and right are those of the patient, so that their asymmetry says something.
     """
 
-    def __init__(self, bootstrap: int, seed: int, sides: bool):
+    def __init__(self, bootstrap: int, seed: int, sides: Collection[str]):
         self.bootstrap, self.seed, self.sides = bootstrap, seed, sides
         self.found: dict[str, list[PixelSums]] = {}
 
     def add(self, batch: Samples) -> None:
         for contrast, images in batch.grey.items():
-            self.found.setdefault(contrast, []).append(PixelSums.of(images))
+            sums = PixelSums.of(images)
+            whole = sums if batch.each == 1 else sums.by(np.arange(len(images)) // batch.each)
+            self.found.setdefault(contrast, []).append(whole)
 
     def rows(self, reference: Reference) -> Rows:
         fake = {contrast: PixelSums.together(parts) for contrast, parts in self.found.items()}
         pixels = reference.images.pixels
-        rows = score_pixels(fake, pixels["train"], pixels["val"], bootstrap=self.bootstrap, seed=self.seed)
+        drawn = {"bootstrap": self.bootstrap, "seed": self.seed}
+        rows = score_pixels(fake, pixels["train"], pixels["val"], sides=self.sides, **drawn)
         known = {split: next(iter(by_contrast.values())).images for split, by_contrast in pixels.items()}
         conditions = {"n_floor": int(known["val"].sum()), "n_floor_subjects": len(known["val"])}
-        conditions |= {"n_fake": len(next(iter(fake.values())).images), "extractor": PIXELS, "seed": self.seed}
+        conditions |= {"n_fake": int(next(iter(fake.values())).images.sum()), "extractor": PIXELS, "seed": self.seed}
         for row in rows:
             split = "val" if row["metric"] in PLAIN else "train"
             row |= {"split": split, "n_real": int(known[split].sum()), "n_subjects": len(known[split]), **conditions}
-        return [row for row in rows if self.sides or row["metric"] != "asymmetry"]
+        return rows

@@ -16,7 +16,7 @@ from gan.metrics.areas import label_areas
 from gan.metrics.as_published import score_as_published
 from gan.metrics.facts import PIXELS
 from gan.metrics.scores import Sets, join, score_areas, score_classes, score_similarity
-from gan.metrics.ssim import PAIRS, similarity_of_pairs
+from gan.metrics.ssim import PAIRS, PAIRS_OF_VOLUMES, similarity_of_pairs
 from gan.scoring.extractors.files import Extractor
 from gan.scoring.extractors.registry import metric_name, published
 from gan.scoring.paired import Pairs
@@ -34,16 +34,17 @@ class Contents(NamedTuple):
 
 
 class Samples(NamedTuple):
-    """A batch. grey: by contrast, uint8 [n, H, W]; masks: label images [n, H, W], None without a mask.
+    """A batch. grey: by contrast, uint8 [n, H, W]; masks: label images [n, H, W], or of volumes, None without a mask.
 
     Where classes are contrasts, a batch has one of them. pairs: translations next to their sources and targets.
-    contents: of samples that were made of an image each.
+    contents: of samples that were made of an image each. each: how many successive images are slices of one volume.
     """
 
     grey: dict[str, NDArray[np.uint8]]
     masks: NDArray[np.integer] | None
     pairs: Pairs | None = None
     contents: Contents | None = None
+    each: int = 1
 
 
 class Probe(Protocol):
@@ -70,8 +71,10 @@ class FeatureProbe:
         self.extract, self.scoring, self.split, self.seed, self.joint = extract, scoring, split, seed, joint
         self.found: dict[str, list[NDArray]] = {}
         self.translated_from: list[NDArray] = []
+        self.each = 1
 
     def add(self, batch: Samples) -> None:
+        self.each = batch.each
         for contrast, images in batch.grey.items():
             self.found.setdefault(contrast, []).append(self.extract(images))
         if batch.pairs is not None:
@@ -88,7 +91,8 @@ class FeatureProbe:
         real = [{contrast: of[contrast] for contrast in self.found} for of in every]
         held_out, train, unseen = map(join, real) if JOINT in fake else real
         of = np.concatenate(self.translated_from) if self.translated_from else None
-        return Sets(held_out, fake, known.subjects[self.split], train, unseen, known.subjects[other], of)
+        subjects, others = known.subjects[self.split], known.subjects[other]
+        return Sets(held_out, fake, subjects, train, unseen, others, of, self.each)
 
     def rows(self, reference: Reference) -> Rows:
         sets = self._sets(reference)
@@ -98,7 +102,8 @@ class FeatureProbe:
         return [row | {"metric": metric_name(row["metric"], self.extract.name)} | conditions for row in rows]
 
     def class_rows(self, reference: Reference, classes: NDArray, names: list[str], bootstrap: int) -> Rows:
-        """Scores of the images of each class; classes [n] of the samples, of which ``names`` are the names."""
+        """Scores of the images of each class; classes of the samples, images or volumes, whose names are ``names``."""
+        classes = classes.repeat(self.each)
         known = reference.features[self.extract.id].classes
         codes = known[self.split], classes, known[OTHER[self.split]]
         rows = score_classes(self._sets(reference), *codes, names, bootstrap=bootstrap, seed=self.seed)
@@ -133,17 +138,28 @@ def _first(features: dict[str, NDArray], number: int) -> dict[str, NDArray]:
 
 
 class LikenessProbe:
-    """How alike samples are, by MS-SSIM of up to `PAIRS` successive pairs of each contrast."""
+    """How alike samples are, by MS-SSIM of up to `PAIRS` successive pairs of each contrast.
+
+    There are `PAIRS_OF_VOLUMES` of volumes; such a pair has the mean over their slices at the same places.
+    """
 
     def __init__(self, bootstrap: int, seed: int):
         self.bootstrap, self.seed = bootstrap, seed
         self.found: dict[str, list[NDArray]] = {}
+        self._single: dict[str, NDArray] = {}  # the slices of a volume whose pair comes with the next batch
 
     def add(self, batch: Samples) -> None:
         for contrast, images in batch.grey.items():
             seen = self.found.setdefault(contrast, [])
-            room = PAIRS - sum(map(len, seen))
-            seen.append(similarity_of_pairs(images[: 2 * room]))
+            room = (PAIRS if batch.each == 1 else PAIRS_OF_VOLUMES) - sum(map(len, seen))
+            samples = images.reshape(-1, batch.each, *images.shape[1:])
+            if batch.each > 1:
+                samples = np.concatenate([self._single.pop(contrast, samples[:0]), samples])
+                if len(samples) % 2:
+                    self._single[contrast] = samples[-1:]
+            pairs = samples[: min(len(samples) // 2, room) * 2].reshape(-1, 2, *samples.shape[1:]).swapaxes(1, 2)
+            values = similarity_of_pairs(pairs.reshape(-1, *images.shape[1:]))
+            seen.append(values.reshape(-1, batch.each).mean(1))
 
     def rows(self, reference: Reference) -> Rows:
         pairs, known = {name: np.concatenate(parts) for name, parts in self.found.items()}, reference.images
@@ -156,7 +172,7 @@ class LikenessProbe:
 
 
 class MaskProbe:
-    """How much of an image each label of the mask covers; ``mask`` is its name, ``labels`` the largest label."""
+    """How much of an image or volume each label of the mask covers; ``mask`` is its name, ``labels`` the largest."""
 
     def __init__(self, mask: str, labels: int, bootstrap: int, seed: int):
         self.mask, self.labels, self.bootstrap, self.seed = mask, labels, bootstrap, seed

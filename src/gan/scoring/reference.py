@@ -4,6 +4,7 @@ Both are worked out once per data set and shared by all cells. `prepare_extracto
 `real_features` the features that it gives, `image_facts` what needs no extractor.
 """
 
+import itertools
 import os
 import zipfile
 from collections.abc import Sequence
@@ -21,9 +22,11 @@ from gan.errors import GanError
 from gan.files import atomic_path
 from gan.metrics.areas import label_areas
 from gan.metrics.pixels import PixelSums
-from gan.metrics.ssim import pairs_of_subjects, similarity_of_pairs
+from gan.metrics.ssim import PAIRS, PAIRS_OF_VOLUMES, pairs_of_subjects, similarity_of_pairs
 from gan.scales import stored_to_uint8
 from gan.scoring.extractors import files
+from gan.scoring.planes import InPlanes, open_images, slices_of
+from gan.scoring.planes import named as planes_of
 from gan.train.device import pick_device
 
 Floors = dict[str, dict[tuple[str, str], float]]  # by split, metric and direction
@@ -75,11 +78,11 @@ class RealFeatures:
 class ImageFacts:
     """Facts of the pixels of the real images.
 
-    similarity[contrast]: MS-SSIM of pairs of training images of different subjects, [pairs]. areas: those of the labels
-    of the training masks, in % of the image [n, L], L = 0 without a mask (`gan.metrics.areas`). pairs [pairs, 2],
-    subjects [n]: whose images these are, as codes without meaning. pixels[split][contrast] of the splits `DESCRIBED`:
-    sums over the images of each subject. floors[split]: of translations, by metric and direction, what the family
-    ``lookup`` reaches.
+    similarity[contrast]: MS-SSIM of pairs of training images of different subjects, [pairs]; of volumes the mean over
+    their slices. areas: those of the labels of the training masks, in % of the image or volume [n, L], L = 0 without a
+    mask (`gan.metrics.areas`). pairs [pairs, 2], subjects [n]: whose images these are, as codes without meaning.
+    pixels[split][contrast] of the splits `DESCRIBED`: sums over the images of each subject. floors[split]: of
+    translations, by metric and direction, what the family ``lookup`` reaches.
     """
 
     similarity: dict[str, NDArray[np.float64]]
@@ -145,10 +148,26 @@ class Scored(NamedTuple):
 
 
 def to_score(meta: dict[str, Any]) -> list[Scored]:
-    """The contrasts of images that ``meta`` of their store describes: all channels but the mask, or all classes."""
-    if meta.get("label_of") == "contrast":
-        return [Scored(name, 0, label) for label, name in enumerate(meta["labels"])]
-    return [Scored(name, place) for place, name in enumerate(meta["channels"]) if name != meta.get("mask")]
+    """The contrasts of images that ``meta`` of their store describes: all channels but the mask, or all classes.
+
+    Of volumes each plane of them (`gan.scoring.planes`).
+    """
+    apart = meta.get("label_of") == "contrast"
+    names = meta["labels"] if apart else [name for name in meta["channels"] if name != meta.get("mask")]
+    if not meta.get("volumes"):
+        return [Scored(name, 0, place) if apart else Scored(name, place) for place, name in enumerate(names)]
+    planes = [planes_of(name) for name in names]
+    if apart:
+        return [Scored(name, place, label) for label, of in enumerate(planes) for place, name in enumerate(of)]
+    return [Scored(name, place) for place, name in enumerate(itertools.chain.from_iterable(planes))]
+
+
+def sided(meta: dict[str, Any]) -> list[str]:
+    """The contrasts of `to_score` whose left and right are those of the patient."""
+    if meta.get("axis") == "sagittal":
+        return []
+    names = [one.name for one in to_score(meta)]
+    return [name for name in names if not meta.get("volumes") or not name.endswith(" sagittal")]
 
 
 def joint(contrasts: Sequence[Scored]) -> bool:
@@ -211,17 +230,20 @@ def image_facts(store: str | os.PathLike, out: str | os.PathLike, floors: Floors
     rows = [rows_of(opened, "train", contrast.label) for contrast in contrasts]
     kept = opened.index[opened.index["kept"]].set_index("row")["subject"]
     codes = _codes(kept, rows[0])
-    pairs = pairs_of_subjects(codes)
-    similarity = {
-        contrast.name: similarity_of_pairs(stored_to_uint8(opened.images[mine[pairs.ravel()], contrast.channel]))
-        for contrast, mine in zip(contrasts, rows, strict=True)
-    }
+    each = slices_of(opened.meta)  # of a volume, which are compared with those of another one at the same places
+    pairs = pairs_of_subjects(codes[::each], PAIRS if each == 1 else PAIRS_OF_VOLUMES)
+    compared = pairs[:, None] * each + np.arange(each)[:, None]
+    similarity = {}
+    for contrast, mine in zip(contrasts, rows, strict=True):
+        images = stored_to_uint8(opened.images[mine[compared.ravel()], contrast.channel])
+        similarity[contrast.name] = similarity_of_pairs(images).reshape(-1, each).mean(1)
     pixels = {
         split: {contrast.name: _pixel_sums(opened, split, contrast, kept) for contrast in contrasts}
         for split in DESCRIBED
     }
-    subjects = _codes(kept, opened.rows("train"))
-    ImageFacts(similarity, _training_areas(opened), codes[pairs], subjects, pixels, floors or {}).save(out)
+    whole = opened.whole if isinstance(opened, InPlanes) else opened  # a mask is that of a volume
+    subjects = _codes(whole.index[whole.index["kept"]].set_index("row")["subject"], whole.rows("train"))
+    ImageFacts(similarity, _training_areas(whole), codes[::each][pairs], subjects, pixels, floors or {}).save(out)
 
 
 def _pixel_sums(store: Store, split: str, contrast: Scored, subjects: Any) -> PixelSums:
@@ -255,10 +277,10 @@ def rows_of(store: Store, split: str, label: int | None) -> NDArray[np.int64]:
 
 
 def open_store(store: str | os.PathLike) -> Store:
-    """The store, whose images can be scored: slices, in all three splits. `GanError` otherwise."""
-    opened = Store.open(store)
+    """The store, whose images can be scored, in all three splits; volumes as slices. `GanError` otherwise."""
+    opened = open_images(store)
     if opened.images.ndim != 4:
-        raise GanError(f"{store}: images of shape {list(opened.images.shape[1:])}; only 2D slices can be scored")
+        raise GanError(f"{store}: has volumes, but its store.json does not say which; build it again")
     for split in SPLITS:
         if not len(opened.rows(split)):
             raise GanError(

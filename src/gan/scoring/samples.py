@@ -16,6 +16,7 @@ from gan.sampling.snapshot import Snapshot
 from gan.sampling.tasks import chunks, contents, translated
 from gan.scales import generated_to_grey, generated_to_labels, generated_to_uint8
 from gan.scoring.paired import Pairs, direction
+from gan.scoring.planes import cut, slices_of
 from gan.scoring.probes import Contents, Samples
 from gan.scoring.reference import Scored
 from gan.train.images import StoreDataset
@@ -26,17 +27,22 @@ ROWS = 64  # slices translated at a time
 def generated(
     generator: Snapshot, contrasts: Sequence[Scored], number: int, seed: int, truncation: float
 ) -> Iterator[Samples]:
-    """``number`` images of ``generator``, of each class if classes are contrasts."""
+    """``number`` images of ``generator``, or the slices of as many volumes, of each class if classes are contrasts."""
     together: dict[int | None, list[Scored]] = {}
+    each = slices_of(generator.data)
     for contrast in contrasts:
         together.setdefault(contrast.label, []).append(contrast)
     for label, members in together.items():
         drawn, made_of = chunks(generator, number, seed, label, truncation), contents(generator, number, seed, label)
         for images, known in itertools.zip_longest(drawn, made_of):
             pixels, largest = finite(images).numpy(), generator.mask_labels
-            grey = _grey(pixels, members)
+            masks = generated_to_labels(pixels[:, -1], largest) if largest else None
+            if each > 1:
+                planes = cut(generated_to_uint8(pixels))
+                yield Samples({name: planes[:, channel] for name, channel, _ in members}, masks, each=each)
+                continue
             content = None if known is None else Contents(_grey(known[0].numpy(), members), known[1])
-            yield Samples(grey, generated_to_labels(pixels[:, -1], largest) if largest else None, contents=content)
+            yield Samples(_grey(pixels, members), masks, contents=content)
 
 
 def _grey(pixels: NDArray[np.float32], members: Sequence[Scored]) -> dict[str, NDArray[np.uint8]]:
