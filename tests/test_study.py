@@ -284,14 +284,19 @@ def test_style_transfer_is_refused_of_volumes(config):
     assert load(config).cells()
 
 
-def test_scores_as_published_are_refused_of_translations(config):
+def test_scores_as_published_are_refused_of_translations_and_volumes(config):
     pair = {"contrasts": ["t1", "t2"], "translate": {"source": ["t1"], "target": ["t2"]}}
     config["datasets"]["pairs"] = config["datasets"]["nifti"] | pair
     config["study"] |= {"variants": ["pix2pix"], "datasets": ["pairs"]}
     config["metrics"]["as_published"] = {}
     with pytest.raises(GanError, match=r"metrics\.as_published is set, but pairs is translated, .* set it to null"):
         load(config)
-    config["study"] |= {"variants": ["dcgan"], "datasets": ["ixi"]}
+    whole = {key: value for key, value in config["datasets"]["ixi"].items() if key != "slices"}
+    config["datasets"]["heads"] = whole | {"volumes": {"size": 32, "spacing": 8}}
+    config["study"] |= {"variants": ["dcgan"], "datasets": ["heads"]}
+    with pytest.raises(GanError, match="heads has whole volumes, .* set it to null"):
+        load(config)
+    config["study"]["datasets"] = ["ixi", "heads"]
     assert load(config).metrics["as_published"] == {"reference": "train", "n_fake": 50_000}
 
 
