@@ -294,7 +294,7 @@ def test_scores_as_published_are_refused_of_translations_and_volumes(config):
     whole = {key: value for key, value in config["datasets"]["ixi"].items() if key != "slices"}
     config["datasets"]["heads"] = whole | {"volumes": {"size": 32, "spacing": 8}}
     config["study"] |= {"variants": ["dcgan"], "datasets": ["heads"]}
-    with pytest.raises(GanError, match="heads has whole volumes, .* set it to null"):
+    with pytest.raises(GanError, match=r"heads has whole volumes, .* set it to null"):
         load(config)
     config["study"]["datasets"] = ["ixi", "heads"]
     assert load(config).metrics["as_published"] == {"reference": "train", "n_fake": 50_000}

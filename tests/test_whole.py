@@ -290,7 +290,7 @@ def test_a_report_of_a_data_set_of_volumes(tmp_path):
     for report in (first, second):
         text = render(report)
         assert "whole volumes of 16 x 16 x 16 voxels of 1.5 x 1.5 x 1.5 mm, box about the grid" in text
-        assert "with volumes" in text and "no scores: whole volumes" in text
+        assert "with volumes" in text and "no scores: " in text and "have 7 subjects" in text
 
 
 # ---------------------------------------------------------------- the way out

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pandas as pd
 
-from gan.cells import SPLITS, no_scores
+from gan.cells import SPLITS
 from gan.config.datasets import sides
 from gan.inspect.dataset import Report
 from gan.inspect.show_folder import grids, intensities, warnings_of
@@ -122,8 +122,6 @@ def _warnings(report: Report, subjects: pd.DataFrame) -> list[str]:
 
 def _widths(report: Report, subjects: pd.DataFrame) -> list[str]:
     """Whether scores are possible, and how wide their intervals will be."""
-    if report.row["volumes"]:
-        return [f"no scores: {no_scores(report.row)}"]
     if report.too_few:
         return [f"no scores: {report.too_few}"]
     parts = report.row["split"]
