@@ -116,8 +116,8 @@ def test_a_cell_of_volumes_is_scored(judge, panel, tmp_path):
     assert first["value"] == pytest.approx(np.mean([rows["kd_indomain", plane]["value"] for plane in PLANES]))
     # Half of a head is like the other from above and from the front alone.
     assert {contrast for metric, contrast in rows if metric == "asymmetry"} == {*PLANES[:2], "all"}
-    # Of volumes and not of slices.
-    assert rows["ms_ssim", "all"]["n_fake"] == 6 and rows["area_1", "seg"]["n_fake"] == 6
+    # Areas are of volumes and not of slices.
+    assert rows["ms_ssim", "all"]["n_fake"] == 48 and rows["area_1", "seg"]["n_fake"] == 6
     masks = Store.open(judge / "store").images[:24, 1] == 1
     assert rows["area_1", "seg"]["floor"] == pytest.approx(100 * masks.mean())
     assert rows["copies_indomain", "all"]["n_fake"] == 48
@@ -150,7 +150,7 @@ def test_pairs_are_of_volumes_however_many_come_at_a_time(batch, panel):
     row = next(row for row in probe.rows(panel.reference) if row["contrast"] == PLANES[1])
     volumes = slices[:, 1].reshape(6, SLICES, 16, 16)
     expected = [ms_ssim(volumes[place], volumes[place + 1]).mean() for place in (0, 2, 4)]
-    assert row["value"] == pytest.approx(np.mean(expected)) and row["n_fake"] == 6
+    assert row["value"] == pytest.approx(np.mean(expected)) and row["n_fake"] == 6 * SLICES
 
 
 # ---------------------------------------------------------------- what has to be seen

@@ -146,9 +146,11 @@ class LikenessProbe:
     def __init__(self, bootstrap: int, seed: int):
         self.bootstrap, self.seed = bootstrap, seed
         self.found: dict[str, list[NDArray]] = {}
+        self.each = 1
         self._single: dict[str, NDArray] = {}  # the slices of a volume whose pair comes with the next batch
 
     def add(self, batch: Samples) -> None:
+        self.each = batch.each
         for contrast, images in batch.grey.items():
             seen = self.found.setdefault(contrast, [])
             room = (PAIRS if batch.each == 1 else PAIRS_OF_VOLUMES) - sum(map(len, seen))
@@ -164,7 +166,8 @@ class LikenessProbe:
     def rows(self, reference: Reference) -> Rows:
         pairs, known = {name: np.concatenate(parts) for name, parts in self.found.items()}, reference.images
         real, subjects = known.similarity, known.pairs
-        numbers = {name: 2 * len(next(iter(of.values()))) for name, of in (("n_real", real), ("n_fake", pairs))}
+        images = 2 * self.each  # of a pair
+        numbers = {name: images * len(next(iter(of.values()))) for name, of in (("n_real", real), ("n_fake", pairs))}
         conditions = {"split": "train", **numbers, "n_subjects": len(np.unique(known.subjects))}
         conditions |= {"extractor": PIXELS, "seed": self.seed}
         rows = score_similarity(pairs, real, subjects, bootstrap=self.bootstrap, seed=self.seed)

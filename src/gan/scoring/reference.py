@@ -264,8 +264,9 @@ def _training_areas(store: Store) -> NDArray[np.float64]:
     rows = store.rows("train")
     if store.meta["mask"] is None:
         return np.empty((len(rows), 0))
-    masks = store.images[rows, -1]
-    return label_areas(masks, max(1, int(masks.max())))
+    blocks = np.array_split(rows, -(-len(rows) // (ROWS if store.images.ndim == 4 else 8)))  # volumes are large
+    largest = max(1, *(int(store.images[block, -1].max()) for block in blocks))
+    return np.concatenate([label_areas(store.images[block, -1], largest) for block in blocks])
 
 
 def rows_of(store: Store, split: str, label: int | None) -> NDArray[np.int64]:
