@@ -54,3 +54,11 @@ def test_subjects_make_a_wider_interval_than_images():
     by_subject = np.std(frechet_distances(real, fake, subject_weights(subjects, 100, 0), drawn))
     by_image = np.std(frechet_distances(real, fake, image_weights(240, 100, 0), drawn))
     assert by_subject > 1.5 * by_image
+
+
+def test_few_images_are_drawn_so_that_there_is_a_pair():
+    """A resample of one image alone has no kernel distance."""
+    drawn = image_weights(2, 200, 0)
+    assert (drawn == 1).all()
+    assert ((image_weights(4, 500, 0) > 0).sum(1) >= 2).all()
+    assert (image_weights(1, 3, 0) == 1).all()

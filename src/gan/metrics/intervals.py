@@ -24,16 +24,23 @@ def subject_weights(subjects: NDArray, resamples: int, seed: int | Sequence[int]
     if count < 2:
         raise ValueError("a bootstrap over subjects needs at least 2 of them")
     rng = np.random.default_rng(seed)
-    drawn = rng.multinomial(count, np.full(count, 1 / count), size=resamples)
-    while len(single := np.flatnonzero((drawn > 0).sum(1) < 2)):
-        drawn[single] = rng.multinomial(count, np.full(count, 1 / count), size=len(single))
-    return drawn[:, codes].astype(np.float64)
+    return _drawn(rng, int(count), resamples)[:, codes].astype(np.float64)
 
 
 def image_weights(images: int, resamples: int, seed: int) -> NDArray[np.float64]:
-    """How often each of ``images`` independent images counts in each resample: [resamples, images]."""
-    rng = np.random.default_rng([seed, 1])
-    return rng.multinomial(images, np.full(images, 1 / images), size=resamples).astype(np.float64)
+    """How often each of ``images`` independent images counts in each resample: [resamples, images].
+
+    A resample of a single image is drawn again, as far as there are two: it has no pair either.
+    """
+    return _drawn(np.random.default_rng([seed, 1]), images, resamples).astype(np.float64)
+
+
+def _drawn(rng: np.random.Generator, count: int, resamples: int) -> NDArray[np.int64]:
+    """How often each of ``count`` units is drawn, [resamples, count]; two different ones at least, if there are two."""
+    drawn = rng.multinomial(count, np.full(count, 1 / count), size=resamples)
+    while count > 1 and len(single := np.flatnonzero((drawn > 0).sum(1) < 2)):
+        drawn[single] = rng.multinomial(count, np.full(count, 1 / count), size=len(single))
+    return drawn
 
 
 def centred_interval(
