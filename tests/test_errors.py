@@ -115,3 +115,12 @@ def test_a_failure_that_nobody_foresaw_is_told_with_its_log(tmp_path):
     assert failures(tmp_path, since=0) == [
         f"error: unexpected, a bug in the program: KeyError: 'a' ({log} has the traceback)"
     ]
+
+
+def test_a_traceback_below_nested_progress_bars_is_found(tmp_path):
+    with pytest.raises(ValueError, match="nan"), logged(tmp_path / "a.log"):
+        sys.stderr.write("\n")
+        sys.stderr.write("\x1b[A")
+        raise ValueError("nan")
+    (line,) = failures(tmp_path, 0)
+    assert line.startswith("error: unexpected, a bug in the program: ValueError: nan")

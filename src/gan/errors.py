@@ -104,6 +104,7 @@ def failures(logs: str | Path, since: float) -> list[str]:
 
 _TRACEBACK = "Traceback (most recent call last):"
 _LONGEST = 100  # lines of a traceback at the end of a log
+_UP = "\x1b[A"  # what a progress bar below another one leaves
 
 
 class _Tee:
@@ -135,7 +136,7 @@ class _Tee:
 
     def write(self, text: str) -> int:
         if not text.startswith("\r"):
-            self.log(text)
+            self.log(text.replace(_UP, ""))
         if text:
             self._midline = not text.endswith(("\n", "\r"))
         return self._terminal.write(text)
