@@ -293,7 +293,6 @@ def test_a_study_without_any_result_still_has_a_report(tmp_path):
     [
         ({"split": {"train": 0.5, "val": 0.5, "test": 0}}, "no test subjects"),
         ({"split": {"train": 0.5, "val": 0, "test": 0.5}}, "no validation subjects"),
-        ({"volumes": {"size": 16}}, "whole volumes, the judge sees slices alone"),
     ],
 )
 def test_cells_that_are_not_to_be_scored_are_said_as_such(data, said, tmp_path):
