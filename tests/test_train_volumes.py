@@ -1,4 +1,4 @@
-"""A store of volumes through a whole training: what it leaves, and that a stopped one goes on as if it had not been."""
+"""A store of volumes through a whole training: what it leaves, and that a stopped one resumes as if it had not been."""
 
 import numpy as np
 import pandas as pd

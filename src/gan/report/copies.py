@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from gan.files import atomic_path
+from gan.report.template import template
 
 GAP = 2  # px between the pictures of a row
 SHOWN_SIDE = 128  # px at least on the page, by enlarging each pixel a whole number of times
@@ -38,16 +38,9 @@ def write_pairs(
     path: Path, title: str, summary: Mapping[str, Any], generated: Sequence[Pair], held_out: Sequence[Pair]
 ) -> None:
     """Write the page: ``generated`` images and, ranked alike, ``held_out`` real ones; summary: that of copies.json."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("gan.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     tables = [("Generated images, the most suspicious first", "generated", list(map(_shown, generated)))]
     tables.append(("Real images of held-out patients, ranked alike", "real", list(map(_shown, held_out))))
-    text = environment.get_template("pairs.html").render(title=title, summary=summary, tables=tables)
+    text = template("pairs.html").render(title=title, summary=summary, tables=tables)
     with atomic_path(path) as temporary:
         Path(temporary).write_text(text, encoding="utf-8")
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pandas as pd
 from markupsafe import Markup
 
@@ -17,6 +16,7 @@ from gan.files import atomic_path
 from gan.metrics import facts
 from gan.report import context, cost, curves, figures, pairs, pairs_view, snapshots, table, trust, verdict, view
 from gan.report.table import MEASURE, WHOLE
+from gan.report.template import template
 
 
 def write_report(
@@ -85,16 +85,8 @@ def render(title: str, cells: Sequence[CellFiles], found: Tables, stores: dict[s
     for name in dict.fromkeys(cell.dataset for cell in cells):
         mine = [cell for cell in cells if cell.dataset == name]
         datasets.append(_dataset(name, mine, found, looks, stores.get(name)))
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("gan.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["number"] = table.number
     runs, jobs = cost.runs(cells), cost.jobs(cells)
-    return environment.get_template("comparison.html").render(
+    return template("comparison.html").render(
         title=title,
         datasets=datasets,
         variants=list(looks),

@@ -100,7 +100,7 @@ class CopyProbe:
         return sum(map(len, self.rates[BOTH].suspicious))
 
     def summary(self) -> dict[str, Any]:
-        """What a reader has to know beside the rate: what each eye sees, the power of the search, its control."""
+        """What a reader has to know next to the rate: what each eye sees, the power of the search, its control."""
         if not self.enough:
             return {"left_out": f"a search for copies needs {FEWEST} training patients"}
         copied, agreed = set(), []
