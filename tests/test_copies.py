@@ -103,9 +103,9 @@ def test_of_two_eyes_either_may_find_a_copy():
     study, blind = Study(0), np.linspace(0.5, 1, PATIENTS * SLICES)
     other = Null(blind, study.null.subjects, np.ones(11 * SLICES), study.null.held_out_subjects, {"x": np.ones(3)})
     sees = replace(study.null, panel={"x": np.zeros(3)})
-    both = Null.of_both([sees, other])
-    assert both.power() == {"x": 1}
-    assert np.mean(both.ratios < both.limit()[0]) <= ALPHA
+    either = Null.of_either([sees, other])
+    assert either.power() == {"x": 1}
+    assert np.mean(either.ratios < either.limit()[0]) <= ALPHA
 
 
 def test_thumbnails_see_a_moved_copy_with_another_gain():

@@ -201,7 +201,7 @@ def test_copies_of_training_images_are_found_out(copies, store, tmp_path_factory
     assert content["snapshot"]["kimg"] is None
     assert rows["copies_indomain"]["low"] > 0.9
     found = json.loads((copies / "copies.json").read_text())
-    assert found["patients_near"] == found["patients"] and found["power"]["both"]["unchanged"] == 1
+    assert found["patients_near"] == found["patients"] and found["power"]["either"]["unchanged"] == 1
     assert "This page shows patients" in (copies / "pairs.html").read_text()
     assert rows["kd_indomain"]["n_fake"] == 48
     assert rows["kd_indomain"]["truncation"] == 1, "the truncation of the study is of generators"

@@ -205,4 +205,4 @@ def test_copies_of_training_volumes_are_found(copied, least, most, judge, panel)
     batch = Samples({name: slices[:, place] for place, name in enumerate(PLANES)}, None, each=SLICES)
     features.add(batch)
     search.add(batch)
-    assert least <= search.rates["both"].copies <= most
+    assert least <= search.rates["either"].copies <= most

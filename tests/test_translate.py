@@ -462,7 +462,7 @@ def test_a_head_without_its_skull_is_refused_where_training_had_whole_ones(tmp_p
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"--input": ["pd=IN"]}, "the generator was not trained on pd; allowed: t1, t1c"),
+        ({"--input": ["pd=IN"]}, "pd has no place there in this translation; allowed: t1, t1c"),
         ({"--input": ["t1=IN"]}, "t1c is missing, which copy was trained with; add it"),
         ({"--input": ["t1=IN", "t1=IN"]}, "t1 is there twice"),
         ({"--input": ["IN"]}, "name its contrast, as in --input t1="),
@@ -473,7 +473,7 @@ def test_a_head_without_its_skull_is_refused_where_training_had_whole_ones(tmp_p
         ({"--out": ["out.png"]}, "only NIfTI is written"),
         ({"--out": ["a.nii", "b.nii"]}, "2 for the targets t2"),
         ({"--label": ["f"]}, "this generator was trained without labels"),
-        ({"--reference": ["pd=IN"]}, "not trained on pd"),
+        ({"--reference": ["pd=IN"]}, "pd has no place there"),
         ({"--seed": ["-1"]}, "--seed is -1"),
     ],
 )

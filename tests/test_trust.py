@@ -15,8 +15,8 @@ POWER = {"unchanged": 1.0, "blur of 1 px": 0.96, "mirrored left to right": 0.4}
 
 def search(copies, low, high, near=3):
     found = {"copies": copies, "low": low, "high": high, "alpha": 0.01, "n_fake": 1000, "patients": 53}
-    found["control"] = {"both": [0.011, 0.004, 0.02]}
-    return found | {"patients_near": near, "power": {"both": POWER}}
+    found["control"] = {"either": [0.011, 0.004, 0.02]}
+    return found | {"patients_near": near, "power": {"either": POWER}}
 
 
 def kd(value, low=None):
@@ -51,7 +51,7 @@ def test_copies_are_said_with_what_may_be_missed(tmp_path, found, warning, says)
 
 
 def test_a_search_that_accuses_real_images_proves_less(tmp_path):
-    found = search(0.06, 0.04, 0.08) | {"control": {"both": [0.05, 0.02, 0.09]}}
+    found = search(0.06, 0.04, 0.08) | {"control": {"either": [0.05, 0.02, 0.09]}}
     trust = trust_of(tmp_path, [kd(0.006, -0.001)], found)
     assert trust.warnings == [] and "would accuse 5 % of real images" in " ".join(trust.sentences)
 

@@ -120,7 +120,7 @@ class Null:
         return reached[np.searchsorted(self.ratios[order], ratios, side="right")]
 
     @classmethod
-    def of_both(cls, nulls: "Sequence[Null]") -> "Null":
+    def of_either(cls, nulls: "Sequence[Null]") -> "Null":
         """Of several eyes that saw the same images: the least `surprise` takes the place of the ratio."""
         one = nulls[0]
         ratios, held_out = (

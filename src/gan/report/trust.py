@@ -104,7 +104,7 @@ def _copies(cells: Sequence[CellFiles]) -> Iterator[Finding]:
     share, low, high = (worst[key] for key in ("copies", "low", "high"))
     span = "" if low is None else f" (95 % interval {_percent(low)} to {_percent(high)})"
     # Where real images of other patients are accused as well, as many generated ones prove nothing.
-    control, control_low, _ = worst["control"]["both"]
+    control, control_low, _ = worst["control"]["either"]
     loose = control_low is not None and control_low > worst["alpha"]
     sure = (share if low is None else low) - (control if loose else 0)
     if sure >= COPIED:
@@ -117,8 +117,13 @@ def _copies(cells: Sequence[CellFiles]) -> Iterator[Finding]:
         yield None, f"No copies of training patients were found{most}."
     if loose:
         yield None, f"The search is loose here: it would accuse {_percent(control)} of real images of other patients."
-    missed = [name for name, power in worst["power"]["both"].items() if power < FOUND]
-    yield None, f"Copies of these kinds may be missed: {', '.join(missed)}." if missed else "Planted copies were found."
+    missed = [name for name, power in worst["power"]["either"].items() if power < FOUND]
+    yield (
+        None,
+        f"Copies of these kinds may be missed: {', '.join(missed)}."
+        if missed
+        else "Planted copies of all kinds were found.",
+    )
 
 
 def _diversity(rows: pd.DataFrame) -> Iterator[Finding]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from gan.cells import WHOLE
 from gan.metrics.copies import ALPHA, FEWEST, Nearest, Rate, nearest_patients, rate
 from gan.report.copies import Pair
-from gan.scoring.eyes import BOTH, CALIBRATED, Grey, Search
+from gan.scoring.eyes import CALIBRATED, EITHER, Grey, Search
 from gan.scoring.faults import DISGUISES
 from gan.scoring.probes import FeatureProbe, Rows, Samples
 from gan.scoring.reference import Reference
@@ -24,8 +24,8 @@ SHOWN = 12  # most suspicious images that are kept for people to look at
 
 
 class _Suspect(NamedTuple):
-    """surprise: of the eye that is more surprised; near: the indices of the nearest training
-    images of two patients; ratios: of each eye; grey: images [H, W] by contrast."""
+    """surprise: of the eye that is more surprised; near: the indices of the nearest training images of two patients;
+    ratios: of each eye; grey: images [H, W] by contrast."""
 
     surprise: float
     group: str
@@ -69,21 +69,19 @@ class CopyProbe:
 
     @functools.cached_property
     def rates(self) -> dict[str, Rate]:
-        """How many copies each eye sees, and `BOTH` together."""
+        """How many copies each eye sees, and `EITHER` of them."""
         units = np.concatenate(self._units) if self._units else None
-        ratios = {eye.name: [self.nearest(eye.name, group).ratio for group in self.real.groups] for eye in self.eyes}
-        surprise = [
-            [n.surprise(r) for n, r in zip(self.search.nulls[eye], of, strict=True)] for eye, of in ratios.items()
-        ]
-        ratios[BOTH] = [np.min(of_group, 0) for of_group in zip(*surprise, strict=True)]
+        found = {group: [self.nearest(eye.name, group) for eye in self.eyes] for group in self.real.groups}
+        ratios = {eye.name: [of[place].ratio for of in found.values()] for place, eye in enumerate(self.eyes)}
+        ratios[EITHER] = [self._surprise(group, of).min(0) for group, of in found.items()]
         if self._each > 1:  # slices of a volume are drawn together
-            units = np.arange(len(ratios[BOTH][0])) // self._each
+            units = np.arange(len(ratios[EITHER][0])) // self._each
         return {eye: rate(of, self.search.nulls[eye], self.bootstrap, self.seed, units) for eye, of in ratios.items()}
 
     def rows(self, reference: Reference) -> Rows:
         if not self.enough:
             return []
-        of = self.rates[BOTH]
+        of = self.rates[EITHER]
         row: dict[str, Any] = {"metric": f"copies_{self.eyes[0].name}", "contrast": WHOLE, "value": of.copies}
         row |= {"low": of.low, "high": of.high, "floor": 0.0, "floor_low": None, "floor_high": None}
         row |= {"above_floor": of.copies, "above_floor_low": of.low, "above_floor_high": of.high}
@@ -97,7 +95,7 @@ class CopyProbe:
 
     def _number(self) -> int:
         """Of generated images."""
-        return sum(map(len, self.rates[BOTH].suspicious))
+        return sum(map(len, self.rates[EITHER].suspicious))
 
     def summary(self) -> dict[str, Any]:
         """What a reader has to know next to the rate: what each eye sees, the power of the search, its control."""
@@ -107,9 +105,12 @@ class CopyProbe:
         for place, group in enumerate(self.real.groups):
             seen = np.array([self.rates[eye.name].suspicious[place] for eye in self.eyes])
             agreed.append(seen.all(0).mean())
-            near = self.nearest(self.eyes[-1].name, group).first[self.rates[BOTH].suspicious[place]]
-            copied |= set(self.real.subjects[self.real.train[group][near]].tolist())
-        of = self.rates[BOTH]
+            found = [self.nearest(eye.name, group) for eye in self.eyes]
+            by = self._surprise(group, found).argmin(0)  # the eye that is more surprised
+            near = np.array([of.first for of in found])[by, np.arange(len(by))]
+            rows = self.real.train[group][near[self.rates[EITHER].suspicious[place]]]
+            copied |= set(self.real.subjects[rows].tolist())
+        of = self.rates[EITHER]
         return {
             **{"copies": of.copies, "low": of.low, "high": of.high, "alpha": ALPHA, "n_fake": self._number()},
             **{"patients": self._patients(), "patients_near": len(copied), "seen_by_both": float(np.mean(agreed))},
@@ -151,10 +152,7 @@ class CopyProbe:
 
     def _suspects(self, group: str, found: list[Nearest], grey: Grey) -> list[_Suspect]:
         """The `SHOWN` most suspicious of some images."""
-        place = list(self.real.groups).index(group)
-        surprise = np.array(
-            [self.search.nulls[eye.name][place].surprise(of.ratio) for eye, of in zip(self.eyes, found, strict=True)]
-        )
+        surprise = self._surprise(group, found)
         ratios = np.array([of.ratio for of in found])
         suspects = []
         for index in np.lexsort((ratios.min(0), surprise.min(0)))[:SHOWN]:
@@ -163,6 +161,12 @@ class CopyProbe:
             images = {name: of[index].copy() for name, of in grey.items()}
             suspects.append(_Suspect(float(surprise[:, index].min()), group, near, tuple(ratios[:, index]), images))
         return suspects
+
+    def _surprise(self, group: str, found: Sequence[Nearest]) -> NDArray[np.float64]:
+        """How surprised each eye is by what it has ``found``, [eyes, n] (`Null.surprise`)."""
+        place = list(self.real.groups).index(group)
+        nulls = [self.search.nulls[eye.name][place] for eye in self.eyes]
+        return np.array([null.surprise(of.ratio) for null, of in zip(nulls, found, strict=True)])
 
     def _pairs(self, suspects: Sequence[_Suspect]) -> list[Pair]:
         pairs = []

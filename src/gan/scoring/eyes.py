@@ -22,7 +22,7 @@ CALIBRATED = 1000  # training images, and held-out ones, that are compared with 
 PLANTED = 50  # training images that are copied in each disguise
 BLOCK = 1024  # images of the store read at a time
 HELD_OUT = ("val", "test")
-BOTH = "both"  # eyes together
+EITHER = "either"  # eye: the search as a whole
 Grey = Mapping[str, NDArray[np.uint8]]
 
 
@@ -159,7 +159,7 @@ class Search:
 
     @functools.cached_property
     def nulls(self) -> dict[str, list[Null]]:
-        """What each eye sees of real images, by group; `BOTH` is the search, in which either eye may be surprised."""
+        """What each eye sees of real images, by group; `EITHER` is the search as a whole."""
         bar = tqdm(self.eyes, desc="planted copies", unit="set", leave=False)
         found = {eye.name: [calibrate(eye, self.real, group, self.seed) for group in self.real.groups] for eye in bar}
-        return found | {BOTH: [Null.of_both(nulls) for nulls in zip(*found.values(), strict=True)]}
+        return found | {EITHER: [Null.of_either(nulls) for nulls in zip(*found.values(), strict=True)]}

@@ -70,7 +70,9 @@ def named(words: list[str], known: list[str], option: str) -> dict[str, Path]:
         if not equals or not path:
             raise GanError(f"{option} {word}: name its contrast, as in {option} {known[0]}={word}")
         if name not in known:
-            raise GanError(f"{option} {word}: the generator was not trained on {name}; allowed: {', '.join(known)}")
+            raise GanError(
+                f"{option} {word}: {name} has no place there in this translation; allowed: {', '.join(known)}"
+            )
         if name in found:
             raise GanError(f"{option} {word}: {name} is there twice; give each contrast once")
         found[name] = Path(path)
