@@ -397,8 +397,8 @@ def _enough(sets: Sets) -> None:
     """Refuse sets that are too small, with their numbers."""
     if sets.samples < 2:
         raise GanError(
-            f"too few images for a score: {sets.samples} generated, 2 are needed; raise metrics.n_fake, or add images to "
-            f"the row"
+            f"too few images for a score: {sets.samples} generated, 2 are needed; raise metrics.n_fake, or add images "
+            f"to the row"
         )
     for kind, codes in (("split", sets.subjects), ("other held-out split", sets.unseen_subjects)):
         if (subjects := len(np.unique(codes))) < 2:
