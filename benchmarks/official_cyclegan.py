@@ -2,15 +2,17 @@
 
 import argparse
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
 import torch
+from official_pix2pix import FILES, initialised, output
 from torch import nn
 
 from gan.families.contract import Batch
 
+__all__ = ["FILES", "PARTS", "build", "options", "output", "step"]
 PARTS = {  # submodules of this program's variant
     "there": "generators.onward",
     "back": "generators.back",
@@ -24,19 +26,21 @@ def options(given: argparse.Namespace) -> dict[str, Any]:
     return {"norm": given.norm, "channels": given.width}
 
 
-def build(networks: ModuleType, given: argparse.Namespace) -> dict[str, nn.Module]:
+def build(modules: Sequence[ModuleType], given: argparse.Namespace) -> dict[str, nn.Module]:
     """Its networks for images of ``given``, by the names of `PARTS`."""
+    networks, _ = modules
     norm, channels = networks.get_norm_layer(given.norm), given.channels
     blocks, patch = 9 if given.size >= 256 else 6, 3 if given.size >= 128 else 2
     generators = (networks.ResnetGenerator(channels, channels, given.width, norm, n_blocks=blocks) for _ in range(2))
     discriminators = (networks.NLayerDiscriminator(channels, given.width, patch, norm) for _ in range(2))
-    return dict(zip(PARTS, [*generators, *discriminators], strict=True))
+    return initialised(dict(zip(PARTS, [*generators, *discriminators], strict=True)), networks)
 
 
 def step(
-    networks: ModuleType, pool: ModuleType, parts: dict[str, nn.Module], given: argparse.Namespace, batch: Batch
+    modules: Sequence[ModuleType], parts: dict[str, nn.Module], given: argparse.Namespace, batch: Batch
 ) -> Callable[[], None]:
     """A step in the order of its ``optimize_parameters``: both G with their cycles, then both D with their pools."""
+    networks, pool = modules
     there, back, d_targets, d_sources = parts.values()
     pairs = (there, back), (d_targets, d_sources)
     optimizers = [

@@ -2,6 +2,7 @@
 
     python benchmarks/translation.py --official ~/pytorch-CycleGAN-and-pix2pix --size 256 --norm batch
     python benchmarks/translation.py --family cyclegan --official ~/pytorch-CycleGAN-and-pix2pix --size 128
+    python benchmarks/translation.py --family unit --official ~/UNIT --size 64
 
 A step is one of each network, with backward passes and optimizers: process CPU time, the median of the repeats after a
 warm-up, in turn, each program in a process of its own (`steps.py`). Networks, losses, batch and dropout are the same.
@@ -10,10 +11,8 @@ copied to the other by their place, and outputs are compared in double precision
 """
 
 import argparse
-import contextlib
 import importlib
 import importlib.util
-import io
 import platform
 from collections import Counter
 from collections.abc import Callable
@@ -54,7 +53,7 @@ def _in_order(network: nn.Module) -> list[nn.Module]:
     return [module for module in network.modules() if list(module.parameters(recurse=False))]
 
 
-def difference(its: nn.Module, mine: nn.Module, size: int) -> float:
+def difference(official: ModuleType, its: nn.Module, mine: nn.Module, size: int) -> float:
     """The largest difference of the outputs of two networks with equal weights in training, without dropout."""
     copied(its, mine)
     for network in (its, mine):
@@ -65,15 +64,16 @@ def difference(its: nn.Module, mine: nn.Module, size: int) -> float:
     channels = next(mine.parameters()).shape[1]
     images = torch.rand(2, channels, size, size, dtype=torch.float64) * 2 - 1
     with torch.no_grad():
-        return float((its(images) - mine(images)).abs().max())
+        return float((official.output(its, images) - official.output(mine, images)).abs().max())
 
 
 def passes(step: Callable[[], None], networks: dict[str, nn.Module]) -> Counter[str]:
     """How often a step goes through each network, forward and back."""
     found: Counter[str] = Counter()
 
-    def count(name: str, result: Tensor) -> None:
+    def count(name: str, result: Tensor | list[Tensor]) -> None:
         found[f"{name} forward"] += 1
+        result = result[0] if isinstance(result, list) else result
         if result.requires_grad:
             result.register_hook(lambda _: found.update([f"{name} back"]))
 
@@ -85,14 +85,6 @@ def passes(step: Callable[[], None], networks: dict[str, nn.Module]) -> Counter[
     for hook in hooks:
         hook.remove()
     return found
-
-
-def initialised(made: dict[str, nn.Module], networks: ModuleType) -> dict[str, nn.Module]:
-    """The official networks with their first weights, silently."""
-    for network in made.values():
-        with contextlib.redirect_stdout(io.StringIO()):
-            networks.init_weights(network)
-    return made
 
 
 def this_side(official: ModuleType, given: argparse.Namespace, batch: Batch) -> tuple[Callable[[], None], dict]:
@@ -116,7 +108,8 @@ def main() -> None:
     translators = [name for name in trained() if options_of(name).TASK == "translate"]
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--family", default="pix2pix", choices=translators)
-    parser.add_argument("--official", type=Path, required=True, help="checkout of junyanz/pytorch-CycleGAN-and-pix2pix")
+    checkout = "checkout of junyanz/pytorch-CycleGAN-and-pix2pix; for unit, of mingyuliutw/UNIT"
+    parser.add_argument("--official", type=Path, required=True, help=checkout)
     parser.add_argument("--size", type=int, default=256, choices=[32, 64, 128, 256])
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--channels", type=int, default=1, help="of the source, and of the target")
@@ -129,23 +122,23 @@ def main() -> None:
     full_precision()
     torch.manual_seed(0)
     official = importlib.import_module(f"official_{given.family}")
-    networks, pool = (read(given.official / name) for name in ("models/networks.py", "util/image_pool.py"))
+    modules = [read(given.official / name) for name in official.FILES]
     print(f"torch {torch.__version__}, {platform.processor() or platform.machine()}, {given.size} x {given.size}")
     # Whether both compute the same.
     shape = ImageShape(given.channels, (given.size, given.size), sources=given.channels)
     mine = _parts(build(given.family, official.options(given), shape, given.batch), official)
-    for name, its in initialised(official.build(networks, given), networks).items():
-        found = difference(its, mine[name], given.size)
+    for name, its in official.build(modules, given).items():
+        found = difference(official, its, mine[name], given.size)
         print(f"{name}: outputs of equal weights differ by at most {found:.2g}")
         if found > CLOSE:
             raise SystemExit(f"{name} computes something else")
     # What it costs.
     source, real = torch.rand(2, given.batch, given.channels, given.size, given.size) * 2 - 1
     batch = Batch(real, torch.zeros(given.batch, 0), source)
-    parts = initialised(official.build(networks, given), networks)
+    parts = official.build(modules, given)
     sides = {
         "this": this_side(official, given, batch),
-        "official": (official.step(networks, pool, parts, given, batch), parts),
+        "official": (official.step(modules, parts, given, batch), parts),
     }
     for name, (step, nets) in sides.items():
         counted = ", ".join(f"{what} {count}" for what, count in sorted(passes(step, nets).items()))

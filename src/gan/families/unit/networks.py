@@ -150,12 +150,20 @@ class Residual(nn.Module):
         return self.skip(x) + self.layers(x)
 
 
-class LayerNorm(nn.GroupNorm):
-    """Normalises each image over channels and positions; scales start uniformly in [0, 1], as in the program."""
+class LayerNorm(nn.Module):
+    """[N, C, *size] normalised over channels and positions as in the program: by the unbiased deviation plus 1e-5, with
+    scales that start uniformly in [0, 1]."""
 
     def __init__(self, channels: int):
-        super().__init__(1, channels)
-        nn.init.uniform_(self.weight)
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.rand(channels)), nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        axes, planes = tuple(range(1, x.ndim)), (-1, *[1] * (x.ndim - 2))
+        wide = widened(x)
+        deviation, mean = torch.std_mean(wide, axes, keepdim=True)
+        normal = (wide - mean) / (deviation + 1e-5)
+        return (normal * self.weight.view(planes) + self.bias.view(planes)).to(x.dtype)
 
 
 class Discriminators(nn.Module):

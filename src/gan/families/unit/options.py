@@ -15,7 +15,7 @@ class UNITOptions(Options):
     """UNIT (Liu et al. 2017): translation in both directions through one latent space, learned without pairs."""
 
     TASK: ClassVar[str] = "translate"
-    REVISION: ClassVar[int] = 1
+    REVISION: ClassVar[int] = 2
     PRECISIONS: ClassVar[tuple[str, ...]] = ("fp32", "tf32", "bf16")
 
     pairing: str = option(
