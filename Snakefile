@@ -51,4 +51,5 @@ rule all:
         f"{ROOT}/comparison.html",
         # While kernels are made again, Snakemake looks at what depends on them by `ancient` only through this input.
         KERNELS,
+        TERMS,
         f"{ROOT}/tracking.json" if STUDY.config["tracking"]["enabled"] else [],

@@ -471,7 +471,7 @@ def test_why_a_row_takes_no_part(given, translates, reason):
     data = {"translate": TASK} if translates else {}
     stated = make_options("style", given).stated(0)
     assert table.no_contest({"data": data, "variant": {"family": "style", "options": stated}}) == reason
-    assert options(**given).terms(translates)["anonymous"] is (reason != "shows patients")
+    assert options(**given).about(translates)["anonymous"] is (reason != "shows patients")
 
 
 def test_a_row_that_takes_no_part_is_marked_and_never_leads():

@@ -17,6 +17,7 @@ from fake_study import make_study, score, write
 
 from gan.cells import CellFiles
 from gan.errors import GanError
+from gan.terms import PHANTOM, Origin, Terms
 from gan.tracking import client as stores
 from gan.tracking import command, names, points, publish, ui, views
 
@@ -99,6 +100,17 @@ def test_publishes_everything_that_a_cell_says(study):
     images = [item.path for item in client.list_artifacts(run.info.run_id, "images") if item.path.endswith(".png")]
     assert len(images) == 5
     assert not (Path.cwd() / "mlruns").exists()
+
+
+def test_present_terms_of_the_data_are_on_the_runs(one):
+    folder, cells = one
+    send(folder, cells)
+    tags = [runs_of(folder)["stylegan2_ada/s0"].data.tags["terms"]]
+    terms = Terms((Origin.of(cells[0].dataset, PHANTOM),))
+    (folder / "terms.json").write_text(json.dumps({cells[0].dataset: {"stylegan2_ada": terms.record()}}))
+    send(folder, cells)
+    tags += [runs_of(folder)["stylegan2_ada/s0"].data.tags["terms"]]
+    assert tags == ["terms of the data not declared: do not pass on", terms.line()]
 
 
 def test_cost_is_a_total_and_never_a_mean(study):

@@ -14,6 +14,9 @@ import pytest
 import yaml
 from driver import copy_workflow, edit, planned, run_snakemake, snakemake
 
+from gan.sampling.snapshot import load_header
+from gan.terms import Terms
+
 AFTER_TRAINING = {"curve", "score"}
 TABLES = {"compare", "publish", "all"}
 
@@ -90,6 +93,13 @@ def test_edits_that_decide_nothing_here_run_nothing(study):
 def test_baseline_of_a_variant_makes_the_tables_again_alone(study):
     edit(study, {"variants": {"stylegan2_ada": {"baseline": "dcgan"}}})
     assert {job[0] for job in planned(study, "all")} == {"baselines"} | TABLES
+
+
+def test_terms_train_and_score_nothing_again(study):
+    snapshot = study / "results/tiny/phantom/dcgan/seed0/generator.pt"
+    assert Terms.read(load_header(snapshot)["data"]["terms"]).licences == ["Apache-2.0"]
+    edit(study, {"datasets": {"phantom": {"terms": {"licence": "other", "allows": {"share_weights": "no"}}}}})
+    assert {job[0] for job in planned(study, "all")} == {"terms"} | TABLES
 
 
 def test_one_cell_again_by_its_target(study):

@@ -79,7 +79,8 @@ def _about(snapshot: Snapshot, given: argparse.Namespace, classes: Tensor) -> di
     names = snapshot.labels
     return {
         **{"synthetic": True, "family": snapshot.family, "run_key": snapshot.run_key, "kimg": snapshot.kimg},
-        **snapshot.terms,
+        **snapshot.about,
+        **{"terms": snapshot.terms.record(), "terms_of": snapshot.terms_of},
         **{"n": given.n, "seed": given.seed, "truncation": given.truncation},
         "labels": [names[place] for place in classes.tolist()] if names else [],
         **{key: snapshot.data.get(key) for key in ("dataset", "channels", "mask", "intensity", "spacing", "axis")},

@@ -29,6 +29,7 @@ from gan.runtime import Runtime, usage
 from gan.scoring.extractors import files
 from gan.scoring.judge import Judge
 from gan.study import run_key
+from gan.terms import Terms, of_study
 from gan.train.device import pick_device
 from gan.train.graphs import pick_graphs
 from gan.train.heap import keep_freed_memory
@@ -144,6 +145,9 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         "--judge", type=Path, nargs="?", help="JSON file of the judge that scores each snapshot while training"
     )
     parser.add_argument("--init-from", type=Path, nargs="?", help="weights.pt that the recipe starts from")
+    parser.add_argument(
+        "--terms", type=Path, help="terms.json of the study: the terms of the data, kept with all results"
+    )
     parser.add_argument("--log", type=Path, help="file that also gets the messages")
     return parser.parse_args(argv)
 
@@ -173,6 +177,7 @@ def _train(
     if leads:
         store.check_files()
     dataset, shown = _images(recipe, store, device)
+    dataset.meta["terms"] = _terms(given.terms, recipe)
     paths = Paths(given.folder, given.checkpoints / run_key(recipe), given.init_from)
     try:
         if not options_of(recipe["variant"]["family"]).TRAINED:
@@ -218,6 +223,16 @@ def _make(
         needed = Given(recipe["seed"], given.images, draw, encoder, kept, lambda: stop.check(message))
         make(recipe, dataset, given.folder, needed, shown, device)
     return 0
+
+
+def _terms(path: Path | None, recipe: dict[str, Any]) -> dict[str, Any]:
+    """What the file ``path`` declares for the cell of ``recipe``, as `Terms.record`. `GanError` if that is nothing."""
+    if path is None:
+        return Terms().record()
+    data, variant = recipe["data"].get("dataset"), recipe["variant"].get("name")
+    if (terms := of_study(path, data, variant)) is None:
+        raise GanError(f"{path}: has no terms of {data}/{variant}; name the terms.json of the study of this cell")
+    return terms.record()
 
 
 def _images(recipe: dict[str, Any], store: Store, device: torch.device) -> tuple[StoreDataset, StoreDataset]:

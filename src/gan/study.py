@@ -14,10 +14,12 @@ from typing import Any
 
 from gan.cells import flatten, no_scores
 from gan.config import check_pair, check_place, complete
+from gan.config.variants import brings
 from gan.families.options import Options
 from gan.families.registry import added, defaults, make_options, options_of
 from gan.labels import label_of
 from gan.scoring.extractors import registry
+from gan.terms import PHANTOM, Origin, Terms, united
 
 DATA_REVISION = 1  # raise when the store made from the same volumes changes
 TRAIN_REVISION = 1  # raise when the loop gives other results for the same variant
@@ -122,6 +124,29 @@ class Study:
         """The file that ``cell`` starts from, if it is no other cell's."""
         start = self.config["variants"][cell.variant]["init_from"]
         return start["path"] if start else None
+
+    def terms(self, dataset: str, variant: str) -> Terms:
+        """The terms of what ``variant`` makes on ``dataset``: of the data, and of all it starts from or works on."""
+        found, waiting, known = [], [Cell(dataset, variant, self.seeds[0])], set()
+        while waiting:
+            cell = waiting.pop(0)
+            if (cell.dataset, cell.variant) in known:
+                continue
+            known.add((cell.dataset, cell.variant))
+            row, data = self.config["variants"][cell.variant], self.dataset(cell.dataset)
+            own = PHANTOM if data["terms"] is None and "phantom" in data["source"] else data["terms"]
+            found.append(Origin.of(cell.dataset, own))
+            if what := brings(row):
+                found.append(Origin.of(f"{what} of {cell.variant}", row["terms"]))
+            waiting += filter(None, [self.source(cell), self.works_on(cell)])
+        return united(found)
+
+    def all_terms(self) -> dict[str, dict[str, Any]]:
+        """The record of `terms` by data set and variant, of each cell that is made."""
+        found: dict[str, dict[str, Any]] = {}
+        for cell in [*self.cells(), *self.sources()]:
+            found.setdefault(cell.dataset, {})[cell.variant] = self.terms(cell.dataset, cell.variant).record()
+        return found
 
     def recipe(self, cell: Cell) -> dict[str, Any]:
         """Everything that decides the result of a cell."""

@@ -33,6 +33,7 @@ SCORED = [cell for cell in STUDY.cells() if STUDY.scored(cell.dataset)]
 UNSCORED = [cell for cell in STUDY.cells() if not STUDY.scored(cell.dataset)]
 METRICS = STUDY.metrics
 KERNELS = f"{ROOT}/kernels.json"
+TERMS = f"{ROOT}/terms.json"
 # The files that extractors need, by their checksum: another place to get one from repeats nothing.
 EXTRACTOR_FILES = {
     name: f"{RESULTS}/extractors/{name}-{sha256[:12]}.pt"

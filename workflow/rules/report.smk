@@ -12,6 +12,7 @@ RUNS = {"category": "Comparison", "caption": "../report/runs.rst"}
 
 localrules:
     baselines,
+    terms,
     compare,
     publish,
 
@@ -29,9 +30,23 @@ rule baselines:
         "../scripts/baselines.py"
 
 
+# The terms of what each cell is made of. Nothing is made again for another declaration but what says it.
+rule terms:
+    output:
+        terms=TERMS,
+    log:
+        f"{LOGS}/terms.log",
+    priority: 1
+    params:
+        terms=canonical(STUDY.all_terms()),
+    script:
+        "../scripts/terms.py"
+
+
 rule compare:
     input:
         baselines=rules.baselines.output.baselines,
+        terms=TERMS,
         scores=[f"{ROOT}/{cell.folder}/scores.json" for cell in SCORED],
         curves=[f"{ROOT}/{cell.folder}/curve.json" for cell in SCORED],
         unscored=[f"{ROOT}/{cell.folder}/generator.pt" for cell in UNSCORED],
@@ -74,6 +89,7 @@ rule publish:
     input:
         page=rules.compare.output.page,
         baselines=rules.baselines.output.baselines,
+        terms=TERMS,
     output:
         tracking=f"{ROOT}/tracking.json",
     log:

@@ -33,6 +33,8 @@ rule train:
         kernels=ancient(KERNELS),
         # the weights of the cell that this one starts from, if any
         init_from=start_weights,
+        # ancient: other terms are no reason to train again
+        terms=ancient(TERMS),
     output:
         generator=f"{CELL}/generator.pt",
         weights=f"{CELL}/weights.pt",
@@ -66,13 +68,14 @@ rule train:
     shell:
         # exec: a signal of the scheduler must reach the training process itself, which then saves its state
         "exec python -m gan run --recipe {params.recipe:q} --store {input.store} --folder {params.folder}"
-        " --checkpoints {params.checkpoints} --judge {input.judge} --init-from {input.init_from:q} --log {log}"
+        " --checkpoints {params.checkpoints} --judge {input.judge} --init-from {input.init_from:q} --terms {input.terms} --log {log}"
         f" --runtime {WORD}"
 
 
 rule make:
     input:
         store=rules.slices.output.store,
+        terms=ancient(TERMS),
     output:
         generator=f"{CELL}/generator.pt",
         snapshots=directory(f"{CELL}/snapshots"),
@@ -111,7 +114,7 @@ rule make:
         ),
     shell:
         "exec python -m gan run --recipe {params.recipe:q} --store {input.store} --folder {params.folder}"
-        " --checkpoints {params.checkpoints} {params.images:q} --runtime device=cpu,threads={threads} --log {log}"
+        " --checkpoints {params.checkpoints} {params.images:q} --runtime device=cpu,threads={threads} --terms {input.terms} --log {log}"
 
 
 # Networks do the work here, so it asks for what scoring asks for. What it has made so far survives a kill, below the checkpoints.
@@ -121,6 +124,7 @@ rule derive:
         generator=made_of,
         encoder=made_with,
         kernels=ancient(KERNELS),
+        terms=ancient(TERMS),
     output:
         generator=f"{CELL}/generator.pt",
         snapshots=directory(f"{CELL}/snapshots"),
@@ -156,4 +160,4 @@ rule derive:
     shell:
         "exec python -m gan run --recipe {params.recipe:q} --store {input.store} --folder {params.folder}"
         " --checkpoints {params.checkpoints} --generator {input.generator} --encoder {input.encoder}"
-        " --runtime device={resources.device},ops={resources.ops},threads={threads} --log {log}"
+        " --runtime device={resources.device},ops={resources.ops},threads={threads} --terms {input.terms} --log {log}"

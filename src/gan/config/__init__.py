@@ -17,12 +17,15 @@ from gan.families.registry import defaults, make_options, options_of
 from gan.plain import plain
 from gan.runtime import uneven
 from gan.scoring.extractors import registry
+from gan.terms import as_words
 
 
 def complete(config: dict[str, Any], schema: str | Path) -> dict[str, Any]:
     """``config`` with all defaults. `GanError` if it breaks the schema or a rule between its parts."""
     definition = read_schema(str(schema))
-    config = with_defaults(plain(config), definition, definition)
+    config = plain(config)
+    as_words(config)
+    config = with_defaults(config, definition, definition)
     validate(config, definition)
     for name, row in config["variants"].items():
         validate(row["training"], definition["properties"]["training"], f"variants.{name}.training")

@@ -19,6 +19,7 @@ KINDS = {  # the types of JSON in words
     "null": "null",
 }
 
+ADDRESS = "^https?://"  # as the schema has it
 
 _NAMES = (
     "take small letters, digits and _ for it, at most 64 characters, and no name that results/ uses for something else"
@@ -74,6 +75,8 @@ def validate(config: dict[str, Any], schema: dict[str, Any], below: str = "") ->
     if error.validator == "required":
         missing = next(key for key in error.validator_value if key not in error.instance)
         raise GanError(f"config: {where or 'the top level'} lacks the key {missing!r}")
+    if error.validator == "pattern" and error.validator_value == ADDRESS:
+        raise GanError(f"config: {where} is {error.instance!r}; it must begin with http:// or https://")
     if error.validator in ("pattern", "maxLength", "not") and isinstance(error.instance, str):
         raise GanError(f"config: {where or 'the top level'} has the name {error.instance!r}; {_NAMES}")
     if error.validator == "enum":

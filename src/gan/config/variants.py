@@ -45,10 +45,22 @@ def check_variant(name: str, row: dict[str, Any]) -> None:
         if key not in fields:
             raise GanError(f"config: unknown key {where}; allowed here: {', '.join(fields)}")
         _check_option(where, value, types_of[key], fields[key].metadata)
+    if row["terms"] and not brings(row):
+        raise GanError(
+            f"config: variants.{name}.terms is set, but the row brings nothing from elsewhere; remove it: the terms of "
+            f"its data are set in datasets"
+        )
     try:
         known(**row["options"])
     except GanError as error:
         raise GanError(f"config: variants.{name}.options: {error}") from error
+
+
+def brings(row: dict[str, Any]) -> str | None:
+    """What a row brings from outside of its study, in words; None if all of it is made of its data sets."""
+    if row["init_from"] and row["init_from"]["path"]:
+        return "weights"
+    return "images" if options_of(row["family"]).FROM_ELSEWHERE else None
 
 
 def check_effect(name: str, row: dict[str, Any]) -> None:

@@ -62,9 +62,9 @@ class Options:
     """Base of the dataclasses: a value out of bounds raises `GanError` with the option and what is allowed.
 
     TASK: of `TASKS`; either: that of the variant that it works on. TRAINED: false for a model that is made
-    (`gan.families.contract.Made`). REVISION: part of every recipe; raise it when a change makes the family's results
-    differ. PRECISIONS: what ``training.precision`` may be; a family adds those that its networks support
-    (`gan.ops.precision`).
+    (`gan.families.contract.Made`). FROM_ELSEWHERE: its images come from outside of the study. REVISION: part of every
+    recipe; raise it when a change makes the family's results differ. PRECISIONS: what ``training.precision`` may be; a
+    family adds those that its networks support (`gan.ops.precision`).
     TRANSFER: the defaults that differ for a training that starts from the networks of another one (``init_from``).
     A family that is trained has the option ``conditional`` (on labels) and, unless it translates, ``z_dim`` (width of
     the latents).
@@ -72,6 +72,7 @@ class Options:
 
     TASK: ClassVar[str]
     TRAINED: ClassVar[bool] = True
+    FROM_ELSEWHERE: ClassVar[bool] = False
     REVISION: ClassVar[int]
     PRECISIONS: ClassVar[tuple[str, ...]] = ("fp32", "tf32")
     TRANSFER: ClassVar[dict[str, Any]] = {}
@@ -110,7 +111,7 @@ class Options:
         """Why it takes no part in which variant is better, in a few words; empty if it does."""
         return ""
 
-    def terms(self, translates: bool) -> dict[str, Any]:
+    def about(self, translates: bool) -> dict[str, Any]:
         """What a folder of its images says of them, next to what made them."""
         return {}
 

@@ -15,6 +15,7 @@ from gan.cells import CellFiles
 from gan.files import atomic_path
 from gan.metrics import facts
 from gan.report import context, cost, curves, figures, pairs, pairs_view, snapshots, table, trust, verdict, view
+from gan.report.declared import declared
 from gan.report.table import MEASURE, WHOLE
 from gan.report.template import template
 
@@ -75,6 +76,7 @@ def _sections(found: Tables, cells: Sequence[CellFiles], dataset: str) -> list[s
     best = snapshots.best_snapshots(curves.curve_rows(mine), mine)
     parts = [view.markdown_trust(verdict.trusted(found.rows, dataset, found.lead, found.trust))]
     parts += [pairs_view.markdown(found.pairs, dataset, contrast, found.lead), snapshots.markdown(best, found.lead)]
+    parts += [f"{view.escape(group.text())}\n" for group in declared(mine)]
     return [*parts, f"{found.looks[dataset]}\n"] if dataset in found.looks else parts
 
 
@@ -115,6 +117,7 @@ def _dataset(name: str, cells: list[CellFiles], found: Tables, looks: dict, stor
         "name": name,
         "verdict": verdict.verdict(rows, name, lead),
         "trust": verdict.trusted(rows, name, lead, found.trust),
+        "terms": declared(cells),
         "against": pairs_view.sentence(found.pairs, name, lead),
         "scores": [
             (

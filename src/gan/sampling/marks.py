@@ -5,13 +5,14 @@ header of a NIfTI image. An array has a file of the same name next to it.
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gan.families.registry import families
 from gan.files import write_json
 from gan.sampling.snapshot import Snapshot
+from gan.terms import Terms
 
 if TYPE_CHECKING:
     import nibabel as nib
@@ -38,6 +39,7 @@ class Mark:
     synthetic: `YES`; `IN_PART` of a picture that shows real images too, or of an image with the anatomy of a training
     patient; `NO` where a family copies real images.
     translated_from: the contrasts of a patient's scan that the image was derived from; empty for an image of nobody.
+    terms: of the data that the generator is made of.
     """
 
     family: str
@@ -46,24 +48,28 @@ class Mark:
     seed: int
     synthetic: str = YES
     translated_from: tuple[str, ...] = ()
+    terms: Terms = field(default_factory=Terms)
 
     @classmethod
     def of(cls, snapshot: Snapshot, seed: int, next_to_real: bool = False) -> "Mark":
         """next_to_real: of a picture that shows real images too."""
         shows = next_to_real or snapshot.shows_patients
         synthetic = NO if families()[snapshot.family].model.copies else IN_PART if shows else YES
-        return cls(snapshot.family, snapshot.run_key, snapshot.kimg, seed, synthetic)
+        return cls(snapshot.family, snapshot.run_key, snapshot.kimg, seed, synthetic, terms=snapshot.terms)
 
     def record(self, index: int | str) -> dict[str, Any]:
         """As JSON; index: that of the image among those of its seed, or of several as ``0-15``."""
         kind = {"synthetic": self.synthetic != NO, "digital_source_type": SOURCE_TYPES.get(self.synthetic)}
         own = {key: value for key, value in asdict(self).items() if key != "translated_from" or value}
-        return own | kind | {"index": index}
+        return own | kind | {"index": index, "terms": self.terms.record()}
 
     def text(self, index: int | str) -> dict[str, str]:
         """For `gan.grids.write_png`."""
         found = {"Synthetic": self.synthetic, "Family": self.family, "Run key": self.run_key, "Kimg": f"{self.kimg:g}"}
-        found |= {"Seed": str(self.seed), "Index": str(index)}
+        found |= {"Seed": str(self.seed), "Index": str(index), "Terms": self.terms.line()}
+        for keyword, text in (("Licence", "licence"), ("Attribution", "attribution"), ("Citation", "citation")):
+            if quoted := self.terms.quoted(text):
+                found[keyword] = "; ".join(quoted)
         kind = SOURCE_TYPES.get(self.synthetic)
         return found | ({"XML:com.adobe.xmp": XMP.format(kind)} if kind else {})
 

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from gan.errors import GanError
 from gan.families.contract import Dataset, ImageShape, Request, Source
 from gan.families.registry import defaults, families, make_options
-from gan.files import DAMAGED, atomic_path, require_whole
+from gan.files import DAMAGED, atomic_path, read_json, require_whole
 from gan.study import run_key
+from gan.terms import FILE, Terms, of_study
 
 FORMAT = "gan-generator-1"
 
@@ -27,7 +28,8 @@ class Snapshot:
 
     network: in evaluation mode; options: of the family, complete; batch: images per training step; kimg: thousands of
     real images seen. data: ``channels``, ``mask``, ``labels``, ``label_counts``, ``intensity``, ``spacing`` (mm),
-    ``full_scale`` (a channel's stored value that is 1 here) and the other metadata of the store.
+    ``full_scale`` (a channel's stored value that is 1 here), ``terms`` (`gan.terms.Terms.record`) and the other
+    metadata of the store. present: what the study of the file declares by now, if it is in its place there.
     """
 
     network: nn.Module
@@ -38,6 +40,7 @@ class Snapshot:
     kimg: float = 0.0
     run_key: str = ""
     data: dict[str, Any] = field(default_factory=dict)
+    present: Terms | None = None
 
     @classmethod
     def of(cls, recipe: dict[str, Any], network: nn.Module, dataset: Dataset, kimg: float) -> "Snapshot":
@@ -71,9 +74,19 @@ class Snapshot:
         return make_options(self.family, self.options).shows_patients("translate" in self.data)
 
     @property
-    def terms(self) -> dict[str, Any]:
-        """See `gan.families.options.Options.terms`."""
-        return make_options(self.family, self.options).terms("translate" in self.data)
+    def about(self) -> dict[str, Any]:
+        """See `gan.families.options.Options.about`."""
+        return make_options(self.family, self.options).about("translate" in self.data)
+
+    @property
+    def terms(self) -> Terms:
+        """The terms of what it makes: the present ones of its study, else those that its file holds."""
+        return self.present or Terms.read(self.data.get("terms"))
+
+    @property
+    def terms_of(self) -> str:
+        """Whose `terms` they are."""
+        return "study" if self.present else "generator"
 
     @property
     def mask_labels(self) -> int:
@@ -136,7 +149,21 @@ def load_generator(path: str | os.PathLike, device: str | torch.device = "cpu") 
         raise GanError(f"{path}: its weights do not fit {content['family']} ({reason}); train it again") from error
     network = network.to(device).eval().requires_grad_(False)
     rest = {key: content[key] for key in ("family", "options", "batch", "kimg", "run_key", "data")}
-    return Snapshot(network=network, shape=shape, **rest)
+    return Snapshot(network=network, shape=shape, present=_present(Path(path), content["run_key"]), **rest)
+
+
+def _present(path: Path, key: str) -> Terms | None:
+    """The terms that the study declares whose cell of the run ``key`` has ``path`` as generator or snapshot; else None.
+
+    A file that was moved elsewhere has those that it holds.
+    """
+    cell = path.absolute().parent
+    cell = cell.parent if cell.name == "snapshots" else cell
+    with contextlib.suppress(GanError, LookupError, TypeError):
+        recipe = read_json(cell / "recipe.json")
+        if run_key(recipe) == key:
+            return of_study(cell.parents[2] / FILE, recipe["data"]["dataset"], recipe["variant"]["name"])
+    return None
 
 
 def load_header(path: str | os.PathLike) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from PIL import Image
 from gan.cells import CellFiles, baselines, flatten, stats
 from gan.files import write_json
 from gan.metrics.facts import direction, published, training
+from gan.report.declared import terms_of
 from gan.report.pairs import by_seed, compare
 from gan.report.table import chosen_by, comparison, headline, scores
 from gan.report.trust import of_variants
@@ -184,7 +185,7 @@ class _Publisher:
     def _status(self, run: Run, cell: CellFiles) -> None:
         lines = stats(cell.folder / "stats.jsonl")
         events = list(dict.fromkeys(line["event"] for line in lines if line.get("event")))
-        tags = {"events": ", ".join(events)} if events else {}
+        tags = {"terms": terms_of(cell).line()} | ({"events": ", ".join(events)} if events else {})
         if (cell.folder / "generator.pt").exists():
             # A path and not a copy: weights are the largest files of a study, and theirs is the one that stays true.
             tags["generator"] = os.path.relpath(cell.folder / "generator.pt", self.folder)

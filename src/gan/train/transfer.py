@@ -48,6 +48,7 @@ def save_weights(path: Path, trainer: Trainer, recipe: dict[str, Any], run_key: 
         "shape": asdict(shape) | {"size": list(shape.size)},
         "kimg": kimg,
         "run_key": run_key,
+        "terms": trainer.dataset.meta.get("terms"),
         "networks": {name: _cpu(network) for name, network in trainer.networks.items()},
         "ema": _cpu(trainer.ema),
     }

@@ -17,6 +17,7 @@ class ExternalOptions(Options):
 
     TASK: ClassVar[str] = "generate"
     TRAINED: ClassVar[bool] = False
+    FROM_ELSEWHERE: ClassVar[bool] = True
     REVISION: ClassVar[int] = 1
 
     path: str = option("", "folder of the images; {seed} in it stands for the seed of the cell")

@@ -57,7 +57,7 @@ class StyleOptions(Options):
             return "shows patients"
         return "fitted to the judge's features" if self.features == OWN else ""
 
-    def terms(self, translates: bool) -> dict[str, Any]:
+    def about(self, translates: bool) -> dict[str, Any]:
         return {"content": self.content, "anonymous": not self.shows_patients(translates)}
 
     def without_effect(self) -> dict[str, str]:
