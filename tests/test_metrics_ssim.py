@@ -95,9 +95,18 @@ def test_mean_over_some_pairs_is_near_that_over_all():
     assert similarity_of_set(drawn, 200) == pytest.approx(np.mean(every), abs=4 * np.std(every) / 200**0.5)
 
 
-def test_volumes_are_compared_slice_by_slice():
-    drawn = images(12, 16, 16).reshape(4, 1, 3, 16, 16)
-    assert similarity_of_set(drawn, 100) == pytest.approx(similarity_of_set(drawn[:, 0], 100), rel=1e-12)
+@pytest.mark.parametrize("axis", [1, 2, 3])
+def test_a_volume_that_is_the_same_along_an_axis_is_like_its_slices(axis):
+    x, y = images(2, 32, 32), images(2, 32, 32, seed=1)
+    extruded = [np.stack([of] * 32, axis) for of in (x, y)]
+    torch.testing.assert_close(ms_ssim(*extruded), ms_ssim(x, y))
+
+
+def test_pairs_of_volumes_in_succession():
+    drawn = images(5 * 12, 12, 12).reshape(5, 12, 12, 12)
+    expected = [ms_ssim(drawn[[place]], drawn[[place + 1]]).item() for place in (0, 2)]
+    np.testing.assert_allclose(similarity_of_pairs(drawn), expected, rtol=1e-12)
+    assert similarity_of_set(drawn[:2, None], 100) == pytest.approx(expected[0], rel=1e-12)
 
 
 def test_a_single_image_has_no_pair():

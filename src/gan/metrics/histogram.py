@@ -7,7 +7,7 @@ LEVELS = 256
 
 
 def histograms(images: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """How many pixels of each of images [n, H, W] have each grey value: [n, 256]."""
+    """How many pixels of each of images [n, *size] have each grey value: [n, 256]."""
     offsets = LEVELS * np.arange(len(images))[:, None]
     values = images.reshape(len(images), -1) + offsets
     return np.bincount(values.ravel(), minlength=LEVELS * len(images)).reshape(-1, LEVELS)

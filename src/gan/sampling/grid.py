@@ -18,7 +18,7 @@ from gan.sampling.tasks import available, sample, translated
 from gan.scales import generated_to_uint8
 
 PAIRS = 100  # of samples whose likeness is looked at: their mean to 0.01
-PAIRS_OF_VOLUMES = 25  # each of which is compared in all of its slices
+PAIRS_OF_VOLUMES = 25
 
 
 class Grid:
