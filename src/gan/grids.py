@@ -5,7 +5,6 @@ so brightness can be compared across a grid and between grids. The PNG says so i
 to its contrasts in colours, one for each label; each value in [-1, 1] is shown as its nearest label.
 """
 
-import math
 import os
 from collections.abc import Mapping
 
@@ -19,7 +18,8 @@ from gan.scales import generated_to_labels, generated_to_uint8
 NORMALISATION = "linear from [-1, 1] to 0..255, clipped"
 GRID_WIDTH, GRID_HEIGHT = 1024, 768  # px, at most, of a sample grid
 MOST_COLUMNS, MOST_ROWS = 12, 8  # samples; more tell the eye no more
-MOST_VOLUMES, LARGE = 16, 64**3  # samples, half as many if they have more voxels
+MOST_VOLUMES = 8  # samples
+ENLARGED, MOST_TIMES = (1400, 1400), 6  # px of a grid of volumes whose voxels are enlarged, and at most so many times
 GAP, GAP_GREY = 2, 128  # px between samples of several channels, and their grey
 # Of labels 0, 1, 2, ...; after the last the second follows again (Okabe and Ito 2008: safe for the colour-blind).
 COLOURS = np.array(
@@ -30,29 +30,26 @@ COLOURS = np.array(
 def layout(channels: int, size: tuple[int, ...]) -> tuple[int, int]:
     """(rows, columns) of samples in a grid of at most 1024 x 768 px; a column holds all contrasts of a sample.
 
-    Of volumes, (D, H, W), twice as many px a side for `planes`, but at most 16 samples, 8 from 64^3 voxels up.
+    Of volumes, (D, H, W), at most `MOST_VOLUMES` in twice as many px a side, those of several contrasts in two rows.
     """
     gap = GAP if channels > 1 else 0
     if len(size) == 2:
-        (height, width), scale, most_columns = size, 1, MOST_COLUMNS
+        (height, width), scale, most_columns, most_rows = size, 1, MOST_COLUMNS, MOST_ROWS
     else:
-        (height, width), scale, most_columns = (size[1] + 2 * size[0], max(size[1:])), 2, MOST_VOLUMES // 2
+        (height, width), scale, most_rows = (size[1] + 2 * size[0], max(size[1:])), 2, 1 if channels == 1 else 2
+        most_columns = MOST_VOLUMES // most_rows
     rows, columns = scale * GRID_HEIGHT // height, (scale * GRID_WIDTH + gap) // (width * channels + gap)
-    rows, columns = min(MOST_ROWS, max(1, rows)), min(most_columns, max(1, columns))
-    if len(size) == 2:
-        return rows, columns
-    most = MOST_VOLUMES if math.prod(size) <= LARGE else MOST_VOLUMES // 2
-    return min(rows, most // columns), columns
+    return min(most_rows, max(1, rows)), min(most_columns, max(1, columns))
 
 
 def tile(images: np.ndarray, columns: int, labels: int = 0) -> np.ndarray:
     """One picture uint8 [H', W'] of ``images`` [N, C, H, W] in [-1, 1], row by row, ``columns`` samples in a row.
 
     The contrasts of a sample are side by side, with a gap to the next sample; the last row is filled up with black.
-    Of a volume [N, C, D, H, W] three `planes` are shown. labels: the largest label of the mask that the last channel
-    is, 0 without a mask; with one the picture has colours, [H', W', 3].
+    Of a volume [N, C, D, H, W] three `planes` are shown, their pixels enlarged (`ENLARGED`). labels: the largest label
+    of the mask that the last channel is, 0 without a mask; with one the picture has colours, [H', W', 3].
     """
-    images = planes(images) if images.ndim == 5 else images
+    volumes, images = images.ndim == 5, planes(images) if images.ndim == 5 else images
     pixels = generated_to_uint8(images)[..., None]
     if labels:
         pixels = pixels.repeat(3, -1)
@@ -65,7 +62,12 @@ def tile(images: np.ndarray, columns: int, labels: int = 0) -> np.ndarray:
     picture[:number, :, : channels * width] = strips
     picture[:, :, channels * width :] = GAP_GREY
     picture = picture.reshape(rows, columns, height, -1, colours).swapaxes(1, 2).reshape(rows * height, -1, colours)
-    return picture[:, : picture.shape[1] - gap, slice(None) if labels else 0]
+    picture = picture[:, : picture.shape[1] - gap, slice(None) if labels else 0]
+    if not volumes:
+        return picture
+    room = min(most // side for most, side in zip(ENLARGED, picture.shape, strict=False))
+    times = max(1, min(MOST_TIMES, room))
+    return picture.repeat(times, 0).repeat(times, 1)
 
 
 def planes(volumes: np.ndarray) -> np.ndarray:
