@@ -22,6 +22,7 @@ include: "workflow/rules/data.smk"
 include: "workflow/rules/ops.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/utility.smk"
 include: "workflow/rules/report.smk"
 
 
@@ -48,6 +49,7 @@ rule all:
     input:
         [f"{ROOT}/{cell.folder}/scores.json" for cell in SCORED],
         [f"{ROOT}/{cell.folder}/generator.pt" for cell in UNSCORED],
+        [f"{ROOT}/{cell.folder}/utility.json" for cell in USEFUL],
         f"{ROOT}/comparison.html",
         # While kernels are made again, Snakemake looks at what depends on them by `ancient` only through this input.
         KERNELS,

@@ -47,6 +47,19 @@ def test_cells_are_the_whole_grid(config):
     assert study.Cell("ixi", "dcgan", 3).folder == "ixi/dcgan/seed3"
 
 
+def test_tasks_of_utility_are_those_of_the_masks_and_classes_of_a_cell(config):
+    config["study"].update(datasets=["phantom"], variants=["dcgan", "seed000_labels"], seeds=[0])
+    assert [load(config).tasks(cell) for cell in load(config).cells()] == [[], []]
+    before = keys(config)
+    config["utility"] = {}
+    asked = load(config)
+    assert [asked.tasks(cell) for cell in asked.cells()] == [[], ["classify"]] and keys(config) == before
+    config["datasets"]["phantom"] |= {"mask": "seg", "regions": {"WT": [1, 2, 3]}}
+    assert [load(config).tasks(cell) for cell in load(config).cells()] == [["segment"], ["segment", "classify"]]
+    config["datasets"]["phantom"]["split"] = {"train": 1, "val": 0, "test": 0}
+    assert [load(config).tasks(cell) for cell in load(config).cells()] == [[], []], "no patient to test on"
+
+
 def test_run_keys_are_distinct_and_stable_under_key_order(config):
     first = keys(config)
     assert len(set(first.values())) == len(first)
@@ -117,6 +130,10 @@ def test_recipes_name_no_place(config, source):
         ("datasets.nifti.pattern", None, "datasets.nifti.pattern"),
         ("datasets.images.intensity", {"map": "window"}, "needs the values low and high"),
         ("datasets.images.intensity", {"map": "window", "low": 5, "high": 5}, "must be below high"),
+        ("datasets.ixi.regions", {"whole": [1]}, "datasets.ixi.regions is set, but mask is null; name the mask"),
+        ("utility", {"arms": ["real"]}, "utility.arms.0 is 'real'; allowed: synthetic, mixed_25"),
+        ("utility", {"primary": "oracle"}, "utility.primary is 'oracle'; allowed: synthetic, mixed_25"),
+        ("utility", {"arms": ["held"]}, "utility.primary is 'mixed_50', which is not among utility.arms"),
         ("variants.dcgan.family", "dcgn", "variants.dcgan.family is 'dcgn'; allowed: "),
         (
             "variants.dcgan.baseline",

@@ -108,6 +108,18 @@ def test_one_cell_again_by_its_target(study):
     assert jobs == Counter({(rule, "dcgan", "0"): 1 for rule in {"train"} | AFTER_TRAINING})
 
 
+def test_utility_adds_its_jobs_where_there_is_a_task_and_nothing_else(study):
+    edit(study, {"utility": {}})
+    assert {job[0] for job in planned(study, "all")} == TABLES, "neither a mask nor classes"
+    conditional = {"stylegan2_ada": {"options": {"conditional": True}}}
+    edit(study, {"datasets": {"phantom": {"labels": "folder"}}, "variants": conditional})
+    jobs = planned(study, "all")
+    assert {job: jobs[job] for job in jobs if job[0] in ("reference", "utility")} == {
+        ("reference", None, "0"): 1,
+        ("utility", "stylegan2_ada", "0"): 1,
+    }
+
+
 def test_deleted_table_is_made_again_alone(study):
     (study / "results/tiny/comparison.html").unlink()
     assert {job[0] for job in planned(study, "all")} <= TABLES | {"compare"}

@@ -8,7 +8,7 @@ so it names no place: a source is known by its checksum, or without one by a has
 import hashlib
 import itertools
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from gan.families.registry import added, defaults, make_options, options_of
 from gan.labels import label_of
 from gan.scoring.extractors import registry
 from gan.terms import PHANTOM, Origin, Terms, united
+from gan.utility.options import tasks_of
 
 DATA_REVISION = 1  # raise when the store made from the same volumes changes
 TRAIN_REVISION = 1  # raise when the loop gives other results for the same variant
@@ -51,6 +52,7 @@ class Study:
         self.variants: list[str] = config["study"]["variants"]
         self.seeds: list[int] = config["study"]["seeds"]
         self.metrics: dict[str, Any] = config["metrics"]
+        self.utility: dict[str, Any] | None = config["utility"]
 
     def cells(self) -> list[Cell]:
         """The grid, datasets first; a variant that no seed changes has the first seed alone."""
@@ -64,6 +66,12 @@ class Study:
     def scored(self, dataset: str) -> bool:
         """Whether cells of ``dataset`` are scored; splits without validation or test subjects are trained on alone."""
         return no_scores(self.dataset(dataset)) is None
+
+    def tasks(self, cell: Cell) -> list[str]:
+        """The tasks that networks are trained for on images of ``cell``; none without ``utility``."""
+        if self.utility is None or not self.scored(cell.dataset):
+            return []
+        return tasks_of(self.dataset(cell.dataset), asdict(self.options(cell.variant)))
 
     def volumes_spec(self, name: str) -> dict[str, Any]:
         """The part of a data set's row that decides its volumes."""

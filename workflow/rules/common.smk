@@ -9,6 +9,7 @@ from gan.cells import answer
 from gan.data.planned import check_inputs
 from gan.errors import GanError, failures
 from gan.study import METRICS_REVISION, Cell, canonical, load
+from gan.utility.options import REVISION as UTILITY_REVISION
 
 RESULTS = "results"
 

@@ -7,7 +7,22 @@ report: "../report/study.rst"
 
 VARIANTS = {"category": "Comparison", "caption": "../report/variants.rst"}
 PAIRS = {"category": "Comparison", "caption": "../report/pairs.rst"}
+USE = {"category": "Comparison", "caption": "../report/utility.rst"}
 RUNS = {"category": "Comparison", "caption": "../report/runs.rst"}
+
+
+# With `utility` there is one table more.
+TABLE_OF_USE = (
+    {}
+    if STUDY.utility is None
+    else {
+        "utility": report(
+            f"{ROOT}/utility.csv",
+            **USE,
+            labels={"part": "table of utility", "format": "CSV"},
+        )
+    }
+)
 
 
 localrules:
@@ -50,7 +65,9 @@ rule compare:
         scores=[f"{ROOT}/{cell.folder}/scores.json" for cell in SCORED],
         curves=[f"{ROOT}/{cell.folder}/curve.json" for cell in SCORED],
         unscored=[f"{ROOT}/{cell.folder}/generator.pt" for cell in UNSCORED],
+        utility=[f"{ROOT}/{cell.folder}/utility.json" for cell in USEFUL],
     output:
+        **TABLE_OF_USE,
         page=report(
             f"{ROOT}/comparison.html",
             **VARIANTS,
@@ -81,6 +98,7 @@ rule compare:
     params:
         study=STUDY.name,
         cells=CELLS,
+        utility=canonical(STUDY.utility),
     script:
         "../scripts/compare.py"
 

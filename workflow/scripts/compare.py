@@ -17,4 +17,5 @@ with logged(snakemake.log[0]):
         stores={cell.dataset: root / "data" / cell.dataset / "store" for cell in cells},
         baselines=baselines(root),
         looks=root.parent / "looks",
+        utility=json.loads(snakemake.params.utility),
     )

@@ -51,6 +51,7 @@ def complete(config: dict[str, Any], schema: str | Path) -> dict[str, Any]:
     check_metrics(config["metrics"], [encoder for name in used if (encoder := encoder_of(config, name))])
     check_as_published(config)
     check_nodes(config["resources"]["train"])
+    check_utility(config)
     return config
 
 
@@ -169,6 +170,16 @@ def check_as_published(config: dict[str, Any]) -> None:
         raise GanError(
             f"config: metrics.as_published is set, but {', '.join(datasets)} is translated, and a translation is "
             f"compared with its own target; set it to null"
+        )
+
+
+def check_utility(config: dict[str, Any]) -> None:
+    """`GanError` if the arm that leads is not among those that are trained; config: of `complete`."""
+    section = config["utility"]
+    if section and section["primary"] not in section["arms"]:
+        raise GanError(
+            f"config: utility.primary is {section['primary']!r}, which is not among utility.arms; allowed: "
+            f"{', '.join(section['arms'])}"
         )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from gan.errors import GanError
 from gan.scoring.extractors import registry
+from gan.utility.options import ARMS
 
 KINDS = {  # the types of JSON in words
     "object": "a block of keys and values",
@@ -28,7 +29,7 @@ _NAMES = (
 
 @functools.cache
 def read_schema(path: str) -> dict[str, Any]:
-    """The schema of a config, with the extractors that there are."""
+    """The schema of a config, with the extractors and the arms that there are."""
     import yaml
 
     schema = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
@@ -36,6 +37,9 @@ def read_schema(path: str) -> dict[str, Any]:
     extractors = metrics["properties"].pop("extractors") | {"items": {"enum": list(registry.names())}}
     sections = {name: registry.schema(name) for name in registry.names()}
     metrics["properties"] = {"extractors": extractors, **sections, **metrics["properties"]}
+    utility = schema["properties"]["utility"]["properties"]
+    utility["arms"]["items"] = {"enum": list(ARMS)}
+    utility["primary"]["enum"] = [name for name, arm in ARMS.items() if not arm.control]
     return schema
 
 

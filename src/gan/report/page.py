@@ -18,6 +18,7 @@ from gan.report import context, cost, curves, figures, pairs, pairs_view, snapsh
 from gan.report.declared import declared
 from gan.report.table import MEASURE, WHOLE
 from gan.report.template import template
+from gan.report.utility_view import Utility
 
 
 def write_report(
@@ -28,13 +29,15 @@ def write_report(
     stores: dict[str, Path] | None = None,
     baselines: Mapping[str, str] | None = None,
     looks: Path | None = None,
+    utility: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write the five files of the report into ``folder``, each whole or not at all.
+    """Write the five files of the report into ``folder``, each whole or not at all; with ``utility`` a sixth one.
 
     cells: every cell that the study plans, in the order of the tables; one that is not finished is shown as such.
     stores: the store of each data set, for the counts of subjects and slices. baselines: of each variant that has one,
     the variant that it modifies (`gan.study.Study.baselines`). looks: the ledger of what was scored on a test split
-    (`gan.cells.ledger`). The metric by which snapshots were chosen leads.
+    (`gan.cells.ledger`). utility: that section of the config (`Utility.of`). The metric by which snapshots were chosen
+    leads.
     """
     seeds = table.scores(cells)
     rows = table.comparison(seeds)
@@ -42,10 +45,13 @@ def write_report(
     trusted = trust.of_variants(rows, cells, lead)
     rows["warnings"] = [", ".join(_warnings(trusted, row)) for row in rows.itertuples()]
     compared = pairs.compare(cells, pairs.by_seed(seeds, baselines or {}), baselines or {}, lead)
-    found = Tables(rows, seeds, compared, lead, context.looks(cells, looks), trusted)
+    useful = Utility.of(cells, utility)
+    found = Tables(rows, seeds, compared, lead, context.looks(cells, looks), trusted, useful)
     table.write_csv(found.rows, folder / "comparison.csv")
     table.write_csv(found.seeds, folder / "scores.csv")
     table.write_csv(found.pairs, folder / "differences.csv")
+    if useful is not None:
+        table.write_csv(useful.table, folder / "utility.csv")
     sections = {name: _sections(found, cells, name) for name in rows.dataset.unique()}
     _write_text(folder / "comparison.md", view.markdown(title, rows, lead, sections))
     _write_text(folder / "comparison.html", render(title, cells, found, stores or {}))
@@ -54,7 +60,8 @@ def write_report(
 @dataclass(frozen=True)
 class Tables:
     """Of all datasets: `gan.report.table.comparison`, its single ``seeds``, `gan.report.pairs.compare`, the metric that
-    leads, by dataset how often its test split was looked at, and what `gan.report.trust` says of each variant."""
+    leads, by dataset how often its test split was looked at, what `gan.report.trust` says of each variant, and what
+    images are good for."""
 
     rows: pd.DataFrame
     seeds: pd.DataFrame
@@ -62,6 +69,7 @@ class Tables:
     lead: str | None
     looks: dict[str, str]
     trust: dict[tuple[str, str], trust.Trust]
+    utility: Utility | None = None
 
 
 def _warnings(trusted: dict[tuple[str, str], trust.Trust], row: Any) -> list[str]:
@@ -77,6 +85,7 @@ def _sections(found: Tables, cells: Sequence[CellFiles], dataset: str) -> list[s
     parts = [view.markdown_trust(verdict.trusted(found.rows, dataset, found.lead, found.trust))]
     parts += [pairs_view.markdown(found.pairs, dataset, contrast, found.lead), snapshots.markdown(best, found.lead)]
     parts += [f"{view.escape(group.text())}\n" for group in declared(mine)]
+    parts += [found.utility.markdown(dataset)] if found.utility else []
     return [*parts, f"{found.looks[dataset]}\n"] if dataset in found.looks else parts
 
 
@@ -131,6 +140,7 @@ def _dataset(name: str, cells: list[CellFiles], found: Tables, looks: dict, stor
         "looks": found.looks.get(name),
         "pairs_caption": pairs_view.caption(found.pairs, name),
         "unpaired": pairs_view.left_out(found.pairs, name),
+        "utility": found.utility and found.utility.shown(name),
         "intervals": Markup(_intervals(rows, found.seeds[found.seeds.dataset == name], lead, looks)),
         "floor": facts.floor_of(str(lead)),
         "curves": _curves(scored, lead, looks),

@@ -18,6 +18,7 @@ from mlflow.entities import Metric
 
 from gan.cells import CellFiles, last_stats, stats_lines
 from gan.report.cost import record
+from gan.report.utility import LEADING, mean, tasks
 from gan.tracking import names
 
 COST = {
@@ -106,7 +107,19 @@ def final(cell: CellFiles) -> list[Metric]:
     kimg = (result.get("snapshot") or {}).get("kimg")
     if kimg is not None:
         points.append(Metric("best/kimg", kimg, time, 0))
-    return points + _cost(cell)
+    return points + _utility(cell) + _cost(cell)
+
+
+def _utility(cell: CellFiles) -> list[Metric]:
+    """The leading score of each arm of each task, ``utility/segment_dice_mixed_50``, at step 0."""
+    time, points = stamp(cell.folder / "utility.json"), []
+    for task in tasks([cell]):
+        measure = LEADING[task.name]
+        for _, arm in task.arms:
+            value = mean(task, arm)
+            if math.isfinite(value):
+                points.append(Metric(f"utility/{task.name}_{measure}_{arm}", round(value, 6), time, 0))
+    return points
 
 
 def paired(cell: CellFiles, differences: pd.DataFrame, compared: pd.DataFrame, time: int) -> list[Metric]:
@@ -140,7 +153,7 @@ def _finite(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def stamps(cell: CellFiles) -> dict[str, int]:
     """The ages of the files behind `final` and `curve`: when none has changed, neither have their points."""
-    return {name: stamp(cell.folder / name) for name in ("scores.json", "curve.json", "cost.json")}
+    return {name: stamp(cell.folder / name) for name in ("scores.json", "curve.json", "cost.json", "utility.json")}
 
 
 def stamp(path: Path) -> int:

@@ -1,0 +1,92 @@
+"""What the network of real images says of generated ones: does the mask fit, is the class that which was asked for."""
+
+# pandas types a selection from a frame as a union of all that it could be.
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gan.cells import CellFiles
+from gan.metrics.shapes import SHAPES
+from gan.report.pairs import LEVEL, half_width
+from gan.report.table import number, signed
+from gan.utility.options import SEGMENT
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """Of one variant: sentences; shapes: (region, shape, median of generated and real masks, distance, floor);
+    confusion: rows (asked class, counts of seen classes) under the names ``classes``."""
+
+    variant: str
+    sentences: list[str]
+    shapes: list[tuple[str, ...]]
+    classes: list[str]
+    confusion: list[tuple[str, list[int]]]
+
+
+def anatomies(cells: Sequence[CellFiles], task: str) -> list[Anatomy]:
+    """What was judged of the variants among ``cells``, of one data set, in one task."""
+    by_variant: dict[str, list[dict[str, Any]]] = {}
+    for cell in cells:
+        facts = (cell.object("utility.json").get("tasks") or {}).get(task) or {}
+        if "judge" in facts:
+            by_variant.setdefault(cell.variant, []).append(facts)
+    make = _segmented if task == SEGMENT else _classified
+    return [make(variant, found) for variant, found in by_variant.items()]
+
+
+def _segmented(variant: str, found: list[dict[str, Any]]) -> Anatomy:
+    sentences, shapes = [], []
+    for region in found[0]["regions"]:
+        fits = [facts["judge"]["fit"][region] for facts in found]
+        sentences.append(_fit(region, fits))
+        for shape, title in SHAPES.items():
+            values = [facts["judge"]["shapes"][region][shape] for facts in found]
+            columns = [_mean([value[key] for value in values]) for key in ("median", "real", "value", "floor")]
+            shapes.append((region, title, *("–" if value is None else number(value) for value in columns)))
+    return Anatomy(variant, sentences, shapes, [], [])
+
+
+def _fit(region: str, fits: list[dict[str, Any]]) -> str:
+    real = _mean([fit["real"] for fit in fits])
+    if any(fit["refused"] for fit in fits):
+        reached = "nothing" if real is None else f"a Dice of {number(real)}"
+        return f"{region}: no judgement, the network of real images reaches {reached} on slices of unseen patients."
+    known = [fit for fit in fits if fit["value"] is not None]
+    if not known:
+        return f"{region}: no image has it, in its mask or for the network of real images."
+    differences = np.array([fit["difference"] for fit in known])
+    spread = float(differences.std(ddof=1)) if len(known) > 1 else 0.0
+    half = half_width(LEVEL, len(known), spread, float(np.mean([fit["deviation"] for fit in known])))
+    middle = float(differences.mean())
+    text = f"{region}: the network of real images and the generated mask agree with a Dice of "
+    text += f"{number(_mean([fit['value'] for fit in known]))}, on slices of unseen patients it is {number(real)}: "
+    return text + f"a difference of {signed(middle)} ({signed(middle - half)} to {signed(middle + half)})."
+
+
+def _classified(variant: str, found: list[dict[str, Any]]) -> Anatomy:
+    judged, classes = [facts["judge"]["classes"] for facts in found], found[0]["classes"]
+    real = _mean([of["real"] for of in judged])
+    if any(of["refused"] for of in judged):
+        text = (
+            f"No judgement: the network of real images sees the class in {_percent(real)} of slices of unseen patients."
+        )
+        return Anatomy(variant, [text], [], [], [])
+    value = _mean([of["value"] for of in judged])
+    text = f"The network of real images sees the class that was asked for in {_percent(value)} of the images, each "
+    text += f"class counting equally; in slices of unseen patients in {_percent(real)}."
+    counts = np.sum([of["confusion"] for of in judged], 0).tolist()
+    return Anatomy(variant, [text], [], classes, list(zip(classes, counts, strict=True)))
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{100 * share:.0f} %"
+
+
+def _mean(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None

@@ -1,0 +1,71 @@
+"""What a network is worth on unseen patients: a number for each patient, never for a slice."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from gan.metrics.overlap import dice, hausdorff95
+from gan.utility.images import Real
+from gan.utility.options import SEGMENT
+from gan.utility.training import labels_of, predict
+
+Regions = Mapping[str, Sequence[int]]  # the label numbers of each region
+
+
+def score(task: str, network: nn.Module, test: Real, regions: Regions, device: torch.device) -> dict[str, Any]:
+    """Of a segmentation ``dice`` and ``hd95`` (mm) of each patient and region, NaN as None where neither the true nor
+    the found region has a voxel, and ``hd95`` all None for pictures; of a classification the mean ``logits`` [n][K] of
+    each patient's slices."""
+    if task == SEGMENT:
+        found = labels_of(network, test.images.pixels, device)
+        return {name: _plain(values) for name, values in agreement(test, found, regions).items()}
+    logits = predict(network, test.images.pixels, device)
+    return {"logits": _plain(np.array([logits[test.subjects == code].mean(0) for code in range(len(test.patients))]))}
+
+
+def agreement(test: Real, found: NDArray[np.uint8], regions: Regions) -> dict[str, NDArray[np.float64]]:
+    """``dice`` over all voxels of each patient and ``hd95``, the mean over the scans, [patients, regions], of the masks
+    ``found`` [N, H, W] of the images of ``test``."""
+    scores = {name: np.full((len(test.patients), len(regions)), np.nan) for name in ("dice", "hd95")}
+    for patient, scans in enumerate(test.patients):
+        mine = np.concatenate([scan.places for scan in scans])
+        for column, labels in enumerate(regions.values()):
+            true_voxels, found_voxels = (np.isin(masks[mine], labels) for masks in (test.images.masks, found))
+            scores["dice"][patient, column] = dice(true_voxels, found_voxels)
+            distances = [
+                hausdorff95(
+                    *(np.isin(scan.volume(masks), labels) for masks in (test.images.masks, found)), scan.spacing
+                )
+                for scan in scans
+                if scan.spacing is not None
+            ]
+            distances = [value for value in distances if not np.isnan(value)]
+            scores["hd95"][patient, column] = np.mean(distances) if distances else np.nan
+    return scores
+
+
+def classes_of(test: Real) -> NDArray[np.int64]:
+    """The class of each patient."""
+    return np.array([test.images.classes[test.subjects == code][0] for code in range(len(test.patients))])
+
+
+def empty(test: Real, regions: Regions) -> list[int]:
+    """How many patients have no voxel of each region."""
+    there = np.array(
+        [
+            [np.isin(test.images.masks[test.subjects == code], labels).any() for labels in regions.values()]
+            for code in range(len(test.patients))
+        ]
+    )
+    return (~there).sum(0).tolist()
+
+
+def _plain(values: NDArray) -> list[Any]:
+    """As JSON has it, six digits, None for NaN."""
+    if values.ndim > 1:
+        return [_plain(row) for row in values]
+    return [None if np.isnan(value) else float(f"{value:.6g}") for value in values]

@@ -1,0 +1,150 @@
+"""Utility in the report: what is compared, which words are given, and what is said where there is no task."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from fake_study import make_study, recipe_of, write
+
+from gan.cells import CellFiles
+from gan.report import utility, write_report
+from gan.report.utility_view import Utility, sentences
+
+SECTION = {"primary": "mixed_50", "margin": 0.05}
+JUDGED = {
+    "n_fake": 50,
+    "patients": 12,
+    "refused": False,
+    "real": 0.8,
+    "value": 0.7,
+    "difference": -0.1,
+    "deviation": 0.02,
+}
+SHAPE = {"value": 0.5, "floor": 0.1, "median": 3.0, "real": 3.4}
+
+
+def cells_of(root, variants, seeds=3) -> list[CellFiles]:
+    cells = [CellFiles("phantom", name, k, root / f"phantom/{name}/seed{k}") for name in variants for k in range(seeds)]
+    for cell in cells:
+        cell.folder.mkdir(parents=True, exist_ok=True)
+    return cells
+
+
+def make_utility(root, shifts, *, seeds=3, patients=12, noise=0.01, masks=True):
+    """Cells whose mixed arm is by ``shifts`` (of each variant) better than the real one, patient by patient."""
+    cells = cells_of(root, list(shifts), seeds)
+    ease = np.random.default_rng(0).uniform(0.5, 0.8, patients)
+    for place, cell in enumerate(cells):
+        recipe = recipe_of(cell)
+        recipe["data"] |= {"mask": "seg" if masks else None}
+        write(cell, "recipe.json", recipe)
+        if masks:
+            rng = np.random.default_rng([cell.seed, 1])
+            real = ease + rng.normal(0, 0.005, patients)
+            mixed = real + shifts[cell.variant] + np.random.default_rng([place, 2]).normal(0, noise, patients)
+            write(cell, "utility.json", {"tasks": {"segment": segmented({"real": real, "mixed_50": mixed})}})
+    return cells
+
+
+def segmented(arms: dict[str, np.ndarray]) -> dict:
+    numbers = {name: {"patients": 12, "images": 60} for name in ("train", "val", "test")}
+    scores = {name: {"dice": [[v] for v in of.tolist()], "hd95": [[None]] * len(of)} for name, of in arms.items()}
+    judge = {
+        "fit": {"seg": JUDGED},
+        "shapes": {"seg": dict.fromkeys(["area", "pieces", "compactness", "border"], SHAPE)},
+    }
+    return {"task": "segment", "regions": {"seg": [1]}, "numbers": numbers, "arms": scores, "judge": judge}
+
+
+def words(cells) -> dict[str, str]:
+    table = Utility.of(cells, SECTION).table
+    leads = table[(table.arm == "mixed_50") & (table.measure == "dice")]
+    return dict(zip(leads.variant, leads.verdict, strict=True))
+
+
+def test_words_follow_the_margin_that_was_named_before(tmp_path):
+    shifts = {"stylegan2": 0.1, "stylegan2_ada": -0.02, "dcgan": -0.2}
+    found = words(make_utility(tmp_path / "a", shifts))
+    assert found == {"stylegan2": "better", "stylegan2_ada": "not worse", "dcgan": "worse"}
+    assert words(make_utility(tmp_path / "b", {"dcgan": -0.05}, noise=0.15)) == {"dcgan": "cannot say"}
+
+
+@pytest.mark.parametrize("few", [{"seeds": 2}, {"patients": 9}])
+def test_few_seeds_or_patients_get_no_word(tmp_path, few):
+    cells = make_utility(tmp_path, {"dcgan": 0.1}, **few)
+    assert words(cells) == {"dcgan": "exploratory"}
+    assert "exploratory, as there are" in Utility.of(cells, SECTION).markdown("phantom")
+
+
+def test_differences_are_of_the_same_patients_and_seeds(tmp_path):
+    (row,) = (
+        Utility.of(make_utility(tmp_path, {"dcgan": -0.1}, noise=0), SECTION).table.query("arm != 'real'").itertuples()
+    )
+    assert row.difference == pytest.approx(-0.1) and row.difference_high - row.difference_low < 1e-9
+    assert (row.seeds, row.patients, row.left_out) == (3, 12, 0) and row.high - row.low > 0.05
+    assert row.p == row.p_holm == 2 / 2**12
+
+
+def test_regions_that_are_empty_everywhere_are_left_out_and_counted(tmp_path):
+    cells = make_utility(tmp_path, {"dcgan": 0.0})
+    for cell in cells:
+        found = json.loads((cell.folder / "utility.json").read_text())
+        arms = found["tasks"]["segment"]["arms"]
+        arms["real"]["dice"][0] = arms["mixed_50"]["dice"][0] = arms["real"]["dice"][1] = [None]
+        arms["mixed_50"]["dice"][1] = [0.0]  # a false find
+        write(cell, "utility.json", found)
+    table = Utility.of(cells, SECTION).table.set_index("arm")
+    assert table.left_out.to_dict() == {"real": 2, "mixed_50": 1}
+    assert table.difference["mixed_50"] == pytest.approx(-1 / 11, abs=0.01), "the false find counts as a whole patient"
+
+
+def test_classes_are_compared_by_the_area_under_the_curve(tmp_path):
+    cells = cells_of(tmp_path, ["dcgan"])
+    truth = np.arange(12) % 2
+    good, bad = ([[0.0, sign * (2.0 * label - 1)] for label in truth] for sign in (1, 0))
+    numbers = {name: {"patients": 12, "images": 60} for name in ("train", "val", "test")}
+    judge = {"classes": {"refused": False, "value": 0.6, "real": 0.9, "confusion": [[5, 1], [2, 4]]}}
+    arms = {"real": {"logits": good}, "mixed_50": {"logits": bad}}
+    facts = {"task": "classify", "classes": ["low", "high"], "truth": truth.tolist(), "numbers": numbers}
+    for cell in cells:
+        write(cell, "utility.json", {"tasks": {"classify": facts | {"arms": arms, "judge": judge}}})
+    useful = Utility.of(cells, SECTION)
+    row = useful.table.query("arm == 'mixed_50' and measure == 'auc'").iloc[0]
+    assert (row.value, row.difference, row.verdict) == (0.5, -0.5, "worse") and row.p < 0.05
+    shown = useful.shown("phantom")["tasks"][0]
+    assert "in 60 % of the images" in shown.anatomies[0].sentences[0]
+    assert shown.anatomies[0].confusion == [("low", [15, 3]), ("high", [6, 12])]
+
+
+def test_the_page_has_a_section_and_a_table_only_if_asked(tmp_path):
+    make_study(tmp_path / "study", variants={"dcgan": 0.1}, seeds=3)
+    cells = make_utility(tmp_path / "study", {"dcgan": -0.2})
+    write_report("Study", cells, tmp_path, utility=SECTION)
+    page, text = (tmp_path / "comparison.html").read_text(), (tmp_path / "comparison.md").read_text()
+    assert "worse than real" in page and "worse than real" in text and "<h3>Utility</h3>" in page
+    assert "agree with a Dice of 0.7, on slices of unseen patients it is 0.8" in page
+    assert list(pd.read_csv(tmp_path / "utility.csv").columns) == utility.COLUMNS
+    write_report("Study", cells, tmp_path / "without")
+    assert "Utility" not in (tmp_path / "without/comparison.html").read_text()
+    assert not (tmp_path / "without/utility.csv").exists()
+
+
+def test_a_poor_network_and_a_variant_without_a_task_are_said(tmp_path):
+    cells = make_utility(tmp_path / "a", {"dcgan": 0.0})
+    for cell in cells:
+        found = json.loads((cell.folder / "utility.json").read_text())
+        found["tasks"]["segment"]["judge"]["fit"]["seg"] = {"refused": True, "real": 0.3, "value": None}
+        write(cell, "utility.json", found)
+    assert "no judgement, the network of real images reaches a Dice of 0.3" in Utility.of(cells, SECTION).markdown(
+        "phantom"
+    )
+    without = Utility.of(make_utility(tmp_path / "b", {"dcgan": 0.0}, masks=False), SECTION)
+    assert "dcgan: no task, it makes no mask" in without.markdown("phantom") and without.table.empty
+
+
+def test_sentence_names_both_arms(tmp_path):
+    useful = Utility.of(make_utility(tmp_path, {"dcgan": -0.02}, noise=0.005), SECTION)
+    (text,) = sentences(useful.table, "mixed_50")
+    assert text.startswith("Trained half on images of dcgan, half on real ones, a network reaches Dice 0.6")
+    assert text.endswith("not worse than real by more than 0.05.") and "on 12 unseen patients" in text

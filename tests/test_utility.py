@@ -1,0 +1,297 @@
+"""Utility and anatomy, by truths that were planted: discs that a network finds, arms that have to agree or to fail."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from gan.errors import GanError
+from gan.metrics.contrast import Mean, Ranked, compare, draws, exchanges, filled, sign_flips
+from gan.metrics.overlap import dice, dice_of_images, hausdorff95
+from gan.metrics.ranking import auc, balanced_accuracy, class_auc
+from gan.metrics.shapes import perimeter, shapes
+from gan.utility import anatomy, scores
+from gan.utility.arms import sources
+from gan.utility.images import Labelled, Real, Scan, as_generated, scramble
+from gan.utility.options import ARMS, CLASSIFY, SEGMENT, Settings, no_task, tasks_of
+from gan.utility.reference import REFERENCE, Setting, load_network, make_reference
+from gan.utility.training import Made, augmented, labels_of, shares, train
+
+CPU, SIZE, SLICES = torch.device("cpu"), 32, 6
+DISCS = {"disc": [1]}
+
+
+def disc(size: int, centre: tuple[float, float], radius: float) -> np.ndarray:
+    rows, columns = np.mgrid[:size, :size]
+    return (rows - centre[0]) ** 2 + (columns - centre[1]) ** 2 <= radius**2
+
+
+def patients(count: int, seed: int, classes: int = 2) -> Real:
+    """Patients of a few slices with a bright disc at a place of their own; the discs of class 1 are brighter."""
+    rng = np.random.default_rng(seed)
+    pixels, masks, subjects = [], [], np.repeat(np.arange(count), SLICES)
+    for patient in range(count):
+        centre, radius = rng.uniform(6, 26, 2), rng.uniform(3, 5)
+        for _ in range(SLICES):
+            mask = disc(SIZE, centre + rng.normal(0, 0.5, 2), radius)
+            level = 100 + 90 * (patient % classes)
+            pixels.append((50 + level * mask + rng.normal(0, 8, mask.shape)).clip(0, 255).astype(np.uint8))
+            masks.append(mask.astype(np.uint8))
+    images = Labelled(np.stack(pixels)[:, None], np.stack(masks), subjects % classes)
+    scans = [[Scan(np.flatnonzero(subjects == p), np.arange(SLICES), (3.0, 1.0, 1.0))] for p in range(count)]
+    return Real(images, scans, subjects)
+
+
+@pytest.fixture(scope="module")
+def real() -> dict[str, Real]:
+    return {"train": patients(10, 0), "val": patients(4, 1), "test": patients(8, 2)}
+
+
+@pytest.fixture(scope="module")
+def segment(real) -> Setting:
+    return Setting(SEGMENT, Made(SEGMENT, 1, 2, 8), DISCS, 1, [], real)
+
+
+@pytest.fixture(scope="module")
+def reference(segment, tmp_path_factory):
+    """The arms of real images, trained in few steps."""
+    folder = tmp_path_factory.mktemp("reference")
+    make_reference(segment, ["oracle", "scrambled"], Settings(steps=60, batch=8), 0, folder, "cpu")
+    return folder
+
+
+def mean_dice(found: dict) -> float:
+    return float(np.mean(found["dice"]))
+
+
+# the planted truths of the arms
+
+
+def test_discs_are_found_in_few_steps_and_controls_do_what_they_must(reference):
+    arms = json.loads((reference / REFERENCE).read_text())["arms"]
+    real = mean_dice(arms["real"])
+    assert real > 0.95
+    assert mean_dice(arms["oracle"]) == pytest.approx(real, abs=0.02)
+    assert mean_dice(arms["scrambled"]) < 0.1
+
+
+def test_unseen_patients_in_the_place_of_generated_images_are_what_held_is_trained_on(real):
+    held = sources("held", real["train"], 0, held=real["val"])
+    assert held == sources("mixed_50", real["train"], 0, made=real["val"].images)
+    assert [share for _, share in held] == [0.5, 0.5]
+    with pytest.raises(GanError, match=r"utility.arms: synthetic has no images"):
+        sources("synthetic", real["train"], 0)
+
+
+def test_equal_seeds_give_equal_bytes(segment, tmp_path):
+    for name, seed in (("one", 3), ("other", 3), ("third", 4)):
+        make_reference(segment, [], Settings(steps=2, batch=4), seed, tmp_path / name, "cpu")
+    files = [(tmp_path / name / "network.pt").read_bytes() for name in ("one", "other", "third")]
+    assert files[0] == files[1] != files[2]
+
+
+def test_scrambled_images_have_masks_and_classes_of_other_patients(real):
+    train_split = real["train"]
+    mixed = scramble(train_split, 0)
+    own = dice_of_images(train_split.images.masks > 0, mixed.masks > 0)
+    assert own.max() < 0.9, "no image keeps the mask of its patient"
+    for code in range(len(train_split.patients)):
+        assert len(set(mixed.classes[train_split.subjects == code])) == 1, "a patient has one class"
+    assert sorted(mixed.classes) == sorted(train_split.images.classes)
+
+
+def test_the_way_of_generated_images_changes_no_pixel(real):
+    images = real["train"].images
+    made = as_generated(images, 1, 0)
+    order = np.random.default_rng([0, 7]).permutation(len(images))
+    for kind in ("pixels", "masks", "classes"):
+        assert np.array_equal(getattr(made, kind), getattr(images, kind)[order]), kind
+
+
+@pytest.mark.parametrize(
+    ("wanted", "batch", "counts"),
+    [([1.0], 16, [16]), ([0.5, 0.5], 16, [8, 8]), ([0.75, 0.25], 16, [12, 4]), ([0.25, 0.75], 2, [0, 2])],
+)
+def test_batches_have_the_shares_of_their_arm(wanted, batch, counts):
+    assert shares(wanted, batch) == counts
+
+
+def test_augmentation_moves_image_and_mask_alike():
+    mask = torch.from_numpy(disc(SIZE, (14, 18), 6)).long()[None].repeat(8, 1, 1)
+    pixels, masks = augmented(mask[:, None].float(), mask, torch.Generator().manual_seed(0))
+    agree = dice_of_images(masks.numpy() > 0, pixels[:, 0].numpy() > 0.5)
+    assert agree.min() > 0.9 and not torch.equal(masks, mask)
+
+
+# scores of patients
+
+
+@pytest.mark.parametrize("shift", [2, 5, 9])
+def test_dice_of_shifted_discs_has_its_closed_form(shift):
+    """Two discs of radius R whose centres are d apart overlap in 2 R^2 acos(d / 2R) - d / 2 sqrt(4 R^2 - d^2)."""
+    radius, size = 60, 256
+    one, other = (disc(size, (128, 100 + moved), radius) for moved in (0, 6 * shift))
+    d = 6 * shift
+    overlap = 2 * radius**2 * math.acos(d / (2 * radius)) - d / 2 * math.sqrt(4 * radius**2 - d**2)
+    assert dice(one, other) == pytest.approx(overlap / (math.pi * radius**2), abs=0.01)
+    assert dice_of_images(one[None], other[None])[0] == dice(one, other)
+
+
+def test_hausdorff_distance_is_in_mm_along_each_axis():
+    cube = np.zeros((12, 12, 12), bool)
+    cube[3:6, 3:6, 3:6] = True
+    for axis, mm in enumerate((3.0, 1.0, 0.5)):
+        assert hausdorff95(cube, np.roll(cube, 2, axis), (3.0, 1.0, 0.5)) == pytest.approx(2 * mm)
+    assert hausdorff95(cube, cube, (3.0, 1.0, 0.5)) == 0
+    assert hausdorff95(cube, ~cube & False, (3.0, 1.0, 0.5)) == pytest.approx(math.hypot(36, 12, 6))
+    nothing = cube & False
+    assert math.isnan(hausdorff95(nothing, nothing, (1, 1, 1))) and math.isnan(dice(nothing, nothing))
+
+
+def test_a_patient_is_scored_over_all_slices(real):
+    test = real["test"]
+    found = test.images.masks.copy()
+    found[test.subjects == 0] = 0
+    first = np.flatnonzero(test.subjects == 1)
+    found[first[:3]] = 0
+    got = scores.agreement(test, found, DISCS)
+    voxels = [np.count_nonzero(test.images.masks[rows]) for rows in (first[3:], first)]
+    assert got["dice"][:3, 0] == pytest.approx([0, 2 * voxels[0] / sum(voxels), 1])
+    assert got["hd95"][0, 0] == pytest.approx(math.hypot(18, 32, 32)) and got["hd95"][2, 0] == 0
+    assert scores.empty(test, {"disc": [1], "nothing": [2]}) == [0, 8]
+
+
+def test_areas_under_the_curve():
+    positive = np.array([False, False, True, True])
+    assert auc(np.array([0.1, 0.4, 0.35, 0.8]), positive) == 0.75
+    assert auc(np.ones(4), positive) == 0.5 and math.isnan(auc(np.ones(4), ~positive | positive))
+    logits = np.array([[2, 0.0], [0, 1], [1, 3], [0, 4]])
+    assert class_auc(logits, np.array([0, 0, 1, 1])) == 1 and balanced_accuracy(logits, np.array([0, 0, 1, 1])) == 0.75
+    three = np.eye(3)[[0, 1, 2, 0]]
+    assert class_auc(three, np.array([0, 1, 2, 0])) == 1
+    assert class_auc(three, np.array([1, 2, 0, 1])) < 0.5
+
+
+# differences between arms
+
+
+def test_differences_of_equal_arms_are_nothing_and_of_others_what_was_planted():
+    rng = np.random.default_rng(0)
+    ease = rng.uniform(0.4, 0.9, 20)
+    real = [Mean(ease + rng.normal(0, 0.01, 20)) for _ in range(3)]
+    worse = [Mean(one.of - 0.2) for one in real]
+    drawn = draws(20, 200, 0)
+    assert compare(real, real, drawn).value == 0 and compare(real, real, drawn).deviation == 0
+    found = compare(worse, real, drawn)
+    assert found.value == pytest.approx(-0.2) and found.deviation < 1e-9, "what makes a patient easy cancels"
+    assert sign_flips(np.full(20, -0.2), 0) < 0.001 and sign_flips(np.zeros(20), 0) == 1
+    assert sign_flips(np.array([0.1, 0.1, 0.1, np.nan]), 0) == 2 / 8
+
+
+def test_sign_flips_and_exchanges_find_something_in_five_per_cent_where_nothing_is():
+    rng = np.random.default_rng(1)
+    found = [sign_flips(rng.normal(0, 1, 10), seed) for seed in range(200)]
+    assert 0.02 < np.mean(np.array(found) < 0.05) < 0.09
+    classes = np.arange(6) % 2
+    swapped = [exchanges([rng.normal(0, 1, (6, 2))], [rng.normal(0, 1, (6, 2))], classes, 0) for _ in range(30)]
+    assert np.mean(np.array(swapped) < 0.05) <= 0.2
+    told = classes[:, None] * np.array([[-3.0, 3.0]]) + rng.normal(0, 0.1, (6, 2))
+    assert exchanges([told], [-told], classes, 0) == 2 / 2**6
+
+
+def test_a_false_find_counts_although_the_other_arm_left_the_patient_out():
+    arm, real = filled(np.array([[0.0], [np.nan], [0.7]]), np.array([[np.nan], [np.nan], [0.6]]), 1.0)
+    assert real[0, 0] == 1 and np.isnan(arm[1, 0]) and np.isnan(real[1, 0]) and arm[2, 0] == 0.7
+
+
+def test_draws_of_patients_keep_the_classes():
+    strata = np.array([0, 0, 0, 1, 1])
+    assert (np.sort(strata[draws(5, 50, 0, strata)], 1) == strata).all()
+    assert Ranked(np.eye(2)[strata], strata).values(draws(5, 1, 0, strata)) == [1]
+
+
+# anatomy
+
+
+@pytest.fixture(scope="module")
+def fits(segment, reference):
+    network = load_network(reference / "network.pt", CPU)
+
+    def ask(made: Labelled) -> dict:
+        return anatomy.mask_fit(segment, network, made, CPU)["disc"]
+
+    return ask
+
+
+def test_masks_of_new_patients_fit_as_those_of_real_ones_and_shuffled_ones_as_shuffled_real_ones(real, fits):
+    unseen = patients(8, 5).images
+    good = fits(unseen)
+    assert good["value"] == pytest.approx(good["real"], abs=0.03) and not good["refused"]
+    assert abs(good["difference"]) < 3 * good["deviation"] + 0.02
+    order = np.random.default_rng(0).permutation(len(unseen))
+    shuffled = fits(Labelled(unseen.pixels, unseen.masks[order], unseen.classes))
+    expected = np.nanmean(dice_of_images(unseen.masks > 0, unseen.masks[order] > 0))
+    assert shuffled["value"] == pytest.approx(expected, abs=0.05) and shuffled["difference"] < -0.5
+
+
+def test_a_network_that_is_poor_on_real_patients_judges_nothing(segment):
+    blind = segment.made.build().eval()
+    torch.nn.init.zeros_(blind.last.weight)
+    with torch.no_grad():
+        blind.last.bias.copy_(torch.tensor([1.0, 0.0]))
+    found = anatomy.mask_fit(segment, blind, segment.real["val"].images, CPU)["disc"]
+    assert found["refused"] and found["real"] == 0 and found["value"] is None
+
+
+def test_shapes_of_masks_have_their_closed_forms(segment):
+    assert perimeter(disc(128, (64, 64), 40)) == pytest.approx(2 * math.pi * 40, rel=0.02)
+    two = disc(128, (30, 30), 20) | disc(128, (90, 90), 20)
+    found = shapes(np.stack([disc(128, (64, 64), 40), two, np.zeros_like(two), disc(128, (0, 64), 30)]))
+    assert found["area"][0] == pytest.approx(100 * math.pi * 40**2 / 128**2, rel=0.01) and len(found["area"]) == 3
+    assert found["pieces"].tolist() == [1, 2, 1]
+    assert found["compactness"][:2] == pytest.approx([1, 0.5], abs=0.05)
+    assert found["border"][0] == 0 and found["border"][2] > 0.02
+    same = anatomy.mask_shapes(segment, segment.real["train"].images)["disc"]
+    assert all(of["value"] == 0 and of["floor"] > 0 for name, of in same.items() if name in ("area", "compactness"))
+
+
+def test_a_generator_that_ignores_the_class_is_found(real):
+    classify = Setting(CLASSIFY, Made(CLASSIFY, 1, 2, 4), {}, 1, ["dark", "bright"], real)
+    network = train(classify.made, [(real["train"].images, 1.0)], Settings(steps=60), 0, CPU)
+    found = scores.score(CLASSIFY, network, real["test"], {}, CPU)
+    assert class_auc(np.array(found["logits"]), scores.classes_of(real["test"])) > 0.95
+    told = anatomy.class_accuracy(classify, network, patients(8, 5).images, CPU)
+    assert told["value"] > 0.9 and told["real"] > 0.9 and np.trace(told["confusion"]) > 40
+    made = patients(8, 5, classes=1).images  # dark ones alone
+    ignoring = Labelled(made.pixels, made.masks, np.arange(len(made)) % 2)
+    assert anatomy.class_accuracy(classify, network, ignoring, CPU)["value"] == pytest.approx(0.5, abs=0.05)
+
+
+# what has a task
+
+
+@pytest.mark.parametrize(
+    ("data", "options", "found"),
+    [
+        ({"mask": "seg"}, {}, [SEGMENT]),
+        ({"mask": "seg", "labels": "folder"}, {"conditional": True}, [SEGMENT, CLASSIFY]),
+        ({"mask": None, "labels": "folder"}, {"conditional": False}, []),
+        ({"mask": None, "labels": {"slice": 3}}, {"conditional": True}, []),
+        ({"mask": "seg", "translate": {"source": ["a"], "target": ["b"]}}, {}, []),
+        ({"mask": "seg", "volumes": {"size": 32}}, {}, []),
+    ],
+)
+def test_tasks_of_a_variant(data, options, found):
+    assert tasks_of(data, options) == found and bool(no_task(data, options)) != bool(found)
+
+
+def test_arms_are_shares_of_a_batch():
+    assert all(0 < arm.share <= 1 and not (arm.generated and arm.control) for arm in ARMS.values())
+    assert set(Settings.names()) == {"steps", "batch", "width"}
+
+
+def test_labels_of_large_images_keep_their_size():
+    network = Made(SEGMENT, 1, 3, 2).build().eval()
+    assert labels_of(network, np.zeros((2, 1, 21, 35), np.uint8), CPU).shape == (2, 21, 35)
