@@ -236,7 +236,10 @@ def test_only_inception_is_called_fid():
     own = ("precision", "recall", "density", "coverage", "vendi")
     assert names == {
         "inception": [f"{name}_inception" for name in ("kd", *own)] + ["kid", "fid"],
-        **{one: [f"{name}_{one}" for name in ("kd", "fd", *own)] for one in ("indomain", "random", "vgg19")},
+        **{
+            one: [f"{name}_{one}" for name in ("kd", "fd", *own)]
+            for one in ("indomain", "radiomics", "random", "vgg19")
+        },
     }
 
 
