@@ -14,9 +14,9 @@ from gan.files import checksum
 from gan.metrics.scores import METRICS
 from gan.scales import stored_to_uint8
 from gan.scoring import degradations
+from gan.scoring.contrasts import to_score
 from gan.scoring.degradations import EXCHANGED, FAULTS, UNCHANGED
 from gan.scoring.probes import Samples
-from gan.scoring.reference import to_score
 
 
 @pytest.fixture(scope="module")

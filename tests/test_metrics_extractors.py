@@ -19,7 +19,8 @@ from gan.metrics.scores import statistics_of
 from gan.scales import generated_to_uint8, stored_to_uint8
 from gan.scoring.extractors import files, registry
 from gan.scoring.extractors.inception import model as inception
-from gan.scoring.extractors.indomain.model import IndomainFeatures, train_encoder, views
+from gan.scoring.extractors.indomain.model import IndomainFeatures, train_encoder
+from gan.scoring.extractors.indomain.views import views
 from gan.scoring.extractors.random.model import random_layers
 
 
@@ -238,7 +239,7 @@ def test_only_inception_is_called_fid():
         "inception": [f"{name}_inception" for name in ("kd", *own)] + ["kid", "fid"],
         **{
             one: [f"{name}_{one}" for name in ("kd", "fd", *own)]
-            for one in ("indomain", "radiomics", "random", "vgg19")
+            for one in ("indomain", "indomain3d", "radiomics", "random", "vgg19")
         },
     }
 

@@ -1,13 +1,17 @@
-"""Volumes are scored by slices on three planes: how they are cut, what is one unit, and what each plane must see."""
+"""Volumes are scored whole and by slices on three planes: what is one unit, and what has to be seen."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy.stats import wasserstein_distance
 
 from gan.data.store import Store, writing
+from gan.errors import GanError
+from gan.evaluate import main
 from gan.families.contract import ImageShape
 from gan.families.registry import build, defaults
 from gan.files import read_json
@@ -15,17 +19,25 @@ from gan.metrics.scores import Sets, score, score_curve
 from gan.metrics.ssim import ms_ssim
 from gan.sampling.snapshot import Snapshot, save_generator
 from gan.scales import stored_to_uint8
+from gan.scoring import degradations
 from gan.scoring.cell import score_cell, score_snapshots
+from gan.scoring.contrasts import to_score
 from gan.scoring.copies import CopyProbe
+from gan.scoring.degradations import FAULTS, FAULTS_OF_VOLUMES, UNCHANGED
+from gan.scoring.extractors import files
+from gan.scoring.extractors.indomain.model import IndomainFeatures, train_encoder
+from gan.scoring.extractors.indomain.views import _in_space, _slipped, views
+from gan.scoring.extractors.indomain3d.options import Options
 from gan.scoring.judge import Judge, Protocol
-from gan.scoring.planes import PLACES, SLICES, InPlanes, cut, open_images
+from gan.scoring.planes import PLACES, SLICES, InPlanes, cut, store_seen
 from gan.scoring.probes import LikenessProbe, Samples
-from gan.scoring.reference import image_facts, prepare_extractor, real_features, to_score
+from gan.scoring.reference import image_facts, prepare_extractor, real_features
 
 SIZE = (12, 16, 16)
-SPLITS = {"train": 24, "val": 6, "test": 6}
+SPLITS = {"train": 32, "val": 6, "test": 6}
 PROTOCOL = Protocol(n_fake=48, n_fake_curve=48, bootstrap=20)
-META = {"channels": ["t1", "seg"], "mask": "seg", "labels": [], "volumes": {"fit": "pad"}}
+META = {"channels": ["t1", "seg"], "mask": "seg", "labels": [], "volumes": {"fit": "pad"}, "spacing": [10, 10, 5]}
+KINDS = ("indomain3d", "indomain")
 
 
 def heads(number: int, seed: int) -> np.ndarray:
@@ -52,15 +64,19 @@ def judge(tmp_path_factory) -> Path:
     with writing(folder / "store", images.shape[1:]) as writer:
         writer.append(images)
         writer.finish(index, index, META)
-    prepare_extractor("indomain", {"steps": 8, "dim": 16}, folder / "store", folder / "extractor.pt", "cpu")
-    real_features(folder / "extractor.pt", folder / "store", folder / "real.npz", "cpu")
+    for kind in KINDS:
+        prepare_extractor(kind, {"steps": 8, "dim": 16}, folder / "store", folder / f"{kind}.pt", "cpu")
+        real_features(folder / f"{kind}.pt", folder / "store", folder / f"{kind}.npz", "cpu")
     image_facts(folder / "store", folder / "images.npz")
+    named = {"extractors": [str(folder / f"{kind}.pt") for kind in KINDS], "store": str(folder / "store")}
+    named |= {"real": [str(folder / f"{kind}.npz") for kind in KINDS], "images": str(folder / "images.npz")}
+    (folder / "judge.json").write_text(json.dumps(named | {"protocol": {}}))
     return folder
 
 
 @pytest.fixture(scope="module")
 def panel(judge) -> Judge:
-    return Judge([judge / "extractor.pt"], [judge / "real.npz"], judge / "images.npz", "cpu", judge / "store")
+    return Judge.read(judge / "judge.json", "cpu")[0]
 
 
 def test_where_volumes_are_cut_and_that_slices_are_upright():
@@ -79,8 +95,10 @@ def test_where_volumes_are_cut_and_that_slices_are_upright():
 
 
 def test_a_store_of_volumes_reads_as_one_of_slices(judge):
-    store, whole = open_images(judge / "store"), Store.open(judge / "store")
-    assert isinstance(store, InPlanes) and [one.name for one in to_score(store.meta)] == PLANES
+    whole = Store.open(judge / "store")
+    store = store_seen(whole, 2)
+    assert isinstance(store, InPlanes) and [one.name for one in to_score(store.meta, 2)] == PLANES
+    assert store_seen(whole, 3) is whole and [one.name for one in to_score(whole.meta)] == ["t1"]
     slices = cut(whole.images[:, :1])
     np.testing.assert_array_equal(store.images[np.array([17, 3, 16, 200])], slices[[17, 3, 16, 200]])
     np.testing.assert_array_equal(store.images[5:20, 1], slices[5:20, 1])
@@ -95,7 +113,7 @@ PLANES = ["t1 axial", "t1 coronal", "t1 sagittal"]
 def test_a_cell_of_volumes_is_scored(judge, panel, tmp_path):
     torch.manual_seed(0)
     options = defaults("dcgan") | {"z_dim": 4, "channels": 4}
-    shape = ImageShape(2, (16, 16, 16), 0)
+    shape = ImageShape(2, SIZE, 0)
     for kimg in (0, 1):
         network = build("dcgan", options, shape, 8)
         snapshot = Snapshot(network.kept(), "dcgan", options, shape, 8, kimg, "abc", META | {"full_scale": [65535, 1]})
@@ -107,20 +125,58 @@ def test_a_cell_of_volumes_is_scored(judge, panel, tmp_path):
     score_snapshots(tmp_path, panel, PROTOCOL)
     score_cell(tmp_path, panel, PROTOCOL)
     curve, scores = (read_json(tmp_path / name) for name in ("curve.json", "scores.json"))
-    led = [row for row in curve["rows"] if row["metric"] == scores["snapshot"]["metric"] == "kd_indomain"]
-    assert {row["contrast"] for row in led} == {*PLANES, "joint", "all"} and scores["snapshot"]["kimg"] == 1
+    led = [row for row in curve["rows"] if row["metric"] == scores["snapshot"]["metric"] == "kd_indomain3d"]
+    assert {row["contrast"] for row in led} == {"t1", "all"} and scores["snapshot"]["kimg"] == 1
     rows = {(row["metric"], row["contrast"]): row for row in scores["scores"]}
+    whole = rows["kd_indomain3d", "all"]
+    assert (whole["n_real"], whole["n_subjects"], whole["n_fake"]) == (6, 6, 6)
+    assert whole["low"] < whole["value"] < whole["high"]
+    assert ("fd_indomain", "all") in rows and ("fd_indomain3d", "all") not in rows, "6 volumes of 16 features"
+    assert {contrast for metric, contrast in rows if metric == "kd_indomain"} == {*PLANES, "joint", "all"}
     first = rows["kd_indomain", "all"]
     assert (first["n_real"], first["n_subjects"], first["n_fake"]) == (6 * SLICES, 6, 48)
     assert first["low"] < first["value"] < first["high"] and first["floor_low"] < first["floor"] < first["floor_high"]
     assert first["value"] == pytest.approx(np.mean([rows["kd_indomain", plane]["value"] for plane in PLANES]))
-    # Half of a head is like the other from above and from the front alone.
-    assert {contrast for metric, contrast in rows if metric == "asymmetry"} == {*PLANES[:2], "all"}
-    # Areas are of volumes and not of slices.
-    assert rows["ms_ssim", "all"]["n_fake"] == 48 and rows["area_1", "seg"]["n_fake"] == 6
-    masks = Store.open(judge / "store").images[:24, 1] == 1
-    assert rows["area_1", "seg"]["floor"] == pytest.approx(100 * masks.mean())
-    assert rows["copies_indomain", "all"]["n_fake"] == 48
+    # What needs no extractor is of volumes and not of slices.
+    for name in ("ms_ssim", "spectrum", "histogram", "asymmetry", "volume_body", "brightness"):
+        assert {contrast for metric, contrast in rows if metric == name} == {"t1", "all"}
+        assert rows[name, "all"]["n_fake"] == 6
+    masks = Store.open(judge / "store").images[:, 1] == 1
+    assert rows["area_1", "seg"]["n_fake"] == 6
+    assert rows["area_1", "seg"]["floor"] == pytest.approx(100 * masks[:32].mean())
+    ml = masks.sum((1, 2, 3)) * 0.5
+    assert rows["volume_label_1", "seg"]["floor"] == pytest.approx(wasserstein_distance(ml[32:38], ml[:32]))
+    assert rows["copies_indomain3d", "all"]["n_fake"] == 6
+    assert scores["left_out"] == {}
+
+
+def test_with_few_training_volumes_slices_lead(judge, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(Options, "FEWEST", 33)
+    prepare_extractor("indomain3d", {}, judge / "store", tmp_path / "left.pt", "cpu")
+    assert "indomain3d is left out: it needs 33 training volumes, and there are 32\n" in capsys.readouterr().err
+    real_features(tmp_path / "left.pt", judge / "store", tmp_path / "left.npz", "cpu")
+    with pytest.raises(GanError, match=r"left\.pt: indomain3d is left out: it needs 33"):
+        files.load(tmp_path / "left.pt")
+    extractors, real = [tmp_path / "left.pt", judge / "indomain.pt"], [tmp_path / "left.npz", judge / "indomain.npz"]
+    found = Judge(extractors, real, judge / "images.npz", "cpu", judge / "store")
+    assert found.headline(META) == "kd_indomain"
+    assert found.left_out == {"indomain3d": "it needs 33 training volumes, and there are 32"}
+    probes = found.probes(Protocol(bootstrap=0), META, 1)
+    features, search = probes[0], next(probe for probe in probes if isinstance(probe, CopyProbe))
+    batch = Samples({"t1": stored_to_uint8(Store.open(judge / "store").images[:8, 0])}, None)
+    features.add(batch)
+    search.add(batch)
+    assert search.rates["either"].copies > 0.9 and search.summary()["n_fake"] == 8 * SLICES
+
+
+def test_slices_have_no_encoder_of_volumes(judge, tmp_path):
+    whole = Store.open(judge / "store")
+    with writing(tmp_path / "store", (1, 16, 16)) as writer:
+        writer.append(whole.images[:, :1, 6])
+        writer.finish(whole.index, whole.index, {"channels": ["t1"], "mask": None, "labels": []})
+    with pytest.raises(GanError, match=r"store: indomain3d sees whole volumes, and this data set has slices"):
+        prepare_extractor("indomain3d", {}, tmp_path / "store", tmp_path / "extractor.pt", "cpu")
+    assert not (tmp_path / "extractor.pt").exists()
 
 
 def test_slices_of_a_volume_are_one_unit():
@@ -143,14 +199,12 @@ def test_slices_of_a_volume_are_one_unit():
 
 @pytest.mark.parametrize("batch", [1, 2, 3])
 def test_pairs_are_of_volumes_however_many_come_at_a_time(batch, panel):
-    slices, probe = cut(heads(6, 1)), LikenessProbe(0, 0)
+    volumes, probe = heads(6, 1)[:, 0], LikenessProbe(0, 0)
     for first in range(0, 6, batch):
-        part = slices[first * SLICES : (first + batch) * SLICES]
-        probe.add(Samples({name: part[:, place] for place, name in enumerate(PLANES)}, None, each=SLICES))
-    row = next(row for row in probe.rows(panel.reference) if row["contrast"] == PLANES[1])
-    volumes = slices[:, 1].reshape(6, SLICES, 16, 16)
-    expected = [ms_ssim(volumes[place], volumes[place + 1]).mean() for place in (0, 2, 4)]
-    assert row["value"] == pytest.approx(np.mean(expected)) and row["n_fake"] == 6 * SLICES
+        probe.add(Samples({"t1": volumes[first : first + batch]}, None))
+    row = next(row for row in probe.rows(panel.reference) if row["contrast"] == "t1")
+    expected = [ms_ssim(volumes[[place]], volumes[[place + 1]]).item() for place in (0, 2, 4)]
+    assert row["value"] == pytest.approx(np.mean(expected)) and row["n_fake"] == 6
 
 
 # ---------------------------------------------------------------- what has to be seen
@@ -196,13 +250,90 @@ def test_faults_of_the_whole_are_seen(fault, distance):
     assert distance(bad)["all"] > 10 * abs(distance(good)["all"])
 
 
+def test_slices_slip_within_their_plane_each_by_its_own_chance():
+    volumes, axis = torch.zeros(300, 1, 4, 6, 8), torch.arange(300) % 3
+    apart = _slipped(volumes, torch.full((300,), 2.0), axis, torch.Generator().manual_seed(0))
+    voxels = apart * torch.tensor([8, 6, 4]) / 2  # x, y, z
+    for place in range(3):
+        mine = voxels[axis == place]
+        assert not mine[..., 2 - place].any(), "none leaves its plane"
+        within = tuple(of + 1 for of in range(3) if of != place)
+        assert mine.amax(within).equal(mine.amin(within)), "a slice stays whole"
+        assert mine[..., (3 - place) % 3].std().item() == pytest.approx(2, rel=0.1)
+
+
+@pytest.fixture(scope="module")
+def encoder() -> IndomainFeatures:
+    return IndomainFeatures(train_encoder(heads(40, 1)[:, 0], steps=60, dim=16), name="indomain3d")
+
+
+@pytest.fixture(scope="module")
+def whole_distance(encoder):
+    """The kernel distance of volumes [n, D, H, W] to real ones, by the encoder of volumes."""
+    real = {"t1": encoder(heads(40, 2)[:, 0])}
+
+    def to(volumes: np.ndarray) -> float:
+        sets = Sets(real, {"t1": encoder(volumes)}, np.arange(40), real, real, np.arange(40))
+        return next(row["value"] for row in score_curve(sets) if (row["metric"], row["contrast"]) == ("kd", "all"))
+
+    return to
+
+
+SPOILED = ("axial slices of different volumes", "upper half empty", "upside down", "blur of 1 px")
+
+
+@pytest.mark.parametrize("fault", SPOILED)
+def test_the_encoder_of_volumes_sees_faults_of_the_whole(fault, whole_distance):
+    good = heads(40, 5)[:, 0]
+    bad = (FAULTS | FAULTS_OF_VOLUMES)[fault].change(Samples({"t1": good}, None), np.random.default_rng(0)).grey["t1"]
+    assert whole_distance(bad) > 5 * abs(whole_distance(good))
+
+
+def test_features_of_a_volume_are_its_own_alone(encoder):
+    volumes = heads(20, 7)[:, 0]
+    assert np.array_equal(encoder(volumes)[[3, 17]], encoder(volumes[[3, 17]]))
+    with pytest.raises(GanError, match=r"made for images of \[12, 16, 16\] pixels, got \[8, 16, 16\]"):
+        encoder(volumes[:, :8])
+
+
+def test_views_of_volumes_differ_in_pose_and_keep_angles():
+    images = torch.from_numpy(heads(4, 8)).float() / 127.5 - 1
+    first, second = views(images, torch.Generator().manual_seed(0))
+    assert first.shape == images.shape and first.min() >= -1 and first.max() <= 1 and not first.equal(second)
+    sides = torch.tensor([16.0, 12, 8])  # x, y, z
+    linear = _in_space(50, (8, 12, 16), torch.Generator().manual_seed(0))[:, :, :3] * sides[:, None] / sides
+    scale = linear.det() ** (1 / 3)
+    assert 0.9 < scale.min() < 0.95 and 1.05 < scale.max() < 1.1
+    torch.testing.assert_close(linear @ linear.mT, scale[:, None, None] ** 2 * torch.eye(3).expand(50, 3, 3))
+    turn = torch.rad2deg(
+        ((linear / scale[:, None, None]).diagonal(dim1=1, dim2=2).sum(1) / 2 - 0.5).clamp(max=1).acos()
+    )
+    assert 8 < turn.max() < 14, "up to 8 degrees about each of three axes"
+
+
+def test_the_table_of_degradations_of_volumes(judge, monkeypatch):
+    chosen = (UNCHANGED, "upside down", "copies of training images")
+    monkeypatch.setattr(degradations, "FAULTS", {name: FAULTS[name] for name in chosen})
+    given = ["--store", str(judge / "store"), "--judge", str(judge / "judge.json"), "--out", str(judge / "table.csv")]
+    assert main(["--device", "cpu", "degradations", *given]) == 0
+    rows = pd.read_csv(judge / "table.csv")
+    assert list(rows.degradation.unique()) == [*chosen, *FAULTS_OF_VOLUMES]
+    assert {"t1", *PLANES, "seg", "joint", "all"} == set(rows.contrast)
+    value = rows[rows.contrast == "all"].pivot(index="degradation", columns="metric", values="value")
+    kept = value.loc[UNCHANGED]
+    assert value.loc["copies of training images"].copies_indomain3d > 0.8
+    assert value.loc["upper half empty"].volume_body > 3 * kept.volume_body
+    assert value.loc["upside down"].volume_body == pytest.approx(kept.volume_body)
+    label = rows[rows.metric == "volume_label_1"].set_index("degradation").value
+    assert label["upper half empty"] > label[UNCHANGED]
+
+
 @pytest.mark.parametrize(("copied", "least", "most"), [(True, 0.9, 1), (False, 0, 0.3)])
 def test_copies_of_training_volumes_are_found(copied, least, most, judge, panel):
-    train = stored_to_uint8(Store.open(judge / "store").images[:24, :1])
-    slices = cut(train if copied else heads(24, 9))
+    train = stored_to_uint8(Store.open(judge / "store").images[:24, 0])
     probes = panel.probes(Protocol(bootstrap=0), META, 1)
     features, search = probes[0], next(probe for probe in probes if isinstance(probe, CopyProbe))
-    batch = Samples({name: slices[:, place] for place, name in enumerate(PLANES)}, None, each=SLICES)
+    batch = Samples({"t1": train if copied else heads(24, 9)[:, 0]}, None)
     features.add(batch)
     search.add(batch)
     assert least <= search.rates["either"].copies <= most

@@ -232,7 +232,8 @@ def test_recipes_name_no_place(config, source):
         ("training.kimg", "many", 'training.kimg is "many"; it must be a number'),
         ("variants", None, "variants is empty; it must be a block of keys and values"),
         ("study.seeds", 3, "study.seeds is 3; it must be a list"),
-        ("metrics.extractors", ["vgg"], "'vgg'; allowed: inception, indomain, random"),
+        ("metrics.extractors", ["vgg"], "'vgg'; allowed: inception, indomain, indomain3d, random"),
+        ("metrics.extractors", ["indomain3d"], "metrics.extractors is indomain3d, which sees whole volumes alone"),
     ],
 )
 def test_mistakes_are_told_in_one_line(config, path, value, words):
@@ -299,6 +300,14 @@ def test_style_transfer_is_refused_of_volumes(config):
         load(config).cells()
     config["study"]["variants"] = ["dcgan"]
     assert load(config).cells()
+
+
+def test_the_encoder_of_volumes_judges_volumes_alone(config):
+    whole = {key: value for key, value in config["datasets"]["ixi"].items() if key != "slices"}
+    config["datasets"]["heads"] = whole | {"volumes": {"size": 32, "spacing": 8}}
+    config["metrics"]["extractors"] = ["indomain3d", "indomain"]
+    study = load(config)
+    assert study.judges("ixi") == ["indomain"] and study.judges("heads") == ["indomain3d", "indomain"]
 
 
 def test_scores_as_published_are_refused_of_translations_and_volumes(config):

@@ -25,7 +25,7 @@ from gan.utility.options import tasks_of
 DATA_REVISION = 1  # raise when the store made from the same volumes changes
 TRAIN_REVISION = 1  # raise when the loop gives other results for the same variant
 UNTRAINED = {"kimg": 0, "batch": 1, "snapshot_kimg": 1, "precision": "fp32"}  # the training of what is made
-METRICS_REVISION = 2  # raise when the same images get other features or scores
+METRICS_REVISION = 3  # raise when the same images get other features or scores
 
 
 @dataclass(frozen=True, order=True)
@@ -183,6 +183,11 @@ class Study:
     def encoder(self, variant: str) -> str | None:
         """The extractor whose feature maps ``variant`` is made with; None without."""
         return self.options(variant).encoder()
+
+    def judges(self, dataset: str) -> list[str]:
+        """The extractors that judge ``dataset``: those of whole volumes see no slices."""
+        axes = 3 if self.dataset(dataset)["volumes"] else 2
+        return [name for name in self.metrics["extractors"] if axes >= registry.options_class(name).AXES]
 
     def extractors(self) -> list[str]:
         """The extractors that judge, and those that a variant is made with."""

@@ -170,5 +170,7 @@ def protocol(*keys):
 
 
 def judges(name):
-    """This file of every extractor, in the order of the config."""
-    return [f"{REAL}/{kind}/{name}" for kind in METRICS["extractors"]]
+    """This file of every extractor that judges the data set, in the order of the config."""
+    return lambda wildcards: [
+        f"{REAL}/{kind}/{name}" for kind in STUDY.judges(wildcards.dataset)
+    ]

@@ -188,6 +188,24 @@ FACTS = {
             *(0, 0, 1),
         ),
         Fact(
+            *("volume", "Volume"),
+            "1-Wasserstein distance in ml between generated and training volumes, as distributions over them, of the "
+            "body (above a tenth of the grey range), of its dark, middle and bright tissue by fixed limits, or of a "
+            "label of the mask; the floor is that of validation volumes; one head again and again is far from them",
+            *(-1, 0, inf),
+        ),
+        Fact(
+            *("brightness", "Brightness"),
+            "1-Wasserstein distance between the mean grey values (0 to 255) of the bodies of generated and of training "
+            "volumes; the floor is that of validation volumes",
+            *(-1, 0, 255),
+        ),
+        Fact(
+            *("grey_width", "Grey width"),
+            "as Brightness, of the standard deviations of the grey values within the body",
+            *(-1, 0, 255),
+        ),
+        Fact(
             *("labelled", "Labelled"),
             "part of the generated masks that have a label at all; the floor is that of training masks",
             *(0, 0, 1),

@@ -31,7 +31,7 @@ class PixelSums:
 
     @classmethod
     def of(cls, images: NDArray[np.uint8]) -> "PixelSums":
-        """Of ``images`` [n, H, W], each by itself."""
+        """Of ``images`` [n, *size], each by itself."""
         counts = histograms(images).astype(np.float64)
         return cls(np.ones(len(images)), power_spectra(images), counts, background_noise(images), asymmetry(images))
 
@@ -65,7 +65,7 @@ def score_pixels(
 ) -> list[dict[str, Any]]:
     """Rows of generated images by contrast, and the mean over contrasts, as of `gan.metrics.scores.score`.
 
-    fake: a unit an image, or a volume; train, held_out: a unit a subject. sides: the contrasts that have an
+    fake: a unit an image; train, held_out: a unit a subject. sides: the contrasts that have an
     ``asymmetry``, all by default. ``spectrum`` and ``histogram`` are distances to the
     training images, those of `PLAIN` are means. The floor is the value of the images ``held_out``. Intervals are of a
     bootstrap over generated images and subjects. A row of ``spectrum`` has ``bands``: the log ratio of each.

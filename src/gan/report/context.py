@@ -212,6 +212,9 @@ def protocol(table: pd.DataFrame, cells: Sequence[CellFiles]) -> dict[str, Any]:
     for extractor in table.extractor.dropna().unique():
         own = "none: the images themselves" if extractor == facts.PIXELS else None
         extractors[str(extractor)] = own or registry.sentence(str(extractor)) or "as named"
+    for cell in cells:
+        left_out = cell.object("scores.json").get("left_out") or {}
+        extractors |= {name: f"left out: {reason}" for name, reason in left_out.items()}
     chosen = {(cell.object("scores.json").get("snapshot") or {}).get("chosen") for cell in cells} - {None}
     return {
         **{"metrics": list(metrics.items()), "extractors": list(extractors.items())},

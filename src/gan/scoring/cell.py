@@ -69,6 +69,7 @@ def score_cell(
             **{"dataset": recipe["data"]["dataset"], "variant": recipe["variant"]["name"], "seed": recipe["seed"]},
             "run_key": generator.run_key,
             "snapshot": {"kimg": generator.kimg if trained else None, "chosen": protocol.choose, "metric": headline},
+            "left_out": judge.left_out,
             "scores": rows,
         },
     )

@@ -10,17 +10,18 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from gan.data.store import Store
 from gan.metrics.facts import FACTS, PIXELS
 from gan.metrics.intervals import Estimate, image_weights
 from gan.metrics.neighbours import distances
 from gan.metrics.scores import Found, metric_rows
 from gan.metrics.ssim import WINDOW, ssim_map
 from gan.scales import stored_to_uint8
+from gan.scoring.contrasts import rows_of, to_score
 from gan.scoring.extractors.files import Extractor
 from gan.scoring.extractors.registry import metric_name
-from gan.scoring.planes import open_images
 from gan.scoring.probes import Rows, Samples
-from gan.scoring.reference import ROWS, Reference, rows_of, to_score
+from gan.scoring.reference import ROWS, Reference
 
 Pair = tuple[NDArray, NDArray]  # of samples and of their contents
 OWN, SSIM, MAE = "own_content", "content_ssim", "content_mae"
@@ -74,7 +75,7 @@ class ContentProbe:
     def _training(self, contrast: str) -> Iterator[NDArray[np.float32]]:
         """The training images of ``contrast``, some at a time, a row of pixels each."""
         assert self.store is not None
-        opened = open_images(self.store)
+        opened = Store.open(self.store)
         known = next(one for one in to_score(opened.meta) if one.name == contrast)
         rows = rows_of(opened, "train", known.label)
         for first in range(0, len(rows), ROWS):

@@ -13,10 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gan.cells import WHOLE
+from gan.data.planes import three_planes
 from gan.metrics.copies import ALPHA, FEWEST, Nearest, Rate, nearest_patients, rate
 from gan.report.copies import Pair
 from gan.scoring.eyes import CALIBRATED, EITHER, Grey, Search
 from gan.scoring.faults import DISGUISES
+from gan.scoring.planes import seen
 from gan.scoring.probes import FeatureProbe, Rows, Samples
 from gan.scoring.reference import Reference
 
@@ -25,7 +27,7 @@ SHOWN = 12  # most suspicious images that are kept for people to look at
 
 class _Suspect(NamedTuple):
     """surprise: of the eye that is more surprised; near: the indices of the nearest training images of two patients;
-    ratios: of each eye; grey: images [H, W] by contrast."""
+    ratios: of each eye; grey: images [H, W] or volumes [D, H, W] by contrast."""
 
     surprise: float
     group: str
@@ -52,17 +54,18 @@ class CopyProbe:
     def add(self, batch: Samples) -> None:
         if not self.enough:
             return
-        group = self.real.group(batch.grey)
-        grey = {one.name: batch.grey[one.name] for one in self.real.groups[group]}
+        shown = seen(batch.grey, self.search.axes)
+        group = self.real.group(shown)
+        grey = {one.name: shown[one.name] for one in self.real.groups[group]}
         features = np.concatenate([self.features.found[name][-1] for name in grey], 1)  # of the same batch
         latest = self._compare(group, [features, *(eye.see(grey) for eye in self.eyes[1:])])
         for eye, found in zip(self.eyes, latest, strict=True):
             self._found.setdefault((eye.name, group), []).append(found)
-        self._each = batch.each
+        self._each = self.features.each
         if batch.pairs is not None:
             self._units.append(batch.pairs.subjects)
-        shown = [*self._shown, *self._suspects(group, latest, grey)]
-        self._shown = sorted(shown, key=lambda one: one.surprise)[:SHOWN]
+        suspects = [*self._shown, *self._suspects(group, latest, grey)]
+        self._shown = sorted(suspects, key=lambda one: one.surprise)[:SHOWN]
 
     def nearest(self, eye: str, group: str) -> Nearest:
         return Nearest(*(np.concatenate(part) for part in zip(*self._found[eye, group], strict=True)))
@@ -174,10 +177,11 @@ class CopyProbe:
             rows = self.real.train[one.group][list(one.near)]
             first, second = (self.real.grey(one.group, rows[place : place + 1]) for place in (0, 1))
             ratios = dict(zip((eye.name for eye in self.eyes), map(float, one.ratios), strict=True))
-            pairs.append(Pair(one.grey, _only(first), _only(second), ratios, one.surprise))
+            shown = [one.grey, *({name: images[0] for name, images in of.items()} for of in (first, second))]
+            pairs.append(Pair(*map(_pictures, shown), ratios, one.surprise))
         return pairs
 
 
-def _only(grey: Grey) -> dict[str, NDArray[np.uint8]]:
-    """The one image [H, W] of each contrast."""
-    return {name: images[0] for name, images in grey.items()}
+def _pictures(grey: Grey) -> dict[str, NDArray[np.uint8]]:
+    """Images [H, W] by contrast, of volumes the three planes through their middle side by side."""
+    return {name: x if x.ndim == 2 else np.hstack(three_planes(x, (1, 1, 1))) for name, x in grey.items()}

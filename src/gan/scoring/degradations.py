@@ -7,6 +7,7 @@ images and numbers), each value can be compared with that of the unchanged image
 # pandas types a selection from a frame as a union of all that it could be.
 # pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportGeneralTypeIssues=false
 
+import copy
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -16,7 +17,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 from tqdm import tqdm
 
 from gan.cells import JOINT, WHOLE
@@ -27,20 +27,13 @@ from gan.metrics.facts import rank, title
 from gan.report.table import number, write_csv
 from gan.report.view import markdown_rows
 from gan.scales import stored_to_uint8
+from gan.scoring import faults
+from gan.scoring.contrasts import Scored, joint, rows_of, to_score
 from gan.scoring.judge import Judge, Protocol
-from gan.scoring.planes import slices_of
 from gan.scoring.probes import Samples
-from gan.scoring.reference import (
-    Scored,
-    joint,
-    open_store,
-    prepare_extractor,
-    real_features,
-    rows_of,
-    to_score,
-)
+from gan.scoring.reference import at_once, open_store, prepare_extractor, real_features
 
-BATCH = 256  # images at a time
+BATCH_OF_VOLUMES = 16  # at least, since slices are exchanged between them
 FORMS = (".md", ".csv")
 Random = np.random.Generator
 
@@ -57,37 +50,49 @@ class Fault(NamedTuple):
 
 
 def _pixels(change: Callable[[NDArray[np.float64], Random], NDArray]) -> Fault:
-    """A fault of the grey values, 0 to 255 as float64 [n, H, W]; masks stay."""
+    """A fault of the grey values, 0 to 255 as float64 [n, *size]; masks stay."""
 
     def changed(samples: Samples, random: Random) -> Samples:
         found = {name: change(images.astype(np.float64), random) for name, images in samples.grey.items()}
-        return samples._replace(grey={name: x.round().clip(0, 255).astype(np.uint8) for name, x in found.items()})
+        return samples._replace(grey={name: faults.to_grey(x) for name, x in found.items()})
 
     return Fault(changed)
 
 
 def _blur(pixels: float) -> Fault:
-    return _pixels(lambda x, _: gaussian_filter(x, (0, pixels, pixels), mode="nearest"))
+    return _pixels(lambda x, _: faults.blur(x, pixels))
 
 
 def _noise(percent: float) -> Fault:
-    """Rician noise, as of the magnitude of a complex signal."""
+    return _pixels(lambda x, random: faults.noise(x, percent, random))
 
-    def noisy(x: NDArray, random: Random) -> NDArray:
-        real, imaginary = random.normal(0, 2.55 * percent, (2, *x.shape))
-        return np.hypot(x + real, imaginary)
 
-    return _pixels(noisy)
+def _all(change: Callable[[NDArray, Random], NDArray]) -> Fault:
+    """A fault of images and masks [n, *size] alike; all get the same chance."""
+
+    def changed(samples: Samples, random: Random) -> Samples:
+        grey = {name: change(x, copy.deepcopy(random)) for name, x in samples.grey.items()}
+        masks = None if samples.masks is None else change(samples.masks, copy.deepcopy(random))
+        return samples._replace(grey=grey, masks=masks)
+
+    return Fault(changed)
 
 
 def _flip(axis: int) -> Fault:
     """Images and masks turned over."""
+    return _all(lambda x, _: np.flip(x, axis).copy())
 
-    def flipped(samples: Samples, _: Random) -> Samples:
-        masks = None if samples.masks is None else np.flip(samples.masks, axis).copy()
-        return samples._replace(grey={name: np.flip(x, axis).copy() for name, x in samples.grey.items()}, masks=masks)
 
-    return Fault(flipped)
+def _stack(volumes: NDArray, random: Random) -> NDArray:
+    """Volumes [n, D, H, W] whose axial slices are each of another one of them."""
+    return np.stack([volumes[random.permutation(len(volumes)), depth] for depth in range(volumes.shape[1])], 1)
+
+
+def _halve(volumes: NDArray, _: Random) -> NDArray:
+    """Volumes [n, D, H, W] without their upper half."""
+    found = volumes.copy()
+    found[:, volumes.shape[1] // 2 :] = 0
+    return found
 
 
 def _repeat(part: int) -> Fault:
@@ -100,16 +105,10 @@ def _copies(val: NDArray, train: NDArray, random: Random) -> NDArray:
 
 
 def _exchange(samples: Samples, random: Random) -> Samples:
-    """The last contrast of each sample, or plane of each volume, is that of another one."""
+    """The last contrast of each sample is that of another one."""
     last = list(samples.grey)[-1]
-    order = random.permutation(len(samples.grey[last]) // samples.each)
-    images = samples.grey[last][_slices(order * samples.each, samples.each)]
+    images = samples.grey[last][random.permutation(len(samples.grey[last]))]
     return samples._replace(grey=samples.grey | {last: images})
-
-
-def _slices(first: NDArray, each: int) -> NDArray:
-    """The rows of all slices of volumes, from those of their ``first`` ones."""
-    return (first[:, None] + np.arange(each)).ravel()
 
 
 UNCHANGED, EXCHANGED = "unchanged", "last contrast of another image"
@@ -119,12 +118,13 @@ FAULTS = {
     **{f"Rician noise of {percent:g} %": _noise(percent) for percent in (2.5, 5, 10)},
     **{f"gain {gain:g}": _pixels(lambda x, _, gain=gain: x * gain) for gain in (0.9, 1.1)},
     "mirrored left to right": _flip(-1),
-    "upside down": _flip(-2),
+    "upside down": _flip(1),
     "one image in 3, repeated": _repeat(3),
     "one image in 20, repeated": _repeat(20),
     "copies of training images": Fault(choose=_copies),
     EXCHANGED: Fault(_exchange),
 }
+FAULTS_OF_VOLUMES = {"axial slices of different volumes": _all(_stack), "upper half empty": _all(_halve)}
 
 
 def with_extractors(
@@ -152,7 +152,8 @@ def with_extractors(
 def degradations(
     store: str | os.PathLike, judge: Judge, out: str | os.PathLike, *, bootstrap: int = 0, seed: int = 0
 ) -> None:
-    """Write ``out``: every metric of ``judge`` for each of `FAULTS` of the validation images of ``store``.
+    """Write ``out``: every metric of ``judge`` for each of `FAULTS` of the validation images of ``store``, and of
+    volumes for each of `FAULTS_OF_VOLUMES`.
 
     A file ``.md`` has the means over contrasts in wide tables, one an extractor; ``.csv`` has every row, with intervals
     if there is a ``bootstrap``. `GanError` for another ending, or real images of other contrasts.
@@ -162,12 +163,13 @@ def degradations(
         raise GanError(f"--out {out}: ends in {out.suffix!r}; allowed: {', '.join(FORMS)}")
     opened = open_store(store)
     contrasts = to_score(opened.meta)
-    judge.check_contrasts(store, [contrast.name for contrast in contrasts])
-    faults = {name: fault for name, fault in FAULTS.items() if name != EXCHANGED or joint(contrasts)}
+    judge.check_contrasts(store, opened.meta)
+    known = FAULTS | (FAULTS_OF_VOLUMES if opened.meta.get("volumes") else {})
+    applied = {name: fault for name, fault in known.items() if name != EXCHANGED or joint(contrasts)}
     protocol, rows = Protocol(bootstrap=bootstrap, seed=seed), []
-    total = len(faults) * sum(len(rows_of(opened, "val", label)) for label in {of.label for of in contrasts})
+    total = len(applied) * sum(len(rows_of(opened, "val", label)) for label in {of.label for of in contrasts})
     with tqdm(total=total, desc="degradations", unit="image") as bar:
-        for name, fault in faults.items():
+        for name, fault in applied.items():
             probes = judge.probes(protocol, opened.meta, _largest(opened))
             for samples in _samples(opened, contrasts, fault, seed):
                 for probe in probes:
@@ -200,19 +202,18 @@ def markdown(table: pd.DataFrame) -> str:
 
 def _samples(store: Store, contrasts: list[Scored], fault: Fault, seed: int) -> Iterator[Samples]:
     """The degraded validation images. Successive ones are of different subjects, where there are enough."""
-    random, each = np.random.default_rng([seed, 3]), slices_of(store.meta)
+    random, step = np.random.default_rng([seed, 3]), max(BATCH_OF_VOLUMES, at_once(store))
     together: dict[int | None, list[Scored]] = {}
     for contrast in contrasts:
         together.setdefault(contrast.label, []).append(contrast)
     for label, members in together.items():
-        rows = _mixed(store, rows_of(store, "val", label)[::each], random)
+        rows = _mixed(store, rows_of(store, "val", label), random)
         if fault.choose:
-            rows = fault.choose(rows, rows_of(store, "train", label)[::each], random)
-        rows = _slices(rows, each)
-        for start in range(0, len(rows), BATCH):
-            block = store.images[rows[start : start + BATCH]]
+            rows = fault.choose(rows, rows_of(store, "train", label), random)
+        for start in range(0, len(rows), step):
+            block = store.images[rows[start : start + step]]
             grey = {name: stored_to_uint8(block[:, channel]) for name, channel, _ in members}
-            samples = Samples(grey, block[:, -1] if store.meta["mask"] else None, each=each)
+            samples = Samples(grey, block[:, -1] if store.meta["mask"] else None)
             yield fault.change(samples, random) if fault.change else samples
 
 

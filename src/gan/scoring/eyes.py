@@ -14,13 +14,15 @@ from gan.metrics.copies import FEWEST, Null, nearest_patients
 from gan.metrics.facts import PIXELS
 from gan.metrics.thumbnails import correlated, moved, thumbnails
 from gan.scales import stored_to_uint8
+from gan.scoring.contrasts import Scored, joint, rows_of, to_score
+from gan.scoring.extractors import registry
 from gan.scoring.extractors.files import Extractor
 from gan.scoring.faults import DISGUISES, to_grey
-from gan.scoring.reference import Reference, Scored, joint, rows_of
+from gan.scoring.planes import store_seen
+from gan.scoring.reference import Reference, at_once
 
 CALIBRATED = 1000  # training images, and held-out ones, that are compared with other patients, at most
 PLANTED = 50  # training images that are copied in each disguise
-BLOCK = 1024  # images of the store read at a time
 HELD_OUT = ("val", "test")
 EITHER = "either"  # eye: the search as a whole
 Grey = Mapping[str, NDArray[np.uint8]]
@@ -28,7 +30,7 @@ Grey = Mapping[str, NDArray[np.uint8]]
 
 @dataclass(frozen=True)
 class Eye:
-    """known: by group the vectors [t, d] of all training images; see: of images [n, H, W] by contrast their vectors
+    """known: by group the vectors [t, d] of all training images; see: of images [n, *size] by contrast their vectors
     [n, d], or [s, n, d] in s versions; real: the same of a group's training or held-out images with these indices."""
 
     name: str
@@ -44,7 +46,7 @@ class RealImages:
     """
 
     def __init__(self, store: Store, contrasts: Sequence[Scored]):
-        self._store = store
+        self._store, self.at_once = store, at_once(store)
         classes: dict[int | None, list[Scored]] = {}
         for one in contrasts:
             classes.setdefault(one.label, []).append(one)
@@ -62,7 +64,7 @@ class RealImages:
         return rows_of(self._store, split, members[0].label)
 
     def grey(self, group: str, rows: NDArray) -> dict[str, NDArray[np.uint8]]:
-        """8-bit images [n, H, W] of ``rows`` by contrast."""
+        """8-bit images [n, *size] of ``rows`` by contrast."""
         block = self._store.images[rows]
         return {one.name: stored_to_uint8(block[:, one.channel]) for one in self.groups[group]}
 
@@ -105,8 +107,11 @@ def pixel_eye(real: RealImages) -> Eye:
     """Of the correlation of small pictures, moved a little."""
     known: dict[str, NDArray[np.float32]] = {}
     for group, rows in real.train.items():
-        blocks = [real.grey(group, rows[start : start + BLOCK]) for start in range(0, len(rows), BLOCK)]
-        known[group] = np.concatenate([correlated([thumbnails(images) for images in grey.values()]) for grey in blocks])
+        parts = []
+        for start in range(0, len(rows), real.at_once):
+            grey = real.grey(group, rows[start : start + real.at_once])
+            parts.append(correlated([thumbnails(images) for images in grey.values()]))
+        known[group] = np.concatenate(parts)
 
     def see(grey: Grey) -> NDArray[np.float32]:
         return moved([thumbnails(images) for images in grey.values()])
@@ -149,11 +154,18 @@ def _of_others(subjects: NDArray, chosen: NDArray, random: np.random.Generator) 
 
 
 class Search:
-    """What a search for copies among images of ``contrasts`` knows before it sees any: its eyes, and what they see of
-    real images. ``enough``: whether there are `FEWEST` training patients; without them it has no eyes."""
+    """What a search for copies among images of the contrasts ``names`` knows before it sees any: its eyes, and what
+    they see of real images.
 
-    def __init__(self, store: Store, contrasts: Sequence[Scored], extract: Extractor, reference: Reference, seed: int):
-        self.real, self.seed = RealImages(store, contrasts), seed
+    axes: of what the eyes see, as ``extract`` does: whole volumes, or slices of them. ``enough``: whether there are
+    `FEWEST` training patients; without them it has no eyes.
+    """
+
+    def __init__(self, store: Store, extract: Extractor, reference: Reference, seed: int, names: Sequence[str]):
+        self.axes = registry.options_class(extract.name).AXES
+        contrasts = to_score(store.meta, self.axes)
+        chosen = [one for one in contrasts if one.name in names]
+        self.real, self.seed = RealImages(store_seen(store, self.axes), chosen), seed
         self.enough = all(len(np.unique(self.real.subjects[rows])) >= FEWEST for rows in self.real.train.values())
         self.eyes = [feature_eye(extract, reference, self.real), pixel_eye(self.real)] if self.enough else []
 

@@ -1,6 +1,7 @@
 """Ways to spoil or to disguise images: what a metric sees of them is how far it can be trusted.
 
-Images are grey values 0 to 255, float64 [n, H, W]; results may lie outside and are rounded and clipped by `to_grey`.
+Images are grey values 0 to 255, float64 [n, H, W], or volumes [n, D, H, W]; results may lie outside and are rounded and
+clipped by `to_grey`.
 """
 
 from collections.abc import Callable
@@ -20,7 +21,7 @@ def to_grey(images: Images) -> NDArray[np.uint8]:
 
 def blur(x: Images, pixels: float) -> Images:
     """Gaussian blur of a standard deviation of ``pixels``."""
-    return gaussian_filter(x, (0, pixels, pixels), mode="nearest")
+    return gaussian_filter(x, (0, *[pixels] * (x.ndim - 1)), mode="nearest")
 
 
 def noise(x: Images, percent: float, random: Random) -> Images:
@@ -37,7 +38,7 @@ DISGUISES: dict[str, Change] = {
     "blur of 2 px": lambda x, other, random: blur(x, 2),
     "Rician noise of 2.5 %": lambda x, other, random: noise(x, 2.5, random),
     "Rician noise of 5 %": lambda x, other, random: noise(x, 5, random),
-    "shift of 2 px": lambda x, other, random: shift(x, (0, 2, 0), order=0, mode="nearest"),
+    "shift of 2 px": lambda x, other, random: shift(x, (0, 2, *[0] * (x.ndim - 2)), order=0, mode="nearest"),
     "rotation of 5 degrees": lambda x, other, random: rotate(x, 5, (1, 2), reshape=False, order=1, mode="nearest"),
     "gain 0.9": lambda x, other, random: x * 0.9,
     "gain 1.1": lambda x, other, random: x * 1.1,

@@ -5,6 +5,7 @@ followed, and again afterwards, when it returns the stored scores.
 """
 
 import functools
+import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -21,14 +22,15 @@ from gan.metrics.scores import CURVE, score, score_curve
 from gan.sampling.snapshot import Snapshot, load_generator, load_header
 from gan.sampling.tasks import available, latents
 from gan.scoring.content_probe import ContentProbe
+from gan.scoring.contrasts import joint, sided, to_score
 from gan.scoring.copies import CopyProbe
 from gan.scoring.extractors import files, registry
 from gan.scoring.eyes import Search
 from gan.scoring.paired import PAIRED_CURVE, PairedProbe, direction
 from gan.scoring.pixel_probe import PixelProbe
-from gan.scoring.planes import open_images, slices_of
+from gan.scoring.planes import slices_of
 from gan.scoring.probes import AsPublishedProbe, FeatureProbe, LikenessProbe, MaskProbe, Probe, Samples
-from gan.scoring.reference import ImageFacts, RealFeatures, Reference, joint, sided, to_score
+from gan.scoring.reference import ImageFacts, RealFeatures, Reference
 from gan.scoring.samples import Translations, generated, way_back
 from gan.study import METRICS_REVISION, canonical
 from gan.train.device import pick_device
@@ -79,8 +81,8 @@ class Judge:
 
     extractors, real, images: the files of `prepare_extractor`, `real_features` (in the same order) and `image_facts` of
     `gan.scoring.reference`; store: of the data set, needed where its images are to be
-    translated. `GanError` if a file is missing,
-    broken, or of another extractor.
+    translated. left_out: by extractor that could not be made of this data set the reason; such are not in ``panel``.
+    `GanError` if a file is missing, broken, or of another extractor.
     """
 
     def __init__(
@@ -93,8 +95,11 @@ class Judge:
     ):
         self.device, self._store = pick_device(device), store
         self._searches: dict[tuple[tuple[str, ...], int], Search] = {}
-        self.panel = [files.load(path, self.device) for path in extractors]
-        known = [RealFeatures.load(path, extract.id) for extract, path in zip(self.panel, real, strict=True)]
+        reasons = {path: files.left_out(path) for path in extractors}
+        self.left_out = {files.kind(path): reason for path, reason in reasons.items() if reason}
+        used = [pair for pair in zip(extractors, real, strict=True) if not reasons[pair[0]]]
+        self.panel = [files.load(path, self.device) for path, _ in used]
+        known = [RealFeatures.load(path, extract.id) for extract, (_, path) in zip(self.panel, used, strict=True)]
         self.reference = Reference({of.extractor: of for of in known}, ImageFacts.load(images))
 
     @classmethod
@@ -126,7 +131,7 @@ class Judge:
         if said.exists() and canonical((known := read_json(said))["asked"]) == canonical(asked):
             return known["rows"]
         generator, truncation = load_generator(path, self.device), protocol.truncation
-        given = [(extract, score_curve, "val", seed, joint(to_score(generator.data))) for extract in self.panel]
+        given = [(extract, score_curve, "val", seed, self._joint(extract, generator.data)) for extract in self.panel]
         features = [FeatureProbe(*arguments) for arguments in given]
         if task := generator.task:
             slices = self._slices(path, generator, task, "val")
@@ -153,14 +158,14 @@ class Judge:
         seed, bootstrap = protocol.seed, protocol.bootstrap
         if task := generator.task:
             slices = self._slices(path, generator, task, "test")
-            features = self._features(protocol, joint(to_score(generator.data)))
-            copies = self._copies(features, protocol, task["target"])
+            features = self._features(protocol, generator.data)
+            copies = self._copies(features, protocol, generator.data, task["target"])
             probes: list[Probe] = [*features, *copies]
             rows = self._translated(path, generator, slices, seed, bootstrap, probes)
             back = way_back(task, slices.mask) if families()[generator.family].model.both_ways else None
             if back is not None:
                 slices = self._slices(path, generator, back, "test", backward=True)
-                features = self._features(protocol, together=False)
+                features = self._features(protocol)
                 found = self._translated(path, generator, slices, seed, bootstrap, features)
                 rows += [row for row in found if row["contrast"] in slices.directions]
             return rows, next(iter(copies), None)
@@ -169,16 +174,22 @@ class Judge:
         found = next((probe for probe in probes if isinstance(probe, CopyProbe)), None)
         return rows + self._classes(generator, protocol, probes), found
 
-    def _copies(self, features: Sequence[FeatureProbe], protocol: Protocol, names: Sequence[str]) -> list[CopyProbe]:
-        """The search for copies among images of the contrasts ``names``; needs the store."""
+    def _copies(
+        self,
+        features: Sequence[FeatureProbe],
+        protocol: Protocol,
+        data: dict[str, Any],
+        targets: Sequence[str] | None = None,
+    ) -> list[CopyProbe]:
+        """The search for copies among samples of ``data``, or translations into ``targets``; needs the store."""
         if self._store is None:
             return []
-        store = open_images(self._store)
-        contrasts = [one for one in to_score(store.meta) if one.name in names]
         leading = features[registry.leading([extract.name for extract in self.panel])]
-        known = tuple(one.name for one in contrasts), protocol.seed
+        names = targets or [one.name for one in to_score(data, leading.axes)]
+        known = tuple(names), protocol.seed
         if known not in self._searches:
-            self._searches[known] = Search(store, contrasts, leading.extract, self.reference, protocol.seed)
+            store = Store.open(self._store)
+            self._searches[known] = Search(store, leading.extract, self.reference, protocol.seed, names)
         return [CopyProbe(self._searches[known], leading, protocol.bootstrap)]
 
     def _classes(self, generator: Snapshot, protocol: Protocol, probes: Sequence[Probe]) -> list[dict[str, Any]]:
@@ -201,18 +212,24 @@ class Judge:
         mask_labels: the largest label of the mask.
         """
         seed, bootstrap = protocol.seed, protocol.bootstrap
-        features = self._features(protocol, joint(to_score(data)))
-        scored = [one.name for one in to_score(data)]
-        probes: list[Probe] = [*features, *self._copies(features, protocol, scored)]
-        probes += [LikenessProbe(bootstrap, seed), PixelProbe(bootstrap, seed, sided(data))]
+        features, voxel = self._features(protocol, data), _voxel(data)
+        probes: list[Probe] = [*features, *self._copies(features, protocol, data)]
+        probes += [LikenessProbe(bootstrap, seed), PixelProbe(bootstrap, seed, sided(data), voxel)]
         probes.append(ContentProbe(self.panel, bootstrap, seed, self._store))
         if mask := data["mask"]:
-            probes.append(MaskProbe(mask, mask_labels, bootstrap, seed))
+            probes.append(MaskProbe(mask, mask_labels, bootstrap, seed, voxel))
         return probes
 
-    def _features(self, protocol: Protocol, together: bool) -> list[FeatureProbe]:
+    def _features(self, protocol: Protocol, data: dict[str, Any] | None = None) -> list[FeatureProbe]:
+        """data: of samples whose contrasts are also scored together; None for each by itself."""
         scoring = functools.partial(score, bootstrap=protocol.bootstrap, seed=protocol.seed)
-        return [FeatureProbe(extract, scoring, "test", protocol.seed, together) for extract in self.panel]
+        return [
+            FeatureProbe(extract, scoring, "test", protocol.seed, data is not None and self._joint(extract, data))
+            for extract in self.panel
+        ]
+
+    def _joint(self, extract: files.Extractor, data: dict[str, Any]) -> bool:
+        return joint(to_score(data, registry.options_class(extract.name).AXES))
 
     def look(
         self, path: Path, generator: Snapshot, number: int, seed: int, truncation: float, probes: Sequence[Probe]
@@ -223,14 +240,13 @@ class Judge:
         Fixed images are not truncated, and their rows say so.
         """
         contrasts, task = to_score(generator.data), generator.data.get("translate")
-        self.check_contrasts(path, [contrast.name for contrast in contrasts], exactly=not task)
+        self.check_contrasts(path, generator.data, None if not task else [contrast.name for contrast in contrasts])
         labels = dict.fromkeys(contrast.label for contrast in contrasts)
-        each = slices_of(generator.data)
-        number = -(-number // each)
+        number = -(-number // slices_of(generator.data))
         if limits := [limit for label in labels if (limit := available(generator, label)) is not None]:
             number, truncation = min([number, *limits]), 1.0
         samples = generated(generator, contrasts, number, seed, truncation)
-        self._look(path, generator, samples, number * each * len(labels), probes)
+        self._look(path, generator, samples, number * len(labels), probes)
         rows = [row | {"truncation": truncation} for probe in probes for row in probe.rows(self.reference)]
         return _by_direction(rows, task) if task else rows
 
@@ -239,7 +255,7 @@ class Judge:
     ) -> Translations:
         if self._store is None:
             raise GanError(f"{path}: translates images, and the judge was given no store of them")
-        self.check_contrasts(path, task["target"], exactly=False)
+        self.check_contrasts(path, generator.data, task["target"])
         conditional = bool(generator.options.get("conditional"))
         return Translations(Store.open(self._store), task, conditional, split, self.device, backward)
 
@@ -277,17 +293,27 @@ class Judge:
             except GanError as error:
                 raise GanError(f"{path}: {error}") from error
 
-    def check_contrasts(self, path: str | os.PathLike, names: list[str], *, exactly: bool = True) -> None:
-        """`GanError` that names ``path``, of samples of the contrasts ``names``, if the real images have others.
+    def check_contrasts(
+        self, path: str | os.PathLike, data: dict[str, Any], targets: Sequence[str] | None = None
+    ) -> None:
+        """`GanError` that names ``path``, of samples that ``data`` describes, if the real images have other contrasts.
 
-        exactly: they have to be all contrasts of the real images.
+        targets: of translations, which may be some of the contrasts.
         """
-        for known in (*self.reference.features.values(), self.reference.images):
-            if names != known.contrasts if exactly else set(names) - set(known.contrasts):
+        seen_by = {extract.id: registry.options_class(extract.name).AXES for extract in self.panel}
+        known = [(of.contrasts, seen_by[id]) for id, of in self.reference.features.items()]
+        for contrasts, axes in [*known, (self.reference.images.contrasts, 3)]:
+            names = [one.name for one in to_score(data, axes)] if targets is None else list(targets)
+            if names != contrasts if targets is None else set(names) - set(contrasts):
                 raise GanError(
                     f"{path}: makes the contrasts {', '.join(names)}, but the real images are of "
-                    f"{', '.join(known.contrasts)}; score it with the files of its own data set"
+                    f"{', '.join(contrasts)}; score it with the files of its own data set"
                 )
+
+
+def _voxel(data: dict[str, Any]) -> float | None:
+    """A voxel of volumes that ``data`` describes, in ml; None of images."""
+    return math.prod(data["spacing"]) / 1000 if data.get("volumes") else None
 
 
 def _as_published(given: Any) -> AsPublished:

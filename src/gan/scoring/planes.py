@@ -1,11 +1,10 @@
-"""Whole volumes as the judge sees them: slices on three planes, at places that no content chooses.
+"""Whole volumes as an extractor of images sees them: slices on three planes, at places that no content chooses.
 
 Each plane of a contrast is a contrast of its own (``t1 axial``). To choose slices by what they show would hide empty
 volumes; one plane alone would not tell a head from slices of different heads on top of each other.
 """
 
-import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -44,10 +43,18 @@ def cut(volumes: NDArray) -> NDArray:
     return np.moveaxis(planes, 3, 1).reshape(len(volumes) * SLICES, -1, edge, edge)
 
 
-def open_images(store: str | os.PathLike) -> Store:
-    """The store of images that are scored: of volumes `InPlanes`."""
-    opened = Store.open(store)
-    return InPlanes(opened) if opened.meta.get("volumes") else opened
+def seen(grey: Mapping[str, NDArray], axes: int) -> dict[str, NDArray]:
+    """``grey`` [n, *size] by contrast, as what sees images of so many ``axes`` sees it: volumes by planes, or whole."""
+    if axes == 3 or next(iter(grey.values())).ndim == 3:
+        return dict(grey)
+    slices = cut(np.stack(list(grey.values()), 1))
+    names = [plane for contrast in grey for plane in named(contrast)]
+    return {name: slices[:, place] for place, name in enumerate(names)}
+
+
+def store_seen(store: Store, axes: int) -> Store:
+    """``store`` as what sees images of so many ``axes`` sees it: volumes as `InPlanes`, or whole."""
+    return InPlanes(store) if store.meta.get("volumes") and axes == 2 else store
 
 
 class InPlanes(Store):

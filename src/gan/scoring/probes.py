@@ -16,10 +16,13 @@ from gan.metrics.areas import label_areas
 from gan.metrics.as_published import score_as_published
 from gan.metrics.facts import PIXELS
 from gan.metrics.scores import Sets, join, score_areas, score_classes, score_similarity
+from gan.metrics.sizes import score_label_sizes
 from gan.metrics.ssim import PAIRS, PAIRS_OF_VOLUMES, similarity_of_pairs
+from gan.scoring.extractors import registry
 from gan.scoring.extractors.files import Extractor
 from gan.scoring.extractors.registry import metric_name, published
 from gan.scoring.paired import Pairs
+from gan.scoring.planes import seen
 from gan.scoring.reference import Reference
 
 Rows = list[dict[str, Any]]
@@ -34,17 +37,16 @@ class Contents(NamedTuple):
 
 
 class Samples(NamedTuple):
-    """A batch. grey: by contrast, uint8 [n, H, W]; masks: label images [n, H, W], or of volumes, None without a mask.
+    """A batch. grey: by contrast, uint8 [n, *size]; masks: label images [n, *size], None without a mask.
 
     Where classes are contrasts, a batch has one of them. pairs: translations next to their sources and targets.
-    contents: of samples that were made of an image each. each: how many successive images are slices of one volume.
+    contents: of samples that were made of an image each.
     """
 
     grey: dict[str, NDArray[np.uint8]]
     masks: NDArray[np.integer] | None
     pairs: Pairs | None = None
     contents: Contents | None = None
-    each: int = 1
 
 
 class Probe(Protocol):
@@ -62,20 +64,23 @@ class Probe(Protocol):
 class FeatureProbe:
     """Metrics of the features that ``extract`` gives, by contrast, against the real images of ``split``, val or test.
 
-    The floor is of the other one of the two: neither generator nor encoder has seen its subjects.
+    An extractor of images sees slices of volumes on three planes (`gan.scoring.planes`), each plane as a contrast. The
+    floor is of the other one of the two: neither generator nor encoder has seen its subjects.
     scoring: from `Sets` to rows, `gan.metrics.scores.score` or `score_curve`; joint: whether contrasts are channels of
     one sample, whose features are also scored concatenated.
     """
 
     def __init__(self, extract: Extractor, scoring: Callable[..., Rows], split: str, seed: int, joint: bool):
         self.extract, self.scoring, self.split, self.seed, self.joint = extract, scoring, split, seed, joint
+        self.axes = registry.options_class(extract.name).AXES
         self.found: dict[str, list[NDArray]] = {}
         self.translated_from: list[NDArray] = []
-        self.each = 1
+        self.each = 1  # slices of a volume that are successive
 
     def add(self, batch: Samples) -> None:
-        self.each = batch.each
-        for contrast, images in batch.grey.items():
+        grey = seen(batch.grey, self.axes)
+        self.each = len(next(iter(grey.values()))) // len(next(iter(batch.grey.values())))
+        for contrast, images in grey.items():
             self.found.setdefault(contrast, []).append(self.extract(images))
         if batch.pairs is not None:
             self.translated_from.append(batch.pairs.subjects)
@@ -99,6 +104,8 @@ class FeatureProbe:
         conditions = {"split": self.split, "n_real": len(sets.subjects), "n_subjects": len(np.unique(sets.subjects))}
         conditions |= {"n_fake": sets.number, "extractor": self.extract.id, "seed": self.seed}
         rows = self.scoring(sets, published=published(self.extract.name))
+        if self.axes == 3 and min(len(sets.subjects), sets.number) <= self.extract.dim:
+            rows = [row for row in rows if row["metric"] != "fd"]  # of fewer volumes than features it is mostly bias
         return [row | {"metric": metric_name(row["metric"], self.extract.name)} | conditions for row in rows]
 
     def class_rows(self, reference: Reference, classes: NDArray, names: list[str], bootstrap: int) -> Rows:
@@ -138,56 +145,59 @@ def _first(features: dict[str, NDArray], number: int) -> dict[str, NDArray]:
 
 
 class LikenessProbe:
-    """How alike samples are, by MS-SSIM of up to `PAIRS` successive pairs of each contrast.
-
-    There are `PAIRS_OF_VOLUMES` of volumes; such a pair has the mean over their slices at the same places.
-    """
+    """How alike samples are, by MS-SSIM of successive pairs of each contrast, at most `PAIRS` or `PAIRS_OF_VOLUMES`."""
 
     def __init__(self, bootstrap: int, seed: int):
         self.bootstrap, self.seed = bootstrap, seed
         self.found: dict[str, list[NDArray]] = {}
-        self.each = 1
-        self._single: dict[str, NDArray] = {}  # the slices of a volume whose pair comes with the next batch
+        self._single: dict[str, NDArray] = {}  # the sample whose pair comes with the next batch
 
     def add(self, batch: Samples) -> None:
-        self.each = batch.each
         for contrast, images in batch.grey.items():
-            seen = self.found.setdefault(contrast, [])
-            room = (PAIRS if batch.each == 1 else PAIRS_OF_VOLUMES) - sum(map(len, seen))
-            samples = images.reshape(-1, batch.each, *images.shape[1:])
-            if batch.each > 1:
-                samples = np.concatenate([self._single.pop(contrast, samples[:0]), samples])
-                if len(samples) % 2:
-                    self._single[contrast] = samples[-1:]
-            pairs = samples[: min(len(samples) // 2, room) * 2].reshape(-1, 2, *samples.shape[1:]).swapaxes(1, 2)
-            values = similarity_of_pairs(pairs.reshape(-1, *images.shape[1:]))
-            seen.append(values.reshape(-1, batch.each).mean(1))
+            found = self.found.setdefault(contrast, [])
+            room = (PAIRS if images.ndim == 3 else PAIRS_OF_VOLUMES) - sum(map(len, found))
+            samples = np.concatenate([self._single.pop(contrast, images[:0]), images])
+            if len(samples) % 2:
+                self._single[contrast] = samples[-1:]
+            found.append(similarity_of_pairs(samples[: 2 * min(len(samples) // 2, room)]))
 
     def rows(self, reference: Reference) -> Rows:
         pairs, known = {name: np.concatenate(parts) for name, parts in self.found.items()}, reference.images
         real, subjects = known.similarity, known.pairs
-        images = 2 * self.each  # of a pair
-        numbers = {name: images * len(next(iter(of.values()))) for name, of in (("n_real", real), ("n_fake", pairs))}
-        conditions = {"split": "train", **numbers, "n_subjects": len(np.unique(known.subjects))}
+        numbers = {name: 2 * len(next(iter(of.values()))) for name, of in (("n_real", real), ("n_fake", pairs))}
+        conditions = {"split": "train", **numbers, "n_subjects": len(np.unique(known.subjects["train"]))}
         conditions |= {"extractor": PIXELS, "seed": self.seed}
         rows = score_similarity(pairs, real, subjects, bootstrap=self.bootstrap, seed=self.seed)
         return [row | conditions for row in rows]
 
 
 class MaskProbe:
-    """How much of an image or volume each label of the mask covers; ``mask`` is its name, ``labels`` the largest."""
+    """How much of an image or volume each label of the mask covers; ``mask`` is its name, ``labels`` the largest.
 
-    def __init__(self, mask: str, labels: int, bootstrap: int, seed: int):
+    voxel: of volumes, in ml, whose labels are then also compared in ml; None of images.
+    """
+
+    def __init__(self, mask: str, labels: int, bootstrap: int, seed: int, voxel: float | None = None):
         self.mask, self.labels, self.bootstrap, self.seed = mask, labels, bootstrap, seed
+        self.voxel, self.voxels = voxel, 0  # of a volume
         self.found: list[NDArray] = []
 
     def add(self, batch: Samples) -> None:
         if batch.masks is not None:
+            self.voxels = batch.masks[0].size
             self.found.append(label_areas(batch.masks, self.labels))
 
     def rows(self, reference: Reference) -> Rows:
-        fake, real, subjects = np.concatenate(self.found), reference.images.areas, reference.images.subjects
+        fake, known = np.concatenate(self.found), reference.images
+        real, subjects = known.areas["train"], known.subjects["train"]
         conditions = {"split": "train", "n_real": len(real), "n_subjects": len(np.unique(subjects))}
         conditions |= {"n_fake": len(fake), "extractor": PIXELS, "seed": self.seed}
-        rows = score_areas(fake, real, subjects, self.mask, bootstrap=self.bootstrap, seed=self.seed)
+        drawn = {"bootstrap": self.bootstrap, "seed": self.seed}
+        rows = score_areas(fake, real, subjects, self.mask, **drawn)
+        if self.voxel is not None:
+            unseen, others = known.areas["val"], known.subjects["val"]
+            ml = [of / 100 * self.voxels * self.voxel for of in (fake, real, unseen)]
+            found = score_label_sizes(*ml, subjects, others, self.mask, **drawn)
+            numbers = {"n_floor": len(unseen), "n_floor_subjects": len(np.unique(others))}
+            rows += [row | numbers for row in found]
         return [row | conditions for row in rows]

@@ -4,10 +4,10 @@ Both are worked out once per data set and shared by all cells. `prepare_extracto
 `real_features` the features that it gives, `image_facts` what needs no extractor.
 """
 
-import itertools
+import math
 import os
+import sys
 import zipfile
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,13 +24,13 @@ from gan.metrics.areas import label_areas
 from gan.metrics.pixels import PixelSums
 from gan.metrics.ssim import PAIRS, PAIRS_OF_VOLUMES, pairs_of_subjects, similarity_of_pairs
 from gan.scales import stored_to_uint8
-from gan.scoring.extractors import files
-from gan.scoring.planes import InPlanes, open_images, slices_of
-from gan.scoring.planes import named as planes_of
+from gan.scoring.contrasts import Scored, rows_of, to_score
+from gan.scoring.extractors import files, registry
+from gan.scoring.planes import store_seen
 from gan.train.device import pick_device
 
 Floors = dict[str, dict[tuple[str, str], float]]  # by split, metric and direction
-ROWS = 256  # images of the store read at a time
+ROWS, VOXELS = 256, 1 << 22  # images of the store read at a time, or volumes of so many voxels in all
 DESCRIBED = ("train", "val")  # splits whose pixels are described: what is compared with, and the floor
 
 
@@ -78,17 +78,17 @@ class RealFeatures:
 class ImageFacts:
     """Facts of the pixels of the real images.
 
-    similarity[contrast]: MS-SSIM of pairs of training images of different subjects, [pairs]; of volumes the mean over
-    their slices. areas: those of the labels of the training masks, in % of the image or volume [n, L], L = 0 without a
-    mask (`gan.metrics.areas`). pairs [pairs, 2], subjects [n]: whose images these are, as codes without meaning.
+    similarity[contrast]: MS-SSIM of pairs of training images of different subjects, [pairs]. areas[split]: those of the
+    labels of the masks, in % of the image or volume [n, L], L = 0 without a mask (`gan.metrics.areas`). pairs
+    [pairs, 2], subjects[split] [n]: whose images these are, as codes without meaning.
     pixels[split][contrast] of the splits `DESCRIBED`: sums over the images of each subject. floors[split]: of
     translations, by metric and direction, what the family ``lookup`` reaches.
     """
 
     similarity: dict[str, NDArray[np.float64]]
-    areas: NDArray[np.float64]
+    areas: dict[str, NDArray[np.float64]]
     pairs: NDArray[np.int64]
-    subjects: NDArray[np.int64]
+    subjects: dict[str, NDArray[np.int64]]
     pixels: dict[str, dict[str, PixelSums]]
     floors: Floors = field(default_factory=dict)
 
@@ -99,7 +99,9 @@ class ImageFacts:
     def save(self, path: str | os.PathLike) -> None:
         """Write an uncompressed .npz, atomically."""
         arrays = {f"similarity/{name}": values for name, values in self.similarity.items()}
-        arrays |= {"areas": self.areas, "pairs": self.pairs, "subjects": self.subjects}
+        arrays["pairs"] = self.pairs
+        for kind in ("areas", "subjects"):
+            arrays |= {f"{kind}/{split}": of for split, of in getattr(self, kind).items()}
         for split, by_contrast in self.pixels.items():
             for contrast, sums in by_contrast.items():
                 arrays |= {f"pixels/{split}/{name}/{contrast}": values for name, values in vars(sums).items()}
@@ -110,7 +112,8 @@ class ImageFacts:
     @classmethod
     def load(cls, path: str | os.PathLike) -> "ImageFacts":
         """Read the file of `save`. Raises `GanError` if it is absent or broken."""
-        arrays = _load(path, "areas", "pairs", "subjects")
+        known = [f"{kind}/{split}" for kind in ("areas", "subjects") for split in DESCRIBED]
+        arrays = _load(path, "pairs", *known)
         found: dict[str, dict[str, dict[str, NDArray]]] = {split: {} for split in DESCRIBED}
         for name, array in arrays.items():
             if name.startswith("pixels/"):
@@ -129,7 +132,8 @@ class ImageFacts:
                 _, split, metric, way = name.split("/", 3)
                 floors[split][metric, way] = float(arrays[name])
         similarity = {name.removeprefix("similarity/"): arrays[name] for name in names}
-        return cls(similarity, arrays["areas"], arrays["pairs"], arrays["subjects"], pixels, floors)
+        areas, subjects = ({split: arrays[f"{kind}/{split}"] for split in DESCRIBED} for kind in ("areas", "subjects"))
+        return cls(similarity, areas, arrays["pairs"], subjects, pixels, floors)
 
 
 class Reference(NamedTuple):
@@ -139,56 +143,31 @@ class Reference(NamedTuple):
     images: ImageFacts
 
 
-class Scored(NamedTuple):
-    """A contrast and its position: the channel of an image, and the class of the image if classes are contrasts."""
-
-    name: str
-    channel: int
-    label: int | None = None
-
-
-def to_score(meta: dict[str, Any]) -> list[Scored]:
-    """The contrasts of images that ``meta`` of their store describes: all channels but the mask, or all classes.
-
-    Of volumes each plane of them (`gan.scoring.planes`).
-    """
-    apart = meta.get("label_of") == "contrast"
-    names = meta["labels"] if apart else [name for name in meta["channels"] if name != meta.get("mask")]
-    if not meta.get("volumes"):
-        return [Scored(name, 0, place) if apart else Scored(name, place) for place, name in enumerate(names)]
-    planes = [planes_of(name) for name in names]
-    if apart:
-        return [Scored(name, place, label) for label, of in enumerate(planes) for place, name in enumerate(of)]
-    return [Scored(name, place) for place, name in enumerate(itertools.chain.from_iterable(planes))]
-
-
-def sided(meta: dict[str, Any]) -> list[str]:
-    """The contrasts of `to_score` whose left and right are those of the patient."""
-    if meta.get("axis") == "sagittal":
-        return []
-    names = [one.name for one in to_score(meta)]
-    return [name for name in names if not meta.get("volumes") or not name.endswith(" sagittal")]
-
-
-def joint(contrasts: Sequence[Scored]) -> bool:
-    """Whether a sample has several contrasts, as its channels."""
-    return len(contrasts) > 1 and contrasts[0].label is None
-
-
 def prepare_extractor(
     kind: str, spec: dict[str, Any], store: str | os.PathLike, out: str | os.PathLike, device: str = "auto"
 ) -> None:
     """Write the file of the extractor ``kind`` with the settings ``spec`` (the section of that name in ``metrics``).
 
-    An extractor that is trained sees the training split of ``store``; of weights that exist, the file is checked.
+    An extractor that is trained sees the training split of ``store``; of weights that exist, the file is checked. With
+    too few training volumes it is left out: the file says so, and a warning. `GanError` for one of volumes and a store
+    of slices.
     """
-    opened = open_store(store)
+    known, opened = registry.options_class(kind), open_store(store)
+    if known.AXES == 3 and not opened.meta.get("volumes"):
+        raise GanError(f"{store}: {kind} sees whole volumes, and this data set has slices; take another extractor")
+    opened = store_seen(opened, known.AXES)
+    rows = rows_of(opened, "train", None)
+    if len(rows) < known.FEWEST:
+        reason = f"it needs {known.FEWEST} training volumes, and there are {len(rows)}"
+        print(f"warning: {kind} is left out: {reason}", file=sys.stderr)
+        files.save(out, kind, {files.LEFT_OUT: reason})
+        return
 
     def training_images() -> NDArray[np.uint8]:
-        rows, places = rows_of(opened, "train", None), sorted({contrast.channel for contrast in to_score(opened.meta)})
+        places = sorted({contrast.channel for contrast in to_score(opened.meta, known.AXES)})
         images = np.empty((len(rows), len(places), *opened.images.shape[2:]), np.uint8)
-        for start in range(0, len(rows), ROWS):
-            block = slice(start, start + ROWS)
+        for start in range(0, len(rows), at_once(opened)):
+            block = slice(start, start + at_once(opened))
             images[block] = stored_to_uint8(opened.images[rows[block]][:, places])
         return images.reshape(-1, *images.shape[2:])
 
@@ -198,9 +177,17 @@ def prepare_extractor(
 def real_features(
     extractor: str | os.PathLike, store: str | os.PathLike, out: str | os.PathLike, device: str = "auto"
 ) -> None:
-    """Write the features of all real images of ``store`` by split and contrast (`RealFeatures`)."""
-    opened, extract = open_store(store), files.load(extractor, pick_device(device))
-    contrasts = to_score(opened.meta)
+    """Write the features of all real images of ``store`` by split and contrast (`RealFeatures`).
+
+    Of an extractor that is left out there are none, and the file says so.
+    """
+    if reason := files.left_out(extractor):
+        _save(out, {files.LEFT_OUT: np.array(reason)})
+        return
+    extract = files.load(extractor, pick_device(device))
+    axes = registry.options_class(extract.name).AXES
+    opened = store_seen(open_store(store), axes)
+    contrasts = to_score(opened.meta, axes)
     rows = {split: [rows_of(opened, split, contrast.label) for contrast in contrasts] for split in SPLITS}
     kept = opened.index[opened.index["kept"]].set_index("row")["subject"]
     found: dict[str, dict[str, NDArray]] = {}
@@ -210,8 +197,8 @@ def real_features(
             found[split] = {}
             for contrast, mine in zip(contrasts, rows[split], strict=True):
                 parts = [np.empty((0, extract.dim), np.float32)]
-                for start in range(0, len(mine), ROWS):
-                    images = opened.images[mine[start : start + ROWS], contrast.channel]
+                for start in range(0, len(mine), at_once(opened)):
+                    images = opened.images[mine[start : start + at_once(opened)], contrast.channel]
                     parts.append(extract(stored_to_uint8(images)))
                     bar.update(len(images))
                 found[split][contrast.name] = np.concatenate(parts)
@@ -230,27 +217,33 @@ def image_facts(store: str | os.PathLike, out: str | os.PathLike, floors: Floors
     rows = [rows_of(opened, "train", contrast.label) for contrast in contrasts]
     kept = opened.index[opened.index["kept"]].set_index("row")["subject"]
     codes = _codes(kept, rows[0])
-    each = slices_of(opened.meta)  # of a volume, which are compared with those of another one at the same places
-    pairs = pairs_of_subjects(codes[::each], PAIRS if each == 1 else PAIRS_OF_VOLUMES)
-    compared = pairs[:, None] * each + np.arange(each)[:, None]
-    similarity = {}
-    for contrast, mine in zip(contrasts, rows, strict=True):
-        images = stored_to_uint8(opened.images[mine[compared.ravel()], contrast.channel])
-        similarity[contrast.name] = similarity_of_pairs(images).reshape(-1, each).mean(1)
+    pairs = pairs_of_subjects(codes, PAIRS if opened.images.ndim == 4 else PAIRS_OF_VOLUMES)
+    similarity = {
+        contrast.name: _similarity(opened, mine[pairs], contrast.channel)
+        for contrast, mine in zip(contrasts, rows, strict=True)
+    }
     pixels = {
         split: {contrast.name: _pixel_sums(opened, split, contrast, kept) for contrast in contrasts}
         for split in DESCRIBED
     }
-    whole = opened.whole if isinstance(opened, InPlanes) else opened  # a mask is that of a volume
-    subjects = _codes(whole.index[whole.index["kept"]].set_index("row")["subject"], whole.rows("train"))
-    ImageFacts(similarity, _training_areas(whole), codes[::each][pairs], subjects, pixels, floors or {}).save(out)
+    subjects = {split: _codes(kept, opened.rows(split)) for split in DESCRIBED}
+    ImageFacts(similarity, _areas(opened), codes[pairs], subjects, pixels, floors or {}).save(out)
+
+
+def _similarity(store: Store, pairs: NDArray, channel: int) -> NDArray[np.float64]:
+    """MS-SSIM of ``pairs`` [pairs, 2] of rows, [pairs]."""
+    found, step = [], max(1, at_once(store) // 2)
+    for start in range(0, len(pairs), step):
+        found.append(similarity_of_pairs(stored_to_uint8(store.images[pairs[start : start + step].ravel(), channel])))
+    return np.concatenate(found)
 
 
 def _pixel_sums(store: Store, split: str, contrast: Scored, subjects: Any) -> PixelSums:
     """Facts of the images of ``contrast`` in ``split``, summed by subject."""
     rows, parts = rows_of(store, split, contrast.label), []
-    for start in range(0, len(rows), ROWS):
-        parts.append(PixelSums.of(stored_to_uint8(store.images[rows[start : start + ROWS], contrast.channel])))
+    for start in range(0, len(rows), at_once(store)):
+        block = store.images[rows[start : start + at_once(store)], contrast.channel]
+        parts.append(PixelSums.of(stored_to_uint8(block)))
     return PixelSums.together(parts).by(_codes(subjects, rows))
 
 
@@ -259,28 +252,28 @@ def _codes(subjects: Any, rows: NDArray) -> NDArray[np.int64]:
     return np.unique(subjects.loc[rows], return_inverse=True)[1]
 
 
-def _training_areas(store: Store) -> NDArray[np.float64]:
-    """Areas of the labels of the training masks, [n, largest label]; [n, 0] without a mask."""
-    rows = store.rows("train")
+def _areas(store: Store) -> dict[str, NDArray[np.float64]]:
+    """By split areas of the labels of the masks, [n, largest label of training masks]; [n, 0] without a mask."""
+    rows = {split: store.rows(split) for split in DESCRIBED}
     if store.meta["mask"] is None:
-        return np.empty((len(rows), 0))
-    blocks = np.array_split(rows, -(-len(rows) // (ROWS if store.images.ndim == 4 else 8)))  # volumes are large
-    largest = max(1, *(int(store.images[block, -1].max()) for block in blocks))
-    return np.concatenate([label_areas(store.images[block, -1], largest) for block in blocks])
+        return {split: np.empty((len(mine), 0)) for split, mine in rows.items()}
+    blocks = {split: np.array_split(mine, -(-len(mine) // at_once(store))) for split, mine in rows.items()}
+    largest = max(1, *(int(store.images[block, -1].max()) for block in blocks["train"]))
+    return {
+        split: np.concatenate([label_areas(store.images[block, -1], largest) for block in mine])
+        for split, mine in blocks.items()
+    }
 
 
-def rows_of(store: Store, split: str, label: int | None) -> NDArray[np.int64]:
-    """Rows of the images of ``split`` that have every contrast; label: of that class alone."""
-    rows = store.rows(split)
-    if label is not None:
-        return rows[store.labels(rows) == label]
-    return rows[store.present(rows, store.meta["channels"])]
+def at_once(store: Store) -> int:
+    """How many images of ``store`` are read at a time."""
+    return ROWS if store.images.ndim == 4 else max(2, VOXELS // math.prod(store.images.shape[2:]))
 
 
 def open_store(store: str | os.PathLike) -> Store:
-    """The store, whose images can be scored, in all three splits; volumes as slices. `GanError` otherwise."""
-    opened = open_images(store)
-    if opened.images.ndim != 4:
+    """The store, whose images can be scored, in all three splits. `GanError` otherwise."""
+    opened = Store.open(store)
+    if opened.images.ndim != 4 and not opened.meta.get("volumes"):
         raise GanError(f"{store}: has volumes, but its store.json does not say which; build it again")
     for split in SPLITS:
         if not len(opened.rows(split)):

@@ -15,10 +15,9 @@ from gan.families.contract import Source
 from gan.sampling.snapshot import Snapshot
 from gan.sampling.tasks import chunks, contents, translated
 from gan.scales import generated_to_grey, generated_to_labels, generated_to_uint8
+from gan.scoring.contrasts import Scored
 from gan.scoring.paired import Pairs, direction
-from gan.scoring.planes import cut, slices_of
 from gan.scoring.probes import Contents, Samples
-from gan.scoring.reference import Scored
 from gan.train.images import StoreDataset
 
 ROWS = 64  # slices translated at a time
@@ -27,9 +26,8 @@ ROWS = 64  # slices translated at a time
 def generated(
     generator: Snapshot, contrasts: Sequence[Scored], number: int, seed: int, truncation: float
 ) -> Iterator[Samples]:
-    """``number`` images of ``generator``, or the slices of as many volumes, of each class if classes are contrasts."""
+    """``number`` images or volumes of ``generator``, of each class if classes are contrasts."""
     together: dict[int | None, list[Scored]] = {}
-    each = slices_of(generator.data)
     for contrast in contrasts:
         together.setdefault(contrast.label, []).append(contrast)
     for label, members in together.items():
@@ -37,10 +35,6 @@ def generated(
         for images, known in itertools.zip_longest(drawn, made_of):
             pixels, largest = finite(images).numpy(), generator.mask_labels
             masks = generated_to_labels(pixels[:, -1], largest) if largest else None
-            if each > 1:
-                planes = cut(generated_to_uint8(pixels))
-                yield Samples({name: planes[:, channel] for name, channel, _ in members}, masks, each=each)
-                continue
             content = None if known is None else Contents(_grey(known[0].numpy(), members), known[1])
             yield Samples(_grey(pixels, members), masks, contents=content)
 

@@ -217,7 +217,7 @@ def _chains(study: Study, cell: Cell, root: Path) -> tuple[list[tuple[str, Path,
         ("slices", data / "store/store.json", logs / "slices.log"),
     ]
     judge = []
-    for kind in study.metrics["extractors"]:
+    for kind in study.judges(cell.dataset):
         judge.append(("extractor", features / kind / "extractor.pt", logs / f"{kind}_extractor.log"))
         judge.append(("features", features / kind / "real.npz", logs / f"{kind}_features.log"))
     judge.append(("image_facts", features / "images.npz", logs / "image_facts.log"))

@@ -12,7 +12,7 @@ BATCH = 16  # the fastest size for both networks on a CPU, and as many as a gene
 def in_full_batches(
     images: NDArray[np.uint8], dim: int, features: Callable[[NDArray[np.uint8]], Tensor]
 ) -> NDArray[np.float32]:
-    """Features [N, dim] of images [N, H, W] by ``features``, which gets `BATCH` images at a time, whatever N is.
+    """Features [N, dim] of images [N, *size] by ``features``, which gets `BATCH` images at a time, whatever N is.
 
     How a convolution or a product rounds depends on the size of its batch, in a way of each CPU's own. So the last
     batch repeats its last image until it is full.

@@ -17,12 +17,16 @@ class ExtractorOptions:
     """Its section of ``metrics`` in the config. The metadata of a field are its JSON schema, without the default.
 
     SENTENCE: what it is, for the report; PUBLISHED: whether metrics keep their published names with it (FID);
-    DESCRIPTIVE: whether its scores are shown first for reading and decide nothing, if another extractor can.
+    DESCRIPTIVE: whether its scores are shown first for reading and decide nothing, if another extractor can; AXES: of
+    what it sees, 2 of images and of the slices of volumes, 3 of whole volumes alone; FEWEST: training images without
+    which it is left out.
     """
 
     SENTENCE: ClassVar[str]
     PUBLISHED: ClassVar[bool] = False
     DESCRIPTIVE: ClassVar[bool] = False
+    AXES: ClassVar[int] = 2
+    FEWEST: ClassVar[int] = 0
 
     @classmethod
     def maps(cls, size: tuple[int, int]) -> tuple[str, ...]:

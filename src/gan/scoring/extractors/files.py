@@ -18,6 +18,7 @@ from gan.files import DAMAGED, atomic_path, require_whole
 from gan.scoring.extractors import registry
 
 FORMAT = "gan-extractor-1"
+LEFT_OUT = "left_out"  # key of the content of an extractor that could not be made: why
 
 
 class Extractor(Protocol):
@@ -28,7 +29,7 @@ class Extractor(Protocol):
     dim: int
 
     def __call__(self, images: NDArray[np.uint8], /) -> NDArray[np.float32]:
-        """Features [N, dim] of images [N, H, W] of one contrast. Image i's features depend on image i alone."""
+        """Features [N, dim] of images [N, H, W], or volumes [N, D, H, W], of one contrast, each of its image alone."""
         ...
 
 
@@ -40,8 +41,8 @@ def make(
 ) -> dict[str, Any]:
     """The content of the file of the extractor ``kind``, for `save`.
 
-    spec: that section of the config's ``metrics``; training_images gives the real training slices [N, H, W], all
-    contrasts together, and is called by an extractor that is trained.
+    spec: that section of the config's ``metrics``; training_images gives the real training slices [N, H, W], or volumes
+    [N, D, H, W], all contrasts together, and is called by an extractor that is trained.
     """
     options = registry.options(kind, spec)
     return registry.model(kind).make(options, training_images, device)
@@ -53,9 +54,22 @@ def save(path: str | os.PathLike, kind: str, content: dict[str, Any]) -> None:
         torch.save({"format": FORMAT, "kind": kind, "content": content}, file)
 
 
+def kind(path: str | os.PathLike) -> str:
+    """Which extractor the file ``path`` is of."""
+    return _read(Path(path))[0]
+
+
+def left_out(path: str | os.PathLike) -> str | None:
+    """Why the extractor of the file ``path`` could not be made of its data set; None if it was."""
+    return _read(Path(path))[1].get(LEFT_OUT)
+
+
 def load(path: str | os.PathLike, device: str | torch.device = "cpu") -> Extractor:
-    """Read the file of an extractor. Raises `GanError` if it, or the weights it names, is absent or broken."""
+    """Read the file of an extractor. Raises `GanError` if it, or the weights it names, is absent or broken, or if it is
+    left out."""
     kind, content = _read(Path(path))
+    if LEFT_OUT in content:
+        raise GanError(f"{path}: {kind} is left out: {content[LEFT_OUT]}")
     return registry.model(kind).load(content, device)
 
 

@@ -66,7 +66,7 @@ def leading(names: Sequence[str]) -> int:
 
 def descriptive(id: str) -> bool:
     """Whether scores of the extractor with that ``id`` are for reading alone where another extractor leads."""
-    return any(options_class(name).DESCRIPTIVE for name in names() if id.startswith(name))
+    return (name := _named(id)) is not None and options_class(name).DESCRIPTIVE
 
 
 def metric_name(metric: str, name: str) -> str:
@@ -81,4 +81,9 @@ def published(name: str) -> bool:
 
 def sentence(id: str) -> str | None:
     """Describe the extractor with that ``id``; None if it is not known, as in files of another version."""
-    return next((options_class(name).SENTENCE for name in names() if id.startswith(name)), None)
+    return options_class(name).SENTENCE if (name := _named(id)) else None
+
+
+def _named(id: str) -> str | None:
+    """The extractor with that ``id``, which begins with its name."""
+    return next((name for name in names() if name == id.partition("-")[0]), None)

@@ -1,11 +1,12 @@
-"""An encoder for one data set, trained without labels on its real training slices.
+"""An encoder for one data set, trained without labels on its real training slices, or on its whole volumes.
 
 ImageNet features know little of MRI, and their weights cannot be had everywhere. This encoder learns by VICReg (Bardes
-et al. 2022): two views of a slice shall have the same features, and features shall vary and not repeat each other. So
+et al. 2022): two `views` of a slice shall have the same features, and features shall vary and not repeat each other. So
 the features keep what both views share and lose what differs between them:
 
     shared (kept)    anatomy, position, contrast, and the image quality: sharpness and noise, which are lowered by
-                     the same random amount in both views, so that blurred or noisy images get features of their own
+                     the same random amount in both views, so that blurred or noisy images get features of their own;
+                     of volumes also how well slices fit together
     different (lost) pose (shift, rotation, scale) and coil shading, which say nothing of a generator's quality
 
 There is no mirroring: a liver on the left is an error that the metric should see. Features are standardised over the
@@ -14,7 +15,6 @@ training slices, which makes distances free of units.
 
 import hashlib
 import itertools
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -29,9 +29,11 @@ from gan.errors import GanError
 from gan.scales import HALF
 from gan.scoring.extractors.batches import in_full_batches
 from gan.scoring.extractors.indomain.options import Options, halvings
+from gan.scoring.extractors.indomain.views import views
 from gan.study import METRICS_REVISION
 
-PAIRS = 64  # slices of a training step
+PAIRS, PAIRS_OF_VOLUMES = 64, 32  # slices, or volumes, of a training step
+LARGEST = 96  # voxels along a side of a volume; of larger ones the encoder sees means of 2 x 2 x 2 voxels, or of more
 
 
 def make(
@@ -50,22 +52,24 @@ def encoder(content: dict[str, Any], device: str | torch.device) -> "Stages":
 
 
 class Encoder(nn.Module):
-    """Stages of stride 2 to about 4 x 4, global mean, linear layer, standardisation: [N, 1, H, W] to [N, dim]."""
+    """Stages of stride 2 to about 4 a side, global mean, linear layer, standardisation: [N, 1, *size] to [N, dim]."""
 
-    def __init__(self, size: tuple[int, int], dim: int):
+    def __init__(self, size: tuple[int, ...], dim: int):
         super().__init__()
+        convolution, normalisation = (nn.Conv2d, nn.BatchNorm2d) if len(size) == 2 else (nn.Conv3d, nn.BatchNorm3d)
         widths = [1] + [min(128, 16 << stage) for stage in range(halvings(size))]
         layers = []
         for before, after in itertools.pairwise(widths):
-            layers += [nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(after)]
+            layers += [convolution(before, after, 3, stride=2, padding=1, bias=False), normalisation(after)]
             layers += [nn.LeakyReLU(0.1)]
-        layers += [nn.Conv2d(widths[-1], 128, 3, padding=1, bias=False), nn.BatchNorm2d(128), nn.LeakyReLU(0.1)]
+        layers += [convolution(widths[-1], 128, 3, padding=1, bias=False), normalisation(128), nn.LeakyReLU(0.1)]
         self.convolutions = nn.Sequential(*layers)
         self.linear = nn.Linear(128, dim)
         self.standard = nn.BatchNorm1d(dim, affine=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.convolutions(x).mean((2, 3))
+        x = self.convolutions(x)
+        x = x.mean(tuple(range(2, x.ndim)))
         # A matrix product rounds an image's row by its index in the batch: on some CPUs the last rows differ.
         product = self.linear(x) if self.training else (x[:, None] * self.linear.weight).sum(2) + self.linear.bias
         return self.standard(product)
@@ -96,16 +100,18 @@ class Stages(nn.Module):
 
 
 class IndomainFeatures:
-    """Features float32 [N, dim] of uint8 images [N, H, W] of the encoder's size, from a state of `train_encoder`."""
+    """Features float32 [N, dim] of uint8 images [N, *size] of the encoder's size, from a state of `train_encoder`.
 
-    name = "indomain"
+    name: the extractor that it is.
+    """
 
-    def __init__(self, state: dict[str, Any], device: str | torch.device = "cpu"):
-        self.size, self.dim, self.device = tuple(state["size"]), state["dim"], torch.device(device)
-        self.encoder = Encoder(self.size, self.dim)
+    def __init__(self, state: dict[str, Any], device: str | torch.device = "cpu", name: str = "indomain"):
+        self.name, self.size, self.dim = name, tuple(state["size"]), state["dim"]
+        self.device = torch.device(device)
+        self.encoder = Encoder(seen(self.size), self.dim)
         self.encoder.load_state_dict(state["weights"])
         self.encoder.to(self.device).eval().requires_grad_(False)
-        self.id = f"indomain-{_digest(state)}"
+        self.id = f"{name}-{_digest(state)}"
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         if images.shape[1:] != self.size:
@@ -117,29 +123,32 @@ class IndomainFeatures:
 def train_encoder(
     images: NDArray[np.uint8], *, seed: int = 0, steps: int = 1000, dim: int = 128, device: str | torch.device = "cpu"
 ) -> dict[str, Any]:
-    """Train on real training slices ``images`` uint8 [N, H, W] (all contrasts together); returns the encoder's state.
+    """Train on real training images ``images`` uint8 [N, H, W] (all contrasts together), or on volumes [N, D, H, W];
+    returns the encoder's state.
 
-    steps: of 64 slices each; dim: features per image. The state can be saved and read with ``weights_only=True``. The
-    same images and seed give the same bytes on the same device with the same number of threads. Raises `GanError` for
-    fewer than 64 images.
+    steps: of 64 slices or 32 volumes each; dim: features per image. The state can be saved and read with
+    ``weights_only=True``. The same images and seed give the same bytes on the same device with the same number of
+    threads. Raises `GanError` for fewer than 64 images, or 32 volumes.
     """
-    if len(images) < PAIRS:
+    pairs = PAIRS if images.ndim == 3 else PAIRS_OF_VOLUMES
+    if len(images) < pairs:
         raise GanError(
-            f"the in-domain encoder needs at least {PAIRS} training images, got {len(images)}; lower "
+            f"the in-domain encoder needs at least {pairs} training images, got {len(images)}; lower "
             f"slices.fraction, add subjects, or choose metrics.extractors: [random]"
         )
     device = torch.device(device)
-    size = (images.shape[1], images.shape[2])
+    size = images.shape[1:]
+    layout = torch.channels_last if len(size) == 2 else torch.channels_last_3d
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        encoder = Encoder(size, dim).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        encoder = Encoder(seen(size), dim).to(device=device, memory_format=layout)  # type: ignore[call-overload]
     random = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.AdamW(encoder.parameters(), lr=2e-3, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=2e-3, total_steps=steps + 1, pct_start=0.1)
     for _ in tqdm(range(steps), desc="in-domain encoder", unit="step"):
-        rows = torch.randint(len(images), (PAIRS,), generator=random).numpy()
+        rows = _chosen(len(images), pairs, random, again=len(size) == 2)
         first, second = (view.to(device) for view in views(_normalise(torch.from_numpy(images[rows])), random))
-        loss = vicreg(*encoder(torch.cat([first, second]).to(memory_format=torch.channels_last)).chunk(2))
+        loss = vicreg(*encoder(torch.cat([first, second]).to(memory_format=layout)).chunk(2))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
@@ -156,6 +165,21 @@ def train_encoder(
     }
 
 
+def seen(size: tuple[int, ...]) -> tuple[int, ...]:
+    """The size of what the encoder sees of images of ``size``: they themselves, or smaller volumes (`LARGEST`)."""
+    return tuple(side // _factor(size) for side in size)
+
+
+def _factor(size: tuple[int, ...]) -> int:
+    return 1 if len(size) == 2 else -(-max(size) // LARGEST)
+
+
+def _chosen(number: int, pairs: int, random: torch.Generator, again: bool) -> NDArray[np.int64]:
+    """``pairs`` of ``number`` images, with repeats if ``again``: of few volumes these would be many."""
+    chosen = torch.randint(number, (pairs,), generator=random) if again else torch.randperm(number, generator=random)
+    return chosen[:pairs].numpy()
+
+
 def vicreg(x: Tensor, y: Tensor) -> Tensor:
     """Variance-invariance-covariance loss of embeddings [N, d] of two views (Bardes et al. 2022, eq. 1 to 6)."""
     invariance = F.mse_loss(x, y)
@@ -166,59 +190,6 @@ def vicreg(x: Tensor, y: Tensor) -> Tensor:
         matrix = z.T @ z / (len(z) - 1)
         covariance = covariance + (matrix.square().sum() - matrix.diagonal().square().sum()) / z.shape[1]
     return 25 * invariance + 25 / 2 * variance + covariance
-
-
-def views(images: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Two views of images [N, 1, H, W] in [-1, 1]: same loss of quality, different pose, shading and noise."""
-    n = len(images)
-    blur = 1.5 * _sometimes(n, random)
-    noise = 0.2 * _sometimes(n, random)
-    first, second = (_add_noise(_blur(_shade(_move(images, random), random), blur), noise, random) for _ in range(2))
-    return first, second
-
-
-def _sometimes(n: int, random: torch.Generator) -> Tensor:
-    """Uniform in [0, 1] for half of the images, 0 for the others."""
-    return torch.rand(n, generator=random) * (torch.rand(n, generator=random) < 0.5)
-
-
-def _uniform(n: int, low: float, high: float, random: torch.Generator) -> Tensor:
-    return low + (high - low) * torch.rand(n, generator=random)
-
-
-def _move(images: Tensor, random: torch.Generator) -> Tensor:
-    """Rotation by up to 8 degrees, scale by 8 %, shift by 5 % of the side; outside is black."""
-    n, _, height, width = images.shape
-    angle = _uniform(n, -8, 8, random) * math.pi / 180
-    scale = _uniform(n, -0.08, 0.08, random).exp()
-    shift = torch.stack([_uniform(n, -0.1, 0.1, random) for _ in range(2)], 1)  # the side is 2 in these coordinates
-    cosine, sine, aspect = angle.cos() * scale, angle.sin() * scale, height / width
-    rows = [torch.stack([cosine, -sine * aspect], 1), torch.stack([sine / aspect, cosine], 1)]
-    matrix = torch.cat([torch.stack(rows, 1), shift[:, :, None]], 2)
-    grid = F.affine_grid(matrix, list(images.shape), align_corners=False)
-    return F.grid_sample(images + 1, grid, align_corners=False) - 1
-
-
-def _shade(images: Tensor, random: torch.Generator) -> Tensor:
-    """Coil shading: the intensity times exp of a smooth field of up to about 25 %."""
-    coarse = 0.12 * torch.randn(len(images), 1, 3, 3, generator=random)
-    field = F.interpolate(coarse, images.shape[2:], mode="bicubic", align_corners=True)
-    return ((images + 1) * field.exp() - 1).clamp(-1, 1)
-
-
-def _blur(images: Tensor, sigma: Tensor) -> Tensor:
-    """Gaussian blur with a separate width, in pixels, for each image; 0 leaves it unchanged."""
-    offsets = torch.arange(-4.0, 5.0)
-    kernel = torch.exp(-0.5 * (offsets / sigma.clamp_min(1e-3)[:, None]) ** 2)
-    kernel = (kernel / kernel.sum(1, keepdim=True))[:, None]
-    rows = F.conv2d((images[:, 0] + 1)[None], kernel[:, :, :, None], padding=(4, 0), groups=len(images))
-    return F.conv2d(rows, kernel[:, :, None, :], padding=(0, 4), groups=len(images))[0][:, None] - 1
-
-
-def _add_noise(images: Tensor, deviation: Tensor, random: torch.Generator) -> Tensor:
-    """Rician noise of magnitude images: the modulus of a signal with Gaussian noise in two channels."""
-    noise = deviation[:, None, None, None] * torch.randn(2, *images.shape, generator=random)
-    return (torch.hypot(images + 1 + noise[0], noise[1]) - 1).clamp(-1, 1)
 
 
 def _standardise(encoder: Encoder, images: NDArray[np.uint8], device: torch.device) -> None:
@@ -234,13 +205,14 @@ def _standardise(encoder: Encoder, images: NDArray[np.uint8], device: torch.devi
 
 
 def _encode(encoder: Encoder, images: NDArray[np.uint8], device: torch.device) -> Tensor:
-    """Features [N, dim] of uint8 images [N, H, W]."""
+    """Features [N, dim] of uint8 images [N, *size]."""
     return encoder(_normalise(torch.from_numpy(images).to(device)))
 
 
 def _normalise(images: Tensor) -> Tensor:
-    """uint8 [N, H, W] as float32 [N, 1, H, W] in [-1, 1]."""
-    return (images.float() / HALF - 1)[:, None]
+    """uint8 [N, *size] as float32 [N, 1, *`seen`] in [-1, 1]."""
+    grey, factor = (images.float() / HALF - 1)[:, None], _factor(tuple(images.shape[1:]))
+    return grey if factor == 1 else F.avg_pool3d(grey, factor)
 
 
 def _digest(state: dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ from typing import ClassVar
 from gan.scoring.extractors.contract import ExtractorOptions
 
 
-def _number(default: int, minimum: int, description: str) -> int:
+def number(default: int, minimum: int, description: str) -> int:
     return field(default=default, metadata={"type": "integer", "minimum": minimum, "description": description})
 
 
@@ -17,15 +17,15 @@ class Options(ExtractorOptions):
 
     SENTENCE: ClassVar[str] = "an encoder trained on the real training slices of this data set"
 
-    steps: int = _number(1000, 1, "training steps")
-    dim: int = _number(128, 8, "features per image")
-    seed: int = _number(0, 0, "seed of the encoder")
+    steps: int = number(1000, 1, "training steps")
+    dim: int = number(128, 8, "features per image")
+    seed: int = number(0, 0, "seed of the encoder")
 
     @classmethod
     def maps(cls, size: tuple[int, int]) -> tuple[str, ...]:
         return tuple(f"stage{place}" for place in range(1, halvings(size) + 2))
 
 
-def halvings(size: tuple[int, int]) -> int:
-    """Stages of stride 2, to about 4 x 4."""
+def halvings(size: tuple[int, ...]) -> int:
+    """Stages of stride 2, to about 4 a side."""
     return max(2, round(math.log2(min(size) / 4)))
