@@ -67,7 +67,7 @@ def mean(tmp_path, monkeypatch):
 
 
 def test_an_extractor_is_one_folder(mean, tmp_path):
-    assert registry.names() == ("inception", "indomain", "indomain3d", "mean", "radiomics", "random", "vgg19")
+    assert registry.names() == ("inception", "indomain", "indomain3d", "mean", "medicalnet", "radiomics", "random", "vgg19")
     metrics = read_schema(SCHEMA)["properties"]["metrics"]["properties"]
     assert "mean" in metrics["extractors"]["items"]["enum"]
     assert metrics["mean"]["properties"] == {"scale": {"type": "number", "description": "of the mean", "default": 1.0}}

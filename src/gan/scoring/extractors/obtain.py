@@ -39,6 +39,12 @@ def obtain(name: str, options: FileOptions, target: Path) -> None:
         ) from error
 
 
+def from_root(path: Path) -> str:
+    """``path`` from the study's root, the current folder, so that the project can be moved; else the whole of it."""
+    here, whole = Path.cwd(), path.absolute()
+    return str(whole.relative_to(here) if whole.is_relative_to(here) else whole)
+
+
 def _check(path: Path, options: FileOptions) -> None:
     if not path.is_file():
         raise GanError(f"{path}: no such file")

@@ -20,6 +20,7 @@ from gan.errors import GanError
 from gan.files import checksum
 from gan.scoring.extractors.batches import in_full_batches
 from gan.scoring.extractors.inception.options import Options
+from gan.scoring.extractors.obtain import from_root
 
 SIDE = 299
 DIM = 2048
@@ -34,8 +35,7 @@ def make(options: Options, training_images: Callable, device: str | torch.device
             f"download {options.url} and name it there, or choose another extractor"
         )
     check_frozen(read_weights(path, options.sha256), path)
-    here, whole = Path.cwd(), path.absolute()  # as all paths of a study from its root, so that the project can be moved
-    return {"path": str(whole.relative_to(here) if whole.is_relative_to(here) else whole), "sha256": options.sha256}
+    return {"path": from_root(path), "sha256": options.sha256}
 
 
 def load(content: dict[str, Any], device: str | torch.device) -> "InceptionFeatures":
