@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from gan.metrics.ranking import balanced_accuracy, class_auc
+from gan.metrics.ranking import balanced_accuracy, class_auc, mean_of_known
 
 FLIPS, EXCHANGES = 5000, 1000  # at most; all there are, if they are not more
 
@@ -45,7 +45,7 @@ class Ranked:
 
     def values(self, drawn: NDArray[np.int64]) -> NDArray[np.float64]:
         score = class_auc if self.area else balanced_accuracy
-        return np.array([score(self.logits[patients], self.classes[patients]) for patients in drawn])
+        return score(self.logits[drawn], self.classes[drawn])
 
 
 class Estimate(NamedTuple):
@@ -87,13 +87,6 @@ def _estimate(values: Sequence[NDArray[np.float64]]) -> Estimate:
     return Estimate(float(found[:, 0].mean()), found[:, 0], float(np.nanstd(found[:, 1:].mean(0), ddof=1)))
 
 
-def mean_of_known(values: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
-    """The mean along ``axis`` of what is no NaN; NaN where nothing is."""
-    there = ~np.isnan(values)
-    count = there.sum(axis)
-    return np.divide(np.where(there, values, 0).sum(axis), count, out=np.full(count.shape, np.nan), where=count > 0)
-
-
 def filled(arm: NDArray, real: NDArray, perfect: float) -> tuple[NDArray, NDArray]:
     """Scores of patients and regions, NaN where a region is empty in truth and prediction: if it is so in one of the
     two, that one gets the ``perfect`` score, or the false find of the other would not count."""
@@ -116,19 +109,16 @@ def exchanges(
 ) -> float:
     """The two-sided p-value of a difference between two lists of logits [n, K], a seed each, by exchanging both
     networks' results of a patient (Bandos et al. 2005). To be exchangeable, logits become ranks; class by class."""
-    ranked = [np.stack([rankdata(one, axis=0) for one in pair]) for pair in zip(arm, real, strict=True)]
-    patients = np.arange(len(classes))[None]
-
-    def difference(swap: NDArray[np.bool_]) -> float:
-        values = []
-        for pair in ranked:
-            one, other = (np.where(swap[:, None], pair[1 - place], pair[place]) for place in (0, 1))
-            values.append(Ranked(one, classes, area).values(patients) - Ranked(other, classes, area).values(patients))
-        return float(np.mean(values))
-
-    observed = abs(difference(np.zeros(len(classes), dtype=bool)))
-    flips = _flips(len(classes), EXCHANGES, seed) < 0
-    return _share(np.array([abs(difference(flip)) for flip in flips]), observed, len(classes))
+    score = class_auc if area else balanced_accuracy
+    flips = np.concatenate([np.ones((1, len(classes))), _flips(len(classes), EXCHANGES, seed)]) < 0
+    of = np.broadcast_to(classes, flips.shape)
+    differences = []
+    for pair in zip(arm, real, strict=True):
+        one, other = (rankdata(logits, axis=0) for logits in pair)
+        first, second = np.where(flips[..., None], other, one), np.where(flips[..., None], one, other)
+        differences.append(score(first, of) - score(second, of))
+    found = np.abs(np.mean(differences, 0))
+    return _share(found[1:], found[0], len(classes))
 
 
 def _flips(count: int, most: int, seed: int) -> NDArray[np.float64]:

@@ -48,6 +48,7 @@ def _segmented(variant: str, found: list[dict[str, Any]]) -> Anatomy:
             values = [facts["judge"]["shapes"][region][shape] for facts in found]
             columns = [_mean([value[key] for value in values]) for key in ("median", "real", "value", "floor")]
             shapes.append((region, title, *("–" if value is None else number(value) for value in columns)))
+    sentences += _copies([facts["judge"]["copies"] for facts in found if facts["judge"].get("copies")])
     return Anatomy(variant, sentences, shapes, [], [])
 
 
@@ -68,6 +69,16 @@ def _fit(region: str, fits: list[dict[str, Any]]) -> str:
     return text + f"a difference of {signed(middle)} ({signed(middle - half)} to {signed(middle + half)})."
 
 
+def _copies(found: list[dict[str, Any]]) -> list[str]:
+    """What the seed with the most copied masks says; nothing where none was searched."""
+    if not found:
+        return []
+    worst = max(found, key=lambda of: of["copies"])
+    text = f"Masks alone: {_percent(worst['copies'])} ({_percent(worst['low'])} to {_percent(worst['high'])}) of "
+    text += f"{worst['n_fake']} are nearer to one training patient than 99 % of real masks are to another patient; "
+    return [f"{text}of masks of unseen patients {_percent(worst['control'])}."]
+
+
 def _classified(variant: str, found: list[dict[str, Any]]) -> Anatomy:
     judged, classes = [facts["judge"]["classes"] for facts in found], found[0]["classes"]
     real = _mean([of["real"] for of in judged])
@@ -84,7 +95,7 @@ def _classified(variant: str, found: list[dict[str, Any]]) -> Anatomy:
 
 
 def _percent(share: float | None) -> str:
-    return "–" if share is None else f"{100 * share:.0f} %"
+    return "–" if share is None else f"{100 * share:.3g} %"
 
 
 def _mean(values: list[float | None]) -> float | None:

@@ -32,9 +32,9 @@ from gan.metrics.contrast import (
     estimate,
     exchanges,
     filled,
-    mean_of_known,
     sign_flips,
 )
+from gan.metrics.ranking import mean_of_known
 from gan.report.pairs import LEVEL, half_width, holm
 from gan.report.table import SEEDS
 from gan.utility.options import ARMS, REAL, SEGMENT, no_task

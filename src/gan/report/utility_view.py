@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gan.cells import CellFiles
-from gan.metrics.contrast import mean_of_known
+from gan.metrics.ranking import mean_of_known
 from gan.report.anatomy import Anatomy, anatomies
 from gan.report.figures import FAINT, INK, PALETTE, STYLE, plain, svg
 from gan.report.table import number, signed
@@ -136,7 +136,7 @@ def sentences(rows: pd.DataFrame, primary: str) -> list[str]:
             seeds = f"{row.seeds} seed{'s' if row.seeds != 1 else ''}"
             text += f"exploratory, as there are {seeds} and {row.patients} patients."
         else:
-            text += f"{WORDS[row.verdict].format(margin=number(row.margin))}."
+            text += WORDS[row.verdict].format(margin=f"{row.margin:g}") + "."
         found.append(text)
     return found
 

@@ -13,6 +13,7 @@ from scipy.stats import wasserstein_distance
 from torch import nn
 
 from gan.metrics.contrast import draws
+from gan.metrics.copies import FEWEST, Null, nearest_patients, rate
 from gan.metrics.overlap import dice_of_images
 from gan.metrics.shapes import SHAPES, shapes
 from gan.utility.images import Labelled, Real
@@ -27,7 +28,8 @@ RESAMPLES = 1000
 def judge(setting: Setting, network: nn.Module, made: Labelled, device: torch.device) -> dict[str, Any]:
     """What the ``network`` of the real arm says of generated images ``made``, next to unseen real ones."""
     if setting.task == SEGMENT:
-        return {"fit": mask_fit(setting, network, made, device), "shapes": mask_shapes(setting, made)}
+        found = {"fit": mask_fit(setting, network, made, device), "shapes": mask_shapes(setting, made)}
+        return found | {"copies": mask_copies(setting, made)}
     return {"classes": class_accuracy(setting, network, made, device)}
 
 
@@ -82,6 +84,26 @@ def _distances(fake: NDArray, train: NDArray, val: NDArray) -> dict[str, float |
     floor = float(wasserstein_distance(val, train)) if len(val) else None
     value, middles = float(wasserstein_distance(fake, train)), [float(np.median(of)) for of in (fake, train)]
     return {"value": value, "floor": floor, "median": middles[0], "real": middles[1]}
+
+
+def mask_copies(setting: Setting, made: Labelled) -> dict[str, Any] | None:
+    """How many generated masks are those of a training patient, by `gan.metrics.copies` on the masks alone: a new
+    texture on a copied tumour is that patient's tumour. ``control``: the share of masks of test patients that would be
+    called so, about `ALPHA`. None with fewer than `FEWEST` training patients or without a generated mask."""
+    train, test = setting.real["train"], setting.real["test"]
+    there = [images.masks.any((1, 2)) for images in (made, train.images, test.images)]
+    owners = [of.subjects[kept] for of, kept in zip((train, test), there[1:], strict=True)]
+    if not there[0].any() or len(np.unique(owners[0])) < FEWEST or not there[2].any():
+        return None
+    fake, real, unseen = (
+        (images.masks[kept] > 0).reshape(kept.sum(), -1).astype(np.float32)
+        for images, kept in zip((made, train.images, test.images), there, strict=True)
+    )
+    own = nearest_patients(real, real, owners[0], owners[0]).ratio
+    null = Null(own, owners[0], nearest_patients(unseen, real, owners[0]).ratio, owners[1], {})
+    found = rate([nearest_patients(fake, real, owners[0]).ratio], [null], RESAMPLES, 0)
+    result = {"copies": found.copies, "low": found.low, "high": found.high, "n_fake": len(fake)}
+    return result | {"control": null.control(0, 0)[0]}
 
 
 def class_accuracy(setting: Setting, network: nn.Module, made: Labelled, device: torch.device) -> dict[str, Any]:
