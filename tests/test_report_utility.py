@@ -125,9 +125,7 @@ def test_the_page_has_a_section_and_a_table_only_if_asked(tmp_path):
     assert "worse than real" in page and "worse than real" in text and "<h3>Utility</h3>" in page
     assert "agree with a Dice of 0.700, on slices of unseen patients it is 0.800" in page
     assert list(pd.read_csv(tmp_path / "utility.csv").columns) == utility.COLUMNS
-    write_report("Study", cells, tmp_path / "without")
-    assert "Utility" not in (tmp_path / "without/comparison.html").read_text()
-    assert not (tmp_path / "without/utility.csv").exists()
+    assert Utility.of(cells, None) is None
 
 
 def test_a_poor_network_and_a_variant_without_a_task_are_said(tmp_path):

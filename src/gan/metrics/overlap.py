@@ -34,7 +34,7 @@ def hausdorff95(truth: NDArray[np.bool_], found: NDArray[np.bool_], spacing: Seq
     # Nothing outside of the box of both is nearer; a margin keeps surfaces that touch the box.
     box = ndimage.find_objects((truth | found).astype(np.uint8))[0]
     surfaces = [_surface(np.pad(mask[box], 1)) for mask in (truth, found)]
-    far = [ndimage.distance_transform_edt(~surface, sampling=spacing) for surface in surfaces]
+    far = [np.asarray(ndimage.distance_transform_edt(~surface, sampling=spacing)) for surface in surfaces]
     return float(max(np.percentile(far[1][surfaces[0]], PERCENT), np.percentile(far[0][surfaces[1]], PERCENT)))
 
 

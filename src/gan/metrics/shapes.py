@@ -22,7 +22,7 @@ def shapes(masks: NDArray[np.bool_]) -> dict[str, NDArray[np.float64]]:
 def _shape(mask: NDArray[np.bool_]) -> tuple[float, ...]:
     area = np.count_nonzero(mask)
     border = np.count_nonzero(mask) - np.count_nonzero(mask[1:-1, 1:-1])
-    _, pieces = ndimage.label(mask, np.ones((3, 3)))
+    _, pieces = ndimage.label(mask, np.ones((3, 3)))  # type: ignore[misc]
     return 100 * area / mask.size, pieces, 4 * np.pi * area / perimeter(mask) ** 2, border / area
 
 

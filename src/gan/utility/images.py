@@ -1,6 +1,9 @@
 """Images with their masks and classes, real or generated, on the same grid of 8 bits: a network cannot tell them apart
 by their rounding."""
 
+# pandas types a selection from a frame as a union of all that it could be.
+# pyright: reportAttributeAccessIssue=false
+
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +18,7 @@ from gan.errors import GanError
 from gan.files import as_named
 from gan.sampling.snapshot import Snapshot
 from gan.sampling.tasks import available, chunks, classes_of
-from gan.scales import FULL_SCALE, generated_to_labels, generated_to_uint8, stored_to_uint8
+from gan.scales import HALF, generated_to_labels, generated_to_uint8, stored_to_uint8
 
 MOST_LABELS = 32  # of a mask: more are an atlas, which so small a network does not learn
 ROWS = 256  # images read at a time
@@ -167,8 +170,8 @@ def as_stored(images: NDArray[np.float32], snapshot: Snapshot) -> tuple[NDArray[
 def as_generated(real: Labelled, largest: int, seed: int) -> Labelled:
     """``real`` images on the way that generated ones take, by numbers in [-1, 1], in another order."""
     order = np.random.default_rng([seed, 7]).permutation(len(real))
-    grey = (real.pixels[order].astype(np.float32) * 257 / FULL_SCALE) * 2 - 1
-    masks = real.masks[order].astype(np.float32) / max(1, largest) * 2 - 1
+    grey = np.asarray(real.pixels[order] / HALF - 1, np.float32)
+    masks = np.asarray(real.masks[order] / max(1, largest) * 2 - 1, np.float32)
     labels = generated_to_labels(masks, max(1, largest)).astype(np.uint8)
     return Labelled(generated_to_uint8(grey), labels, real.classes[order])
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from gan.metrics.overlap import dice, hausdorff95
-from gan.utility.images import Real
+from gan.utility.images import Real, Scan
 from gan.utility.options import SEGMENT
 from gan.utility.training import labels_of, predict
 
@@ -36,16 +36,18 @@ def agreement(test: Real, found: NDArray[np.uint8], regions: Regions) -> dict[st
         for column, labels in enumerate(regions.values()):
             true_voxels, found_voxels = (np.isin(masks[mine], labels) for masks in (test.images.masks, found))
             scores["dice"][patient, column] = dice(true_voxels, found_voxels)
-            distances = [
-                hausdorff95(
-                    *(np.isin(scan.volume(masks), labels) for masks in (test.images.masks, found)), scan.spacing
-                )
-                for scan in scans
-                if scan.spacing is not None
-            ]
-            distances = [value for value in distances if not np.isnan(value)]
-            scores["hd95"][patient, column] = np.mean(distances) if distances else np.nan
+            distances = [_distance(scan, test.images.masks, found, labels) for scan in scans]
+            known = [value for value in distances if not np.isnan(value)]
+            scores["hd95"][patient, column] = np.mean(known) if known else np.nan
     return scores
+
+
+def _distance(scan: Scan, truth: NDArray, found: NDArray, labels: Sequence[int]) -> float:
+    """`hausdorff95` of a region in a scan; NaN without a size of its voxels."""
+    if scan.spacing is None:
+        return float("nan")
+    one, other = (np.isin(scan.volume(masks), labels) for masks in (truth, found))
+    return hausdorff95(one, other, scan.spacing)
 
 
 def classes_of(test: Real) -> NDArray[np.int64]:
