@@ -25,6 +25,7 @@ from gan.sampling.snapshot import Snapshot, load_generator, save_generator
 from gan.sampling.tasks import sample
 from gan.scales import generated_to_uint8, stored_to_uint8
 from gan.scoring.cell import score_cell, score_snapshots
+from gan.scoring.copies import CopyProbe
 from gan.scoring.extractors import files as extractor_files
 from gan.scoring.judge import Judge, Protocol
 from gan.scoring.probes import FeatureProbe, LikenessProbe
@@ -139,8 +140,10 @@ def test_classes_of_a_conditional_generator_are_scored_too(judge, tmp_path):
     data = meta | {"full_scale": [65535, 65535, 3], "label_counts": [3, 1]}
     snapshot = Snapshot(build("dcgan", options, shape, 8).generator.eval(), "dcgan", options, shape, 8, 1, "abc", data)
     own = Judge([judge / "extractor.pt"], [tmp_path / "real.npz"], judge / "images.npz", "cpu")
-    rows, copies = own.scores(tmp_path, snapshot, Protocol(n_fake=40, bootstrap=5))
-    assert copies is None, "without the store nothing is compared with patients"
+    rows, probes = own.scores(tmp_path, snapshot, Protocol(n_fake=40, bootstrap=5))
+    assert not [probe for probe in probes if isinstance(probe, CopyProbe)], (
+        "without the store nothing is compared with patients"
+    )
     classes = {(row["contrast"], row["metric"]): row for row in rows if row["contrast"].startswith("class ")}
     names = ("kd_indomain", "vendi_indomain")
     assert list(classes) == [(f"class {name}", metric) for name in ("even", "odd") for metric in names]

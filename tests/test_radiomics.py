@@ -1,5 +1,7 @@
 """Radiomic features: the published values of IBSI's digital phantom, closed forms, invariances, and what they see."""
 
+import itertools
+
 import numpy as np
 import pytest
 from scipy import ndimage, stats
@@ -128,7 +130,7 @@ def test_pairs_and_runs_are_those_that_a_loop_counts():
     for lines in (levels, levels.T, *([np.diagonal(of, k) for k in range(-8, 12)] for of in (levels, levels[:, ::-1]))):
         for line in lines:
             ends = np.flatnonzero(np.diff(line, prepend=-1, append=-1))
-            runs += [end - start for start, end in zip(ends[:-1], ends[1:], strict=True) if line[start] < 4]
+            runs += [end - start for start, end in itertools.pairwise(ends) if line[start] < 4]
     assert cooccurrence(levels[None], 4, 2)[0] == pytest.approx(pairs / pairs.sum())
     found = of_runs(levels[None], 4)
     assert found["short"][0] == pytest.approx(np.mean(1 / np.square(np.array(runs, float))))

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from gan.cells import CellFiles
 from gan.files import atomic_path
 from gan.metrics import facts
-from gan.report import context, cost, curves, figures, pairs, pairs_view, snapshots, table, trust, verdict, view
+from gan.report import context, cost, curves, figures, moved, pairs, pairs_view, snapshots, table, trust, verdict, view
 from gan.report.declared import declared
 from gan.report.table import MEASURE, WHOLE
 from gan.report.template import template
@@ -31,7 +31,8 @@ def write_report(
     looks: Path | None = None,
     utility: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write the five files of the report into ``folder``, each whole or not at all; with ``utility`` a sixth one.
+    """Write the files of the report into ``folder``, each whole or not at all; ``utility.csv`` with ``utility``, and
+    ``moved.csv`` where features are known.
 
     cells: every cell that the study plans, in the order of the tables; one that is not finished is shown as such.
     stores: the store of each data set, for the counts of subjects and slices. baselines: of each variant that has one,
@@ -52,6 +53,10 @@ def write_report(
     table.write_csv(found.pairs, folder / "differences.csv")
     if useful is not None:
         table.write_csv(useful.table, folder / "utility.csv")
+    features = moved.of_study(cells)
+    (folder / "moved.csv").unlink(missing_ok=True)
+    if any((cell.folder / "moved.json").exists() for cell in cells):
+        table.write_csv(features, folder / "moved.csv")
     sections = {name: _sections(found, cells, name) for name in rows.dataset.unique()}
     _write_text(folder / "comparison.md", view.markdown(title, rows, lead, sections))
     _write_text(folder / "comparison.html", render(title, cells, found, stores or {}))
@@ -86,6 +91,7 @@ def _sections(found: Tables, cells: Sequence[CellFiles], dataset: str) -> list[s
     parts += [pairs_view.markdown(found.pairs, dataset, contrast, found.lead), snapshots.markdown(best, found.lead)]
     parts += [f"{view.escape(group.text())}\n" for group in declared(mine)]
     parts += [found.utility.markdown(dataset)] if found.utility else []
+    parts.append(moved.markdown(moved.of_study(mine), dataset))
     return [*parts, f"{found.looks[dataset]}\n"] if dataset in found.looks else parts
 
 
@@ -145,6 +151,7 @@ def _dataset(name: str, cells: list[CellFiles], found: Tables, looks: dict, stor
         "floor": facts.floor_of(str(lead)),
         "curves": _curves(scored, lead, looks),
         "snapshots": snapshots.tables(snapshots.best_snapshots(scored, cells), lead),
+        "moved": moved.section(moved.of_study(cells), name),
         "losses": Markup(figures.losses(runs, looks)),
         "details": Markup(figures.details(runs, looks)),
         "real": real,

@@ -1,6 +1,7 @@
 """Score one cell: its snapshots on the validation split, the chosen one on the test split."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,10 @@ from gan.report.copies import write_pairs
 from gan.sampling.marks import Mark, first
 from gan.sampling.snapshot import Snapshot, load_generator, load_header
 from gan.sampling.tasks import available, sample
+from gan.scoring.copies import CopyProbe
 from gan.scoring.judge import Judge, Protocol
+from gan.scoring.moved_probe import MovedProbe
+from gan.scoring.probes import Probe
 from gan.train.checkpoint import publish
 from gan.train.outputs import release
 
@@ -38,7 +42,7 @@ def score_cell(
     looks: str | os.PathLike | None = None,
 ) -> None:
     """Write ``scores.json``, all metrics of the chosen snapshot on the test split, with their bootstrap replicates in
-    ``replicates.json``, and its grid ``fake.png``.
+    ``replicates.json``, its grid ``fake.png``, and with radiomic features ``moved.json`` (`MovedProbe`).
 
     A row that is made has no kimg there. Reads ``recipe.json`` and ``curve.json`` of the cell, which is complete then:
     what its run has kept below ``checkpoints`` goes (`gan.train.outputs.release`). ``looks`` is the folder of the
@@ -50,9 +54,10 @@ def score_cell(
     trained = options_of(header["family"]).TRAINED
     path = _chosen(cell, headline) if trained and protocol.choose == "best" else cell / "generator.pt"
     generator = load_generator(path, judge.device)
-    rows, copies = judge.scores(path, generator, protocol)
+    rows, probes = judge.scores(path, generator, protocol)
     rows += _as_published(cell, generator.kimg)
-    if copies is not None:
+    _write_moved(cell, generator.run_key, probes, judge)
+    if copies := next((probe for probe in probes if isinstance(probe, CopyProbe)), None):
         summary = copies.summary()
         write_json(cell / "copies.json", {"run_key": generator.run_key, **summary})
         named = f"{recipe['data']['dataset']}, {recipe['variant']['name']}, seed {recipe['seed']}"
@@ -75,6 +80,14 @@ def score_cell(
     )
     if checkpoints is not None:
         release(Path(checkpoints) / generator.run_key)
+
+
+def _write_moved(cell: Path, run_key: str, probes: Sequence[Probe], judge: Judge) -> None:
+    """``moved.json``: what moved, where there are radiomic features; else the file of an earlier judge goes."""
+    (cell / "moved.json").unlink(missing_ok=True)
+    for probe in probes:
+        if isinstance(probe, MovedProbe):
+            write_json(cell / "moved.json", {"run_key": run_key, **probe.table(judge.reference)})
 
 
 def _chosen(cell: Path, headline: str) -> Path:

@@ -25,7 +25,9 @@ from gan.scoring.content_probe import ContentProbe
 from gan.scoring.contrasts import joint, sided, to_score
 from gan.scoring.copies import CopyProbe
 from gan.scoring.extractors import files, registry
+from gan.scoring.extractors.radiomics.model import RadiomicFeatures
 from gan.scoring.eyes import Search
+from gan.scoring.moved_probe import MovedProbe
 from gan.scoring.paired import PAIRED_CURVE, PairedProbe, direction
 from gan.scoring.pixel_probe import PixelProbe
 from gan.scoring.planes import slices_of
@@ -146,11 +148,8 @@ class Judge:
         write_json(said, {"asked": asked, "rows": rows})
         return rows
 
-    def scores(
-        self, path: Path, generator: Snapshot, protocol: Protocol
-    ) -> tuple[list[dict[str, Any]], CopyProbe | None]:
-        """All metrics of the snapshot ``path`` on the test split, with their replicates, and the search for copies,
-        which needs the store.
+    def scores(self, path: Path, generator: Snapshot, protocol: Protocol) -> tuple[list[dict[str, Any]], list[Probe]]:
+        """All metrics of the snapshot ``path`` on the test split, with their replicates, and the probes that made them.
 
         Of a family that translates both ways those of the way back, too, each direction by itself: `WHOLE` is of the
         way that the data set asks for, and so is the search.
@@ -160,7 +159,7 @@ class Judge:
             slices = self._slices(path, generator, task, "test")
             features = self._features(protocol, generator.data)
             copies = self._copies(features, protocol, generator.data, task["target"])
-            probes: list[Probe] = [*features, *copies]
+            probes: list[Probe] = [*features, *copies, *self._moved(features, protocol, 0)]
             rows = self._translated(path, generator, slices, seed, bootstrap, probes)
             back = way_back(task, slices.mask) if families()[generator.family].model.both_ways else None
             if back is not None:
@@ -168,11 +167,16 @@ class Judge:
                 features = self._features(protocol)
                 found = self._translated(path, generator, slices, seed, bootstrap, features)
                 rows += [row for row in found if row["contrast"] in slices.directions]
-            return rows, next(iter(copies), None)
+            return rows, probes
         probes = self.probes(protocol, generator.data, generator.mask_labels)
         rows = self.look(path, generator, protocol.n_fake, seed, protocol.truncation, probes)
-        found = next((probe for probe in probes if isinstance(probe, CopyProbe)), None)
-        return rows + self._classes(generator, protocol, probes), found
+        return rows + self._classes(generator, protocol, probes), probes
+
+    def _moved(self, features: Sequence[FeatureProbe], protocol: Protocol, labels: int) -> list[MovedProbe]:
+        """What moved, where there are radiomic features."""
+        drawn = protocol.bootstrap, protocol.seed
+        known = [probe for probe in features if isinstance(probe.extract, RadiomicFeatures)]
+        return [MovedProbe(probe, self._store, labels, *drawn) for probe in known]
 
     def _copies(
         self,
@@ -214,6 +218,7 @@ class Judge:
         seed, bootstrap = protocol.seed, protocol.bootstrap
         features, voxel = self._features(protocol, data), _voxel(data)
         probes: list[Probe] = [*features, *self._copies(features, protocol, data)]
+        probes += self._moved(features, protocol, mask_labels)
         probes += [LikenessProbe(bootstrap, seed), PixelProbe(bootstrap, seed, sided(data), voxel)]
         probes.append(ContentProbe(self.panel, bootstrap, seed, self._store))
         if mask := data["mask"]:

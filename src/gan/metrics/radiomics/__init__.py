@@ -1,9 +1,9 @@
 """Radiomic features of grey slices in numpy: what a radiologist calls brightness, contrast, texture, sharpness, size.
 
-Grey levels for texture are `LEVELS` bins of the whole scale, 0..255, the same for all images: a wrong brightness is not
-taken out. Texture is of a region within the slice: the head or body, or a label of its mask. The definitions are those of
-the Image Biomarker Standardisation Initiative (IBSI 1, Zwanenburg et al. 2020), in two dimensions with directions merged;
-tests hold them to its published values.
+Grey levels for texture are `LEVELS` bins of the whole scale, 0..255, the same for all images: a wrong brightness is
+not taken out. Texture is of a region within the slice: the head or body, or a label of its mask. The definitions are
+those of the Image Biomarker Standardisation Initiative (IBSI 1, Zwanenburg et al. 2020), in two dimensions with
+directions merged; tests hold them to its published values.
 """
 
 from collections.abc import Iterator

@@ -11,8 +11,8 @@ Features = dict[str, NDArray[np.float64]]
 def first_order(counts: NDArray, width: int = 8) -> Features:
     """Of histograms ``counts`` [n, values], a bin for each grey value from 0, each feature [n].
 
-    Entropy (in bits) and uniformity are of bins of ``width`` grey values. Percentiles are interpolated linearly. All are
-    0 without a pixel.
+    Entropy (in bits) and uniformity are of bins of ``width`` grey values. Percentiles are interpolated linearly. All
+    are 0 without a pixel.
     """
     counts = np.asarray(counts, np.float64)
     values, number = np.arange(counts.shape[1], dtype=np.float64), counts.sum(1)

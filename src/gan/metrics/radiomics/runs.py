@@ -13,7 +13,8 @@ LINES = 4  # directions: along rows, columns and both diagonals
 def of_runs(levels: NDArray[np.integer], number: int) -> dict[str, NDArray[np.float64]]:
     """Features of the runs of images, [n] each, of all four directions together.
 
-    levels: [n, H, W], 0 to number - 1, and ``number`` outside of the region, which ends a run. All are 0 without a pixel.
+    levels: [n, H, W], 0 to number - 1, and ``number`` outside of the region, which ends a run. All are 0 without a
+    pixel.
     """
     count, (height, width) = len(levels), levels.shape[1:]
     longest = max(height, width)

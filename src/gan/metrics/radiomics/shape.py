@@ -7,7 +7,7 @@ from gan.metrics.radiomics.sums import divided
 
 
 def of_shape(regions: NDArray[np.bool_]) -> dict[str, NDArray[np.float64]]:
-    """Of regions [n, H, W], [n] each: area, in % of the image, and elongation, minor over major axis (IBSI 1: 1 is round).
+    """Of regions [n, H, W], [n] each: area, in % of the image, and elongation, minor over major axis (1 is round).
 
     Axes are those of an ellipse with the region's second moments, each pixel a square. 0 for an empty region.
     """

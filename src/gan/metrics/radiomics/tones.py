@@ -1,4 +1,4 @@
-"""Neighbourhood grey tone differences: how far a pixel is from its neighbours (Amadasun and King 1989; IBSI 1, 3.10)."""
+"""Grey tone differences: how far a pixel is from its neighbours (Amadasun and King 1989; IBSI 1, section 3.10)."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +11,8 @@ LARGEST = 1e6  # of what has no difference at all, as IBSI has it for coarseness
 def of_tones(levels: NDArray[np.integer], number: int) -> dict[str, NDArray[np.float64]]:
     """Features of the difference of each pixel to the mean of its neighbours (8 at most), [n] each.
 
-    levels: [n, H, W], 0 to number - 1, and ``number`` outside of the region. Grey levels count from 1 in the formulas. A
-    constant region has the coarseness `LARGEST` and 0 in all others, one without neighbours 0 everywhere.
+    levels: [n, H, W], 0 to number - 1, and ``number`` outside of the region. Grey levels count from 1 in the formulas.
+    A constant region has the coarseness `LARGEST` and 0 in all others, one without neighbours 0 everywhere.
     """
     inside = levels < number
     value = np.where(inside, levels + 1.0, 0.0)

@@ -11,6 +11,6 @@ class Options(ExtractorOptions):
     """There is nothing to choose: bins, distances and regions are those of `gan.metrics.radiomics`."""
 
     SENTENCE: ClassVar[str] = (
-        "radiomic features of brightness, texture, sharpness, size and background (IBSI definitions), standardised by the "
-        "real training slices"
+        "radiomic features of brightness, texture, sharpness, size and background (IBSI definitions), standardised by "
+        "the real training slices"
     )
