@@ -12,6 +12,7 @@ from gan.runtime import DEVICES, OPS
 from gan.scoring.cell import score_cell, score_snapshots
 from gan.scoring.degradations import degradations, with_extractors
 from gan.scoring.extractors import registry
+from gan.scoring.extractors.network.model import golden_numbers
 from gan.scoring.floors import lookup_floors
 from gan.scoring.judge import Judge, Protocol
 from gan.scoring.reference import image_facts, prepare_extractor, real_features
@@ -26,7 +27,7 @@ def _extractor(text: str) -> tuple[str, dict[str, Any]]:
 
 @command
 def main(argv: Sequence[str] | None = None) -> None:
-    """``gan evaluate extractor|features|images|curve|scores|degradations ...``: the steps of the workflow by hand."""
+    """``gan evaluate extractor|golden|features|images|curve|scores|degradations ...``: the workflow's steps by hand."""
     parser = argparse.ArgumentParser(prog="gan evaluate", description=__doc__.splitlines()[0])  # type: ignore
     parser.add_argument("--device", default="auto", choices=DEVICES, help="auto takes a GPU if there is one")
     parser.add_argument("--ops", default="auto", choices=OPS, help=check.HELP)
@@ -36,6 +37,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     step.add_argument("--spec", type=json.loads, default={}, help='settings as JSON, such as {"steps": 300}')
     step.add_argument("--store", type=Path, required=True, help="folder of the packed store")
     step.add_argument("--out", type=Path, required=True, help="extractor.pt to write")
+    step = steps.add_parser("golden", help="print the golden numbers of a declared network (docs/features.md)")
+    step.add_argument("--spec", type=json.loads, required=True, help='{"name": "swav", "architecture": ...} as JSON')
     step = steps.add_parser("features", help="features of the real images")
     step.add_argument("--extractor", type=Path, required=True, help="extractor.pt")
     step.add_argument("--store", type=Path, required=True, help="folder of the packed store")
@@ -62,8 +65,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         nargs="+",
         type=_extractor,
         default=[],
-        help="extractors that the judge lacks, made for this table alone: random, inception (its file is needed: "
-        "GAN_INCEPTION), or with settings as JSON, such as 'indomain={\"steps\": 300}'",
+        help="extractors that the judge lacks, made for this table alone: random, radiomics, inception (its file is "
+        "needed: GAN_INCEPTION), or with settings as JSON, such as 'indomain={\"steps\": 300}'",
     )
     step.add_argument("--bootstrap", type=int, default=0, help="resamples for intervals in the table (%(default)s)")
     step.add_argument("--seed", type=int, default=0, help="of noise, repeats and resamples (%(default)s)")
@@ -71,12 +74,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     given = parser.parse_args(argv)
     if given.step == "extractor":
         prepare_extractor(given.kind, given.spec, given.store, given.out, given.device)
+    elif given.step == "golden":
+        print(f"golden: {golden_numbers(given.spec, pick_device(given.device))}")
     elif given.step == "features":
         real_features(given.extractor, given.store, given.out, given.device)
     elif given.step == "images":
         image_facts(given.store, given.out, lookup_floors(given.store, given.task))
     elif given.step == "degradations":
-        judge = with_extractors(given.judge, dict(given.also), given.store, given.device)
+        judge = with_extractors(given.judge, given.also, given.store, given.device)
         degradations(given.store, judge, given.out, bootstrap=given.bootstrap, seed=given.seed)
     else:
         check.say(check.choose(given.ops, pick_device(given.device)))

@@ -196,7 +196,7 @@ class Study:
 
     def extractor_files(self) -> dict[str, str]:
         """The sha256 of the file that each extractor in use needs; of those that need one."""
-        known = {name: registry.needed_file(name, self.metrics[name]) for name in self.extractors()}
+        known = {name: registry.needed_file(name, registry.section(self.metrics, name)) for name in self.extractors()}
         return {name: file.sha256 for name, file in known.items() if file}
 
     def baselines(self) -> dict[str, str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from gan.cells import answer
 from gan.data.planned import check_inputs
 from gan.errors import GanError, failures
+from gan.scoring.extractors import registry
 from gan.study import METRICS_REVISION, Cell, canonical, load
 from gan.utility.options import REVISION as UTILITY_REVISION
 
@@ -40,6 +41,9 @@ EXTRACTOR_FILES = {
     name: f"{RESULTS}/extractors/{name}-{sha256[:12]}.pt"
     for name, sha256 in STUDY.extractor_files().items()
 }
+
+# What moved, of radiomic features alone.
+MOVED = {"moved": f"{CELL}/moved.json"} if "radiomics" in METRICS["extractors"] else {}
 
 IMAGE = "envs/study.sif"
 DEPLOYED = {str(method) for method in workflow.deployment_settings.deployment_method}
@@ -158,7 +162,7 @@ def wanted_kernels():
 
 
 def extractor_spec(wildcards):
-    spec = METRICS[wildcards.extractor]
+    spec = registry.section(METRICS, wildcards.extractor)
     if file := EXTRACTOR_FILES.get(wildcards.extractor):
         spec = spec | {"path": file, "url": None, "size": None}
     return canonical(spec)

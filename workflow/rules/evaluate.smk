@@ -15,7 +15,7 @@ rule extractor_file:
     priority: 2
     params:
         # Snakemake tracks no param that uses `output`: from another place it is still the same file.
-        spec=lambda w, output: canonical(METRICS[w.extractor]),
+        spec=lambda w, output: canonical(registry.section(METRICS, w.extractor)),
     script:
         "../scripts/extractor_file.py"
 
@@ -143,6 +143,7 @@ rule score:
         judge=rules.judge.output.judge,
         kernels=ancient(KERNELS),
     output:
+        **MOVED,
         scores=f"{CELL}/scores.json",
         replicates=f"{CELL}/replicates.json",
         copies=f"{CELL}/copies.json",

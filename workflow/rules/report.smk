@@ -68,6 +68,7 @@ rule compare:
         utility=[f"{ROOT}/{cell.folder}/utility.json" for cell in USEFUL],
     output:
         **TABLE_OF_USE,
+        **({"features": f"{ROOT}/moved.csv"} if MOVED and SCORED else {}),
         page=report(
             f"{ROOT}/comparison.html",
             **VARIANTS,

@@ -10,7 +10,7 @@ from typing import Any
 
 from gan.config import variants
 from gan.config.datasets import check_dataset, sides
-from gan.config.schema import read_schema, validate, with_defaults
+from gan.config.schema import read_schema, validate, with_defaults, with_networks
 from gan.errors import GanError
 from gan.families.options import Options
 from gan.families.registry import defaults, make_options, options_of
@@ -22,9 +22,9 @@ from gan.terms import as_words
 
 def complete(config: dict[str, Any], schema: str | Path) -> dict[str, Any]:
     """``config`` with all defaults. `GanError` if it breaks the schema or a rule between its parts."""
-    definition = read_schema(str(schema))
     config = plain(config)
     as_words(config)
+    definition = with_networks(read_schema(str(schema)), config)
     config = with_defaults(config, definition, definition)
     validate(config, definition)
     for name, row in config["variants"].items():
@@ -148,9 +148,9 @@ def check_maps(options: Options, size: tuple[int, ...]) -> None:
 
 def check_metrics(metrics: dict[str, Any], encoders: Sequence[str]) -> None:
     """`GanError` if an extractor lacks what it needs; metrics: that section; encoders: what variants are made with."""
-    for name in registry.names():
+    for name in registry.choices(metrics):
         used = name in metrics["extractors"] or name in encoders
-        if fault := registry.options(name, metrics[name]).fault(used):
+        if fault := registry.options(registry.kind(name), registry.section(metrics, name)).fault(used):
             raise GanError(f"config: {fault}")
     if all(registry.options_class(name).AXES == 3 for name in metrics["extractors"]):
         raise GanError(

@@ -1,5 +1,6 @@
 """The schema of a config: its defaults filled in, and what breaks it in one line."""
 
+import copy
 import functools
 import json
 import typing
@@ -34,12 +35,23 @@ def read_schema(path: str) -> dict[str, Any]:
 
     schema = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     metrics = schema["properties"]["metrics"]
-    extractors = metrics["properties"].pop("extractors") | {"items": {"enum": list(registry.names())}}
+    extractors = metrics["properties"].pop("extractors") | {"items": {"enum": list(registry.choices({}))}}
     sections = {name: registry.schema(name) for name in registry.names()}
     metrics["properties"] = {"extractors": extractors, **sections, **metrics["properties"]}
     utility = schema["properties"]["utility"]["properties"]
     utility["arms"]["items"] = {"enum": list(ARMS)}
     utility["primary"]["enum"] = [name for name, arm in ARMS.items() if not arm.control]
+    return schema
+
+
+def with_networks(schema: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
+    """``schema``, by which ``config`` may choose the networks that it declares as extractors."""
+    metrics = config.get("metrics")
+    if not isinstance(metrics, dict) or not metrics.get(registry.DECLARED):
+        return schema
+    schema = copy.deepcopy(schema)
+    extractors = schema["properties"]["metrics"]["properties"]["extractors"]
+    extractors["items"] = {"enum": list(registry.choices(metrics))}
     return schema
 
 

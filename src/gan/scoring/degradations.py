@@ -10,7 +10,7 @@ images and numbers), each value can be compared with that of the unchanged image
 import copy
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,6 +30,7 @@ from gan.scales import stored_to_uint8
 from gan.scoring import faults
 from gan.scoring.contrasts import Scored, joint, rows_of, to_score
 from gan.scoring.judge import Judge, Protocol
+from gan.scoring.moved_probe import MovedProbe
 from gan.scoring.probes import Samples
 from gan.scoring.reference import at_once, open_store, prepare_extractor, real_features
 
@@ -128,17 +129,17 @@ FAULTS_OF_VOLUMES = {"axial slices of different volumes": _all(_stack), "upper h
 
 
 def with_extractors(
-    judge: str | os.PathLike, more: dict[str, dict[str, Any]], store: str | os.PathLike, device: str = "auto"
+    judge: str | os.PathLike, more: Sequence[tuple[str, dict[str, Any]]], store: str | os.PathLike, device: str = "auto"
 ) -> Judge:
-    """The judge of the file ``judge`` with ``more`` extractors, made here of the images of ``store`` by their settings.
+    """The judge of the file ``judge`` with ``more`` extractors, made here of the images of ``store``: kind, settings.
 
     `GanError` for one that the judge has, or whose file is not there.
     """
     given = read_json(judge)
     extractors, real = [*given["extractors"]], [*given["real"]]
     with tempfile.TemporaryDirectory() as folder:
-        for kind, spec in more.items():
-            made, features = Path(folder, f"{kind}.pt"), Path(folder, f"{kind}.npz")
+        for place, (kind, spec) in enumerate(more):
+            made, features = Path(folder, f"{place}.pt"), Path(folder, f"{place}.npz")
             prepare_extractor(kind, spec, store, made, device)
             real_features(made, store, features, device)
             extractors, real = [*extractors, made], [*real, features]
@@ -171,6 +172,7 @@ def degradations(
     with tqdm(total=total, desc="degradations", unit="image") as bar:
         for name, fault in applied.items():
             probes = judge.probes(protocol, opened.meta, _largest(opened))
+            probes = [probe for probe in probes if not isinstance(probe, MovedProbe)]  # it has no rows
             for samples in _samples(opened, contrasts, fault, seed):
                 for probe in probes:
                     probe.add(samples)

@@ -19,7 +19,7 @@ class ExtractorOptions:
     SENTENCE: what it is, for the report; PUBLISHED: whether metrics keep their published names with it (FID);
     DESCRIPTIVE: whether its scores are shown first for reading and decide nothing, if another extractor can; AXES: of
     what it sees, 2 of images and of the slices of volumes, 3 of whole volumes alone; FEWEST: training images without
-    which it is left out.
+    which it is left out; REQUIRED: fields with a default that a config has to give all the same.
     """
 
     SENTENCE: ClassVar[str]
@@ -27,6 +27,7 @@ class ExtractorOptions:
     DESCRIPTIVE: ClassVar[bool] = False
     AXES: ClassVar[int] = 2
     FEWEST: ClassVar[int] = 0
+    REQUIRED: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
     def maps(cls, size: tuple[int, int]) -> tuple[str, ...]:
@@ -42,11 +43,11 @@ class ExtractorOptions:
 class FileOptions(ExtractorOptions):
     """Of an extractor that needs a file, which this project does not hold.
 
-    VARIABLE: the environment variable that may name it; path, url: where it is, or where to fetch it; size (bytes) and
-    sha256: which file it is.
+    VARIABLE: the environment variable that may name it, empty for none; path, url: where it is, or where to fetch it;
+    size (bytes) and sha256: which file it is.
     """
 
-    VARIABLE: ClassVar[str]
+    VARIABLE: ClassVar[str] = ""
 
     path: str | None
     url: str | None
@@ -57,3 +58,7 @@ class FileOptions(ExtractorOptions):
         """The file on this machine, by ``path`` or else the environment; None if it has to be fetched."""
         named = self.path or os.environ.get(self.VARIABLE)
         return Path(os.path.expandvars(named)).expanduser() if named else None
+
+    def where(self, name: str) -> str:
+        """Where the file of the extractor ``name`` can be named, for messages."""
+        return f"{self.VARIABLE} or metrics.{name}.path"

@@ -34,8 +34,7 @@ def obtain(name: str, options: FileOptions, target: Path) -> None:
         if options.maps((256, 256)):
             places += " and of options.features of the study's variants"
         raise GanError(
-            f"{error}; name the file of metrics.{name} in {options.VARIABLE} or metrics.{name}.path, or take {name} "
-            f"out of {places}"
+            f"{error}; name the file of metrics.{name} in {options.where(name)}, or take {name} out of {places}"
         ) from error
 
 

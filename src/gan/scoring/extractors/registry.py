@@ -13,15 +13,34 @@ from gan.metrics import facts
 from gan.scoring import extractors
 from gan.scoring.extractors.contract import ExtractorOptions, FileOptions
 
+DECLARED = "network"  # the kind whose extractors a config names itself
+
 
 @functools.cache
 def names() -> tuple[str, ...]:
-    """Every extractor, as ``metrics.extractors`` of the config calls it."""
+    """Every kind of extractor: the folders. All but `DECLARED` are extractors of that name."""
     return tuple(sorted(found.name for found in pkgutil.iter_modules(extractors.__path__) if found.ispkg))
 
 
+def choices(metrics: dict[str, Any]) -> tuple[str, ...]:
+    """Every extractor that ``metrics.extractors`` may name: the kinds, and the networks that ``metrics`` declares."""
+    declared = metrics.get(DECLARED)
+    own = tuple(declared) if isinstance(declared, dict) else ()
+    return tuple(name for name in names() if name != DECLARED) + own
+
+
+def kind(name: str) -> str:
+    """The kind of the extractor ``name``, one of `choices`."""
+    return name if name in names() else DECLARED
+
+
+def section(metrics: dict[str, Any], name: str) -> dict[str, Any]:
+    """The settings of the extractor ``name`` in ``metrics`` of the config."""
+    return metrics[name] if kind(name) == name else {**metrics[DECLARED][name], "name": name}
+
+
 def options_class(name: str) -> type[ExtractorOptions]:
-    """The options of the extractor ``name``; `GanError` if there is none."""
+    """The options of the kind ``name``; `GanError` if there is none."""
     if name not in names():
         raise GanError(f"metrics.extractors: {name!r} is not known; allowed: {', '.join(names())}")
     return importlib.import_module(f"{extractors.__name__}.{name}.options").Options
@@ -32,12 +51,15 @@ def options(name: str, spec: dict[str, Any]) -> ExtractorOptions:
     allowed = {field.name for field in dataclasses.fields(options_class(name))}
     if unknown := set(spec) - allowed:
         raise GanError(f"metrics.{name}: unknown key {min(unknown)!r}; allowed: {', '.join(sorted(allowed))}")
+    required = (field.name for field in dataclasses.fields(options_class(name)) if not _has_default(field))
+    if missing := [key for key in required if key not in spec]:
+        raise GanError(f"metrics.{name}: lacks the key {missing[0]!r}")
     return options_class(name)(**spec)
 
 
 def needed_file(name: str, spec: dict[str, Any]) -> FileOptions | None:
-    """The options of an extractor that needs a file; None for others."""
-    known = options(name, spec)
+    """The options of the extractor ``name`` if it needs a file; None for others."""
+    known = options(kind(name), spec)
     return known if isinstance(known, FileOptions) else None
 
 
@@ -47,13 +69,23 @@ def model(name: str) -> ModuleType:
 
 
 def schema(name: str) -> dict[str, Any]:
-    """The JSON schema of the section ``name`` of ``metrics``."""
+    """The JSON schema of the section ``name`` of ``metrics``; of `DECLARED` that of sections by name."""
     known = options_class(name)
-    fields = {field.name: {**field.metadata, "default": field.default} for field in dataclasses.fields(known)}
-    return {
-        **{"type": "object", "default": {}, "description": known.SENTENCE},
-        **{"additionalProperties": False, "properties": fields},
-    }
+    shown = [field for field in dataclasses.fields(known) if field.metadata]
+    required = [field.name for field in shown if not _has_default(field) or field.name in known.REQUIRED]
+    properties: dict[str, Any] = {}
+    for field in shown:
+        default = {} if field.name in required else {"default": field.default}
+        properties[field.name] = {**field.metadata, **default}
+    own: dict[str, Any] = {"additionalProperties": False, "properties": properties}
+    if name == DECLARED:
+        named = {"pattern": "^[a-z][a-z0-9_]*\\Z", "maxLength": 64, "not": {"enum": [*names(), facts.PIXELS]}}
+        own = {"propertyNames": named, "additionalProperties": {"type": "object", "required": required, **own}}
+    return {"type": "object", "default": {}, "description": known.SENTENCE, **own}
+
+
+def _has_default(field: dataclasses.Field) -> bool:
+    return field.default is not dataclasses.MISSING
 
 
 def leading(names: Sequence[str]) -> int:
@@ -61,7 +93,7 @@ def leading(names: Sequence[str]) -> int:
 
     It chooses the snapshots, and its metrics alone carry words of evidence.
     """
-    return next((place for place, name in enumerate(names) if not options_class(name).DESCRIPTIVE), 0)
+    return next((place for place, name in enumerate(names) if not options_class(kind(name)).DESCRIPTIVE), 0)
 
 
 def descriptive(id: str) -> bool:
@@ -76,7 +108,7 @@ def metric_name(metric: str, name: str) -> str:
 
 def published(name: str) -> bool:
     """Whether the extractor ``name`` is the one of published scores, so that they are computed with it."""
-    return options_class(name).PUBLISHED
+    return options_class(kind(name)).PUBLISHED
 
 
 def sentence(id: str) -> str | None:

@@ -57,10 +57,11 @@ class InceptionFeatures:
         return in_full_batches(images, DIM, lambda batch: forward(self.layers, resize(batch).to(self.device)))
 
 
-def resize(images: NDArray[np.uint8]) -> Tensor:
-    """Grey images [N, H, W] as float32 [N, 299, 299] in [0, 255]: each channel of clean-fid's resizer, bit by bit."""
-    sides = (SIDE, SIDE)
-    resized = [Image.fromarray(image.astype(np.float32)).resize(sides, Image.Resampling.BICUBIC) for image in images]
+def resize(
+    images: NDArray[np.uint8], side: int = SIDE, resampling: Image.Resampling = Image.Resampling.BICUBIC
+) -> Tensor:
+    """Grey images [N, H, W] as float32 [N, side, side] in [0, 255]: each channel of clean-fid's resizer, bit by bit."""
+    resized = [Image.fromarray(image.astype(np.float32)).resize((side, side), resampling) for image in images]
     return torch.from_numpy(np.stack([np.asarray(image) for image in resized]).clip(0, 255))
 
 
