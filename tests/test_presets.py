@@ -47,6 +47,10 @@ SYSTEMS = {  # what docs/systems.md says that each one is, beside the defaults o
         **{"objective": "wgan_gp", "r1_gamma": 0.002, "pl_weight": 0, "lr": 1e-4, "lr_phases": [[667, 1e-5]]},
         **{"xflip": True},
     },
+    "seed003_next": {
+        **{"objective": "wgan_gp", "r1_gamma": 0.002, "lr": 1e-4, "lr_phases": [[667, 1e-5]], "xflip": True},
+        **{"lr_warmup_kimg": 20, "conditional": True, "augment": "mri", "ada_p": 0.2},
+    },
     "seed004_rgb": SEED004,
     "seed004_grey": GREY004,
     "seed004_cl": SEED004 | {"pixel_loss": "charbonnier"},
