@@ -67,7 +67,8 @@ def mean(tmp_path, monkeypatch):
 
 
 def test_an_extractor_is_one_folder(mean, tmp_path):
-    assert registry.names() == ("inception", "indomain", "indomain3d", "mean", "medicalnet", "radiomics", "random", "vgg19")
+    kinds = "inception", "indomain", "indomain3d", "mean", "medicalnet", "network", "radiomics", "random", "vgg19"
+    assert registry.names() == kinds
     metrics = read_schema(SCHEMA)["properties"]["metrics"]["properties"]
     assert "mean" in metrics["extractors"]["items"]["enum"]
     assert metrics["mean"]["properties"] == {"scale": {"type": "number", "description": "of the mean", "default": 1.0}}

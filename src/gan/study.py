@@ -187,7 +187,7 @@ class Study:
     def judges(self, dataset: str) -> list[str]:
         """The extractors that judge ``dataset``: those of whole volumes see no slices."""
         axes = 3 if self.dataset(dataset)["volumes"] else 2
-        return [name for name in self.metrics["extractors"] if axes >= registry.options_class(name).AXES]
+        return [name for name in self.metrics["extractors"] if axes >= registry.axes(name)]
 
     def extractors(self) -> list[str]:
         """The extractors that judge, and those that a variant is made with."""

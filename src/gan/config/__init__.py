@@ -152,7 +152,7 @@ def check_metrics(metrics: dict[str, Any], encoders: Sequence[str]) -> None:
         used = name in metrics["extractors"] or name in encoders
         if fault := registry.options(registry.kind(name), registry.section(metrics, name)).fault(used):
             raise GanError(f"config: {fault}")
-    if all(registry.options_class(name).AXES == 3 for name in metrics["extractors"]):
+    if all(registry.axes(name) == 3 for name in metrics["extractors"]):
         raise GanError(
             f"config: metrics.extractors is {', '.join(metrics['extractors'])}, which sees whole volumes alone and is "
             f"left out where they are few; add one of slices, such as indomain"

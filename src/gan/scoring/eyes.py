@@ -162,7 +162,7 @@ class Search:
     """
 
     def __init__(self, store: Store, extract: Extractor, reference: Reference, seed: int, names: Sequence[str]):
-        self.axes = registry.options_class(extract.name).AXES
+        self.axes = registry.axes(extract.name)
         contrasts = to_score(store.meta, self.axes)
         chosen = [one for one in contrasts if one.name in names]
         self.real, self.seed = RealImages(store_seen(store, self.axes), chosen), seed

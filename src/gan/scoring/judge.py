@@ -234,7 +234,7 @@ class Judge:
         ]
 
     def _joint(self, extract: files.Extractor, data: dict[str, Any]) -> bool:
-        return joint(to_score(data, registry.options_class(extract.name).AXES))
+        return joint(to_score(data, registry.axes(extract.name)))
 
     def look(
         self, path: Path, generator: Snapshot, number: int, seed: int, truncation: float, probes: Sequence[Probe]
@@ -305,7 +305,7 @@ class Judge:
 
         targets: of translations, which may be some of the contrasts.
         """
-        seen_by = {extract.id: registry.options_class(extract.name).AXES for extract in self.panel}
+        seen_by = {extract.id: registry.axes(extract.name) for extract in self.panel}
         known = [(of.contrasts, seen_by[id]) for id, of in self.reference.features.items()]
         for contrasts, axes in [*known, (self.reference.images.contrasts, 3)]:
             names = [one.name for one in to_score(data, axes)] if targets is None else list(targets)

@@ -8,14 +8,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from gan.data.store import Store
 from gan.metrics.moved import FeatureSums, moved
 from gan.metrics.radiomics import within
 from gan.metrics.regions import of_mask
 from gan.scales import stored_to_uint8
+from gan.scoring.contrasts import rows_of, to_score
 from gan.scoring.extractors.radiomics.model import RadiomicFeatures
-from gan.scoring.planes import open_images
 from gan.scoring.probes import FeatureProbe, Rows, Samples
-from gan.scoring.reference import ROWS, Reference, rows_of, to_score
+from gan.scoring.reference import Reference, at_once
 
 WHOLE_IMAGE, MASK = "image", "mask"
 SMALLEST = 16  # pixels of a region within which features are taken
@@ -45,7 +46,7 @@ class MovedProbe:
         self._seen = 0
 
     def add(self, batch: Samples) -> None:
-        if batch.masks is None or batch.each > 1 or not self.labels or self.store is None:
+        if batch.masks is None or batch.masks.ndim > 3 or not self.labels or self.store is None:
             return
         units = self._seen + np.arange(len(batch.masks))
         self._seen += len(units)
@@ -90,13 +91,13 @@ class MovedProbe:
     def _real(self, split: str) -> dict[Key, list[Found]]:
         """The same of the real images of ``split``."""
         assert self.store is not None
-        store, found = open_images(self.store), {}
+        store, found = Store.open(self.store), {}
         subjects = store.index[store.index["kept"]].set_index("row")["subject"]
         for one in to_score(store.meta):
             rows = rows_of(store, split, one.label)
             codes = pd.factorize(subjects.loc[rows])[0]
-            for start in range(0, len(rows), ROWS):
-                part = slice(start, start + ROWS)
+            for start in range(0, len(rows), at_once(store)):
+                part = slice(start, start + at_once(store))
                 block = store.images[rows[part]]
                 grey = {one.name: stored_to_uint8(block[:, one.channel])}
                 for key, of in self._within(grey, block[:, -1], codes[part]):

@@ -72,7 +72,7 @@ class FeatureProbe:
 
     def __init__(self, extract: Extractor, scoring: Callable[..., Rows], split: str, seed: int, joint: bool):
         self.extract, self.scoring, self.split, self.seed, self.joint = extract, scoring, split, seed, joint
-        self.axes = registry.options_class(extract.name).AXES
+        self.axes = registry.axes(extract.name)
         self.found: dict[str, list[NDArray]] = {}
         self.translated_from: list[NDArray] = []
         self.each = 1  # slices of a volume that are successive

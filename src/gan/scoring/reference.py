@@ -185,7 +185,7 @@ def real_features(
         _save(out, {files.LEFT_OUT: np.array(reason)})
         return
     extract = files.load(extractor, pick_device(device))
-    axes = registry.options_class(extract.name).AXES
+    axes = registry.axes(extract.name)
     opened = store_seen(open_store(store), axes)
     contrasts = to_score(opened.meta, axes)
     rows = {split: [rows_of(opened, split, contrast.label) for contrast in contrasts] for split in SPLITS}

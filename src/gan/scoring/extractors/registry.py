@@ -111,6 +111,11 @@ def published(name: str) -> bool:
     return options_class(kind(name)).PUBLISHED
 
 
+def axes(name: str) -> int:
+    """Of what the extractor ``name`` sees: 2 of images and of the slices of volumes, 3 of whole volumes."""
+    return options_class(kind(name)).AXES
+
+
 def sentence(id: str) -> str | None:
     """Describe the extractor with that ``id``; None if it is not known, as in files of another version."""
     return options_class(name).SENTENCE if (name := _named(id)) else None
