@@ -116,3 +116,15 @@ def test_thumbnails_see_a_moved_copy_with_another_gain():
     copy = np.roll(image, 3, 1) * 2
     near, far = (((moved([thumbnails(x)]) - known) ** 2).sum(-1).min() for x in (copy, other))
     assert near < 0.1 < 1 < far
+
+
+@pytest.mark.parametrize("axis", [1, 2, 3])
+def test_thumbnails_of_volumes_see_a_copy_moved_along_each_axis(axis):
+    random = np.random.default_rng(0)
+    volume, other = (random.integers(0, 120, (1, 8, 10, 12), np.uint8) for _ in range(2))
+    volume, other = (of.repeat(4, 1).repeat(4, 2).repeat(4, 3) for of in (volume, other))
+    known = correlated([thumbnails(volume)])
+    assert known.shape == (1, round(32 / 3) * round(40 / 3) * 16)
+    copy = np.roll(volume, 3, axis) * 2
+    near, far = (((moved([thumbnails(x)]) - known) ** 2).sum(-1).min() for x in (copy, other))
+    assert near < 0.3 < 1 < far

@@ -105,6 +105,18 @@ def test_asymmetry_of_halves():
     assert asymmetry(images // 2 * 2) == pytest.approx(asymmetry(images // 2))
 
 
+def test_noise_and_asymmetry_of_volumes():
+    """Noise in three of eight corners is left out; a volume that is the same along two axes is as unlike as a row."""
+    volumes = np.random.default_rng(0).normal(100, 3, (20, 24, 24, 24)).round().astype(np.uint8)
+    volumes[:, :4, :4, :4] = volumes[:, -4:, :4, :4] = volumes[:, :4, -4:, -4:] = np.arange(0, 256, 4).reshape(4, 4, 4)
+    assert background_noise(volumes).mean() == pytest.approx(3, rel=0.1)
+    rows = np.random.default_rng(1).integers(0, 255, (5, 1, 10)).astype(np.uint8)
+    extruded = rows[:, :, None].repeat(4, 1).repeat(6, 2)
+    assert extruded.shape == (5, 4, 6, 10)
+    assert asymmetry(extruded) == pytest.approx(asymmetry(rows))
+    assert asymmetry(extruded.swapaxes(1, 3)) == pytest.approx(np.zeros(5)), "the last axis alone is left to right"
+
+
 def rows_of(fake, **settings):
     train = PixelSums.of(heads(60, 1)).by(np.arange(60) // 6)
     held_out = PixelSums.of(heads(30, 2)).by(np.arange(30) // 6)
