@@ -480,3 +480,13 @@ def test_saved_view_opens_in_a_browser(one, tmp_path):
         server.terminate()
         server.wait()
     assert [word for word in wanted if word not in text] == []
+
+
+def test_a_run_has_the_leading_score_of_each_arm_of_its_utility(tmp_path):
+    cell = CellFiles("set", "dcgan", 0, tmp_path)
+    arms = {"real": {"dice": [[0.8, 0.6], [0.5, None]]}, "mixed_50": {"dice": [[0.2, 0.4], [None, None]]}}
+    scores = {name: of | {"hd95": [[None, None]] * 2} for name, of in arms.items()}
+    write(cell, "utility.json", {"tasks": {"segment": {"regions": {"a": [1], "b": [2]}, "arms": scores}}})
+    found = {point.key: point.value for point in points.final(cell) if point.key.startswith("utility/")}
+    assert found == pytest.approx({"utility/segment_dice_real": 0.6, "utility/segment_dice_mixed_50": 0.3})
+    assert points.stamps(cell)["utility.json"] > 0

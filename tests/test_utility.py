@@ -4,19 +4,26 @@ import json
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
+from gan.data.store import Store, writing
 from gan.errors import GanError
+from gan.families.contract import ImageShape
+from gan.families.registry import build, defaults
+from gan.files import write_json
 from gan.metrics.contrast import Mean, Ranked, compare, draws, exchanges, filled, sign_flips
 from gan.metrics.overlap import dice, dice_of_images, hausdorff95
 from gan.metrics.ranking import auc, balanced_accuracy, class_auc
 from gan.metrics.shapes import perimeter, shapes
+from gan.sampling.snapshot import Snapshot, save_generator
 from gan.utility import anatomy, scores
 from gan.utility.arms import sources
-from gan.utility.images import Labelled, Real, Scan, as_generated, scramble
+from gan.utility.cell import score_cell
+from gan.utility.images import Labelled, Real, Scan, as_generated, read_split, scan_spacing, scramble
 from gan.utility.options import ARMS, CLASSIFY, SEGMENT, Settings, no_task, tasks_of
-from gan.utility.reference import REFERENCE, Setting, load_network, make_reference
+from gan.utility.reference import REFERENCE, Setting, load_network, make_reference, read_setting
 from gan.utility.training import Made, augmented, labels_of, shares, train
 
 CPU, SIZE, SLICES = torch.device("cpu"), 32, 6
@@ -302,3 +309,86 @@ def test_arms_are_shares_of_a_batch():
 def test_labels_of_large_images_keep_their_size():
     network = Made(SEGMENT, 1, 3, 2).build().eval()
     assert labels_of(network, np.zeros((2, 1, 21, 35), np.uint8), CPU).shape == (2, 21, 35)
+
+
+# from the files of a cell to utility.json
+
+
+@pytest.fixture(scope="module")
+def cell(tmp_path_factory):
+    """A store of two classes with discs as masks, its volumes, and a cell whose conditional generator is untrained."""
+    folder = tmp_path_factory.mktemp("study")
+    rows, images = [], []
+    for split, names in {"train": "abcd", "val": "ef", "test": "ghij"}.items():
+        real = patients(len(names), len(images))
+        for place, subject in enumerate(real.subjects):
+            grey, mask = real.images.pixels[place, 0].astype(np.uint16) * 257, real.images.masks[place]
+            images.append(np.stack([grey, mask.astype(np.uint16)])[:, 8:24, 8:24])
+            row = {"subject": f"Doe-{names[subject]}", "slice": 2 * (place % SLICES), "split": split}
+            rows.append(row | {"label": ("low", "high")[real.images.classes[place]]})
+    index = pd.DataFrame(rows).assign(position=0.5, fraction=0.5, kept=True, reason="", row=range(len(rows)))
+    subjects = index[["subject", "split"]].drop_duplicates().assign(pixel_spacing="2x1.5")
+    meta = {
+        "channels": ["t1", "disc"],
+        "mask": "disc",
+        "labels": ["low", "high"],
+        "label_of": "subject",
+        "dataset": "discs",
+    }
+    meta |= {"axis": "coronal", "reference": "t1", "filter": {"every": 2}}
+    with writing(folder / "store", images[0].shape) as writer:
+        writer.append(np.stack(images))
+        writer.finish(index, subjects, meta)
+    (folder / "volumes").mkdir()
+    volumes = subjects.assign(contrast="t1", spacing="1x4x2")[["subject", "contrast", "spacing"]]
+    volumes.to_csv(folder / "volumes/volumes.csv", index=False)
+    torch.manual_seed(0)
+    options, shape = defaults("dcgan") | {"z_dim": 8, "channels": 4, "conditional": True}, ImageShape(2, (16, 16), 2, 1)
+    network = build("dcgan", options, shape, 8).generator
+    data = meta | {"label_counts": [12, 12], "full_scale": [65535, 1]}
+    (folder / "cell").mkdir()
+    save_generator(folder / "cell/generator.pt", Snapshot(network, "dcgan", options, shape, 8, 1.0, "abc", data))
+    write_json(folder / "cell/recipe.json", {"data": {"dataset": "discs"}, "variant": {"name": "dcgan"}, "seed": 5})
+    write_json(folder / "cell/scores.json", {"snapshot": {"kimg": None}})
+    return folder
+
+
+def test_a_cell_is_scored_in_both_tasks_and_names_no_patient(cell):
+    how, settings, folders = Settings(steps=2, batch=4, width=2), {}, {}
+    for task in (SEGMENT, CLASSIFY):
+        settings[task] = read_setting(cell / "store", cell / "volumes", task, None, how)
+        folders[task] = cell / task
+        make_reference(settings[task], ["held"], how, 5, folders[task], "cpu")
+    score_cell(cell / "cell", folders, settings, ["synthetic", "mixed_50"], how, device="cpu")
+    text = (cell / "cell/utility.json").read_text()
+    found = json.loads(text)
+    assert (found["seed"], found["run_key"], set(found["tasks"])) == (
+        5,
+        "abc",
+        {SEGMENT, CLASSIFY},
+    ) and "Doe" not in text
+    for task, facts in found["tasks"].items():
+        assert list(facts["arms"]) == ["real", "held", "synthetic", "mixed_50"] and facts["n_fake"] == 4 * SLICES, task
+        assert facts["numbers"]["test"] == {"patients": 4, "images": 4 * SLICES}
+    assert found["tasks"][SEGMENT]["regions"] == {"disc": [1]} and found["tasks"][CLASSIFY]["truth"] == [0, 1, 0, 1]
+    score_cell(cell / "cell", folders, settings, ["synthetic", "mixed_50"], how, device="cpu")
+    assert (cell / "cell/utility.json").read_text() == text, "equal seeds, equal bytes"
+
+
+def test_a_scan_has_the_spacing_of_its_axis_and_of_every_second_slice(cell):
+    opened = Store.open(cell / "store")
+    real = read_split(opened, "test", scan_spacing(opened, cell / "volumes"))
+    (scan,) = real.patients[0]
+    assert scan.spacing == (8.0, 2.0, 1.5) and scan.depths.tolist() == list(range(SLICES))
+
+
+def test_a_damaged_network_and_empty_masks_are_one_line(cell, tmp_path):
+    (tmp_path / "network.pt").write_bytes(b"no network")
+    with pytest.raises(GanError, match=r"network\.pt: not a network of utility, or a broken one; delete it"):
+        load_network(tmp_path / "network.pt", CPU)
+    broken = Store.open(cell / "store")
+    broken.images = np.zeros_like(broken.images)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Store, "open", lambda folder: broken)
+        with pytest.raises(GanError, match="the masks of its training images are empty; there is nothing to segment"):
+            read_setting(cell / "store", cell / "volumes", SEGMENT, None, Settings())

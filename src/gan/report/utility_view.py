@@ -57,13 +57,16 @@ class Line:
 class Shown:
     """A task of a data set on the page."""
 
+    task: Task
     heading: str
     numbers: str
     sentences: list[str]
-    figure: Markup
     columns: list[str]
     lines: list[Line]
     anatomies: list[Anatomy]
+
+    def figure(self) -> Markup:
+        return Markup(figure(self.task))
 
 
 @dataclass(frozen=True)
@@ -94,10 +97,10 @@ class Utility:
         rows = self.table[(self.table.dataset == task.dataset) & (self.table.task == task.name)]
         columns = list(dict.fromkeys(rows.measure))
         return Shown(
+            task,
             HEADINGS[task.name],
             _numbers(task, rows),
             sentences(rows, self.section["primary"]),
-            Markup(figure(task)),
             [_title(name) for name in columns],
             [_line(group, columns) for _, group in rows.groupby(["variant", "arm"], sort=False)],
             anatomies([cell for cell in self.cells if cell.dataset == task.dataset], task.name),
