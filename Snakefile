@@ -34,9 +34,17 @@ localrules:
 SILENT = "error: a job ended without a message, as if killed; run the same call again, training resumes from its last checkpoint"
 
 
+# For `gan status`, which shows the study that ran last.
+onstart:
+    note(STUDY)
+
+
 # What the comparison says, if this run has made it, and where it is.
 onsuccess:
-    for line in answer(Path(ROOT), STARTED):
+    tracking = STUDY.config["tracking"]
+    for line in answer(
+        Path(ROOT), STARTED, tracked=tracking["enabled"], uri=tracking["uri"]
+    ):
         print(line, file=sys.stderr)
 
 
@@ -47,11 +55,13 @@ onerror:
 rule all:
     default_target: True
     input:
-        [f"{ROOT}/{cell.folder}/scores.json" for cell in SCORED],
-        [f"{ROOT}/{cell.folder}/generator.pt" for cell in UNSCORED],
-        [f"{ROOT}/{cell.folder}/utility.json" for cell in USEFUL],
+        [path for cell in STUDY.cells() for path in results(cell)],
         f"{ROOT}/comparison.html",
         # While kernels are made again, Snakemake looks at what depends on them by `ancient` only through this input.
         KERNELS,
         TERMS,
         f"{ROOT}/tracking.json" if STUDY.config["tracking"]["enabled"] else [],
+
+
+# Last: it looks at the names of all rules.
+include: "workflow/rules/targets.smk"

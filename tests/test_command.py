@@ -29,7 +29,7 @@ def test_the_help_page_has_a_line_for_each(capsys):
 def test_an_unknown_one_is_one_line_with_those_that_there_are(capsys):
     assert program.main(["train", "--help"]) == 2
     error = capsys.readouterr().err
-    assert error.startswith("error: gan train: no such command; allowed: run, generate, ") and error.count("\n") == 1
+    assert error.startswith("error: gan train: no such command; allowed: init, run, ") and error.count("\n") == 1
 
 
 def test_words_and_exit_codes_go_through(monkeypatch):

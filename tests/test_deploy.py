@@ -114,11 +114,18 @@ def test_each_conda_environment_gets_the_package_of_the_working_tree(by_conda):
 
 
 @pytest.mark.parametrize("name", ["cpu", "gpu"])
-def test_conda_environment_made_elsewhere_is_told(name, tmp_path):
+def test_conda_environment_without_a_clone_gets_the_package_of_the_driver(name, tmp_path):
     script = REPOSITORY / f"envs/{name}.post-deploy.sh"
-    done = subprocess.run(["sh", script], cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 1
-    assert done.stderr == f"error: {tmp_path}: no pyproject.toml here; start snakemake from the project's root\n"
+    program(tmp_path / "bin/python", '#!/bin/sh\necho "$@"\n')
+    path = {"PATH": f"{tmp_path}/bin:{os.environ['PATH']}"}
+
+    def filled(**given):
+        return subprocess.run(["sh", script], cwd=tmp_path, env=path | given, capture_output=True, text=True)
+
+    assert filled(GAN_INSTALLABLE="/x y/gan.whl").stdout == "-m pip install --no-deps /x y/gan.whl\n"
+    done = filled()
+    assert done.returncode == 1 and not done.stdout
+    assert done.stderr.startswith(f"error: {tmp_path}: no pyproject.toml here; start snakemake from the project's root")
 
 
 def test_training_runs_in_the_image_and_sees_the_gpus(study, by_apptainer):

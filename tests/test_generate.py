@@ -1,6 +1,7 @@
 """The generator as a file, and images from it."""
 
 import json
+import re
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -246,11 +247,13 @@ def test_npy_and_grid(tmp_path):
         assert (np.asarray(image) == grids.tile(images, 12)).all()
 
 
-@pytest.mark.parametrize("form", ["png", "nifti", "npy", "grid"])
-def test_same_arguments_same_bytes(tmp_path, form):
+@pytest.mark.parametrize(("form", "files"), [("png", 2), ("nifti", 2), ("npy", 1), ("grid", 1)])
+def test_same_arguments_same_bytes_and_what_was_written_is_said(tmp_path, form, files, capsys):
     path = made(tmp_path / "g.pt")
     for name in ("a", "b"):
         assert generate(path, tmp_path / name, "--n", "2", "--format", form) == 0
+    said = re.findall(rf"{tmp_path}/\S+", capsys.readouterr().out)
+    assert len(said) == 2 * (files + 1) and all(Path(one).is_file() for one in said)
     for file in (tmp_path / "a").iterdir():
         assert file.read_bytes() == (tmp_path / "b" / file.name).read_bytes()
 

@@ -14,7 +14,8 @@ import pytest
 from fake_study import START, VARIANTS, cells_with, kid, make_study, score, write
 from PIL import Image
 
-from gan.cells import CellFiles, answer, note_look, stats, stats_lines
+from gan.answer import answer
+from gan.cells import CellFiles, note_look, stats, stats_lines
 from gan.grids import write_png
 from gan.metrics import facts
 from gan.report import context, figures, table, verdict, view, write_report

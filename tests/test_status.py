@@ -17,8 +17,10 @@ from tiny import TinyData
 from gan.files import write_json
 from gan.status.command import main, read_study
 from gan.status.jobs import read_jobs
+from gan.status.last import last, note
+from gan.status.left import Left, time_left
 from gan.status.show import render
-from gan.status.states import survey
+from gan.status.states import Row, survey
 from gan.study import Cell, Study, run_key
 from gan.train.loop import train
 from gan.train.outputs import Paths
@@ -39,10 +41,8 @@ with StopSignals() as stop, locked(Path(sys.argv[1]), stop):
 @pytest.fixture
 def study(tmp_path, monkeypatch) -> Study:
     """The study of tests/tiny.yaml, seen from an empty working folder with its config and the data all made."""
-    for name in ("config.yaml", "workflow/schemas/config.schema.yaml"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(REPOSITORY / name, tmp_path / name)
-    shutil.copy(REPOSITORY / "tests/tiny.yaml", tmp_path)
+    for name in ("config.yaml", "tests/tiny.yaml"):
+        shutil.copy(REPOSITORY / name, tmp_path)
     monkeypatch.chdir(tmp_path)
     for name in ("data/phantom/raw", "data/phantom/volumes/volumes.csv", "data/phantom/store/store.json"):
         touch(RESULTS / "tiny" / name)
@@ -425,7 +425,8 @@ def test_the_table_is_aligned_fits_and_sums_up(study):
     state = begin(study, ADA, kimg=0.064)
     with trainer(state):
         rows = survey(study, RESULTS)
-    text = render(rows, 100, bar=True)
+    left = time_left(rows, RESULTS / "tiny/benchmarks")
+    text = render(rows, 100, left, bar=True)
     head, ada, dcgan = text.splitlines()[:3]
     assert all(len(line) <= 100 for line in text.splitlines())
     for name, shown in {"kimg": "0.064/0.128", "ETA": "3s", "job": "17"}.items():
@@ -433,12 +434,60 @@ def test_the_table_is_aligned_fits_and_sums_up(study):
     assert head.startswith("phantom  ") and "kd_indomain" in head
     assert re.search(r"^stylegan2_ada/s0  running +█+░+ +0.064/0.128 +60 +3s +2x +17 +2.00$", ada)
     assert re.search(r"^dcgan/s0 +done +█+ +0.128/0.128 +1x +0.0123 test +1.50$", dcgan)
-    summary = "1 done, 1 running, 0 failed of 2 cells; 3.50 GPU-hours so far; running ones trained in 3s"
-    assert text.splitlines()[-1] == summary
-    plain = render(rows, 100, bar=True, utf8=False)
+    assert text.splitlines()[-2:] == [
+        "1 done, 1 running, 0 failed of 2 cells; 3.50 GPU-hours so far",
+        "about 3s left, one cell at a time, scoring not counted",
+    ]
+    assert "phantom/stylegan2_ada/s0: collapse at 0.064 kimg: few images" in text.splitlines()
+    plain = render(rows, 100, left, bar=True, utf8=False)
     assert plain.isascii() and re.search(r"#+\.+  ", plain)
     assert "\033[34mrunning\033[0m" in render(rows, 100, colour=True)
     assert "█" not in render(rows, 70, bar=True), "no room for a bar"
+
+
+def row_of(state, kimg=None, rate=None, variant="dcgan", trained=False, seed=0, **own):
+    cell = Cell("phantom", variant, seed)
+    return Row(cell, 100.0, state=state, kimg=kimg, rate=rate, trained=trained, **own)
+
+
+def test_the_time_left_is_that_of_the_whole_study(tmp_path):
+    waiting = row_of("waiting", variant="ada")
+    assert time_left([waiting], tmp_path) is None, "no speed to go by"
+    running = row_of("running", kimg=40.0, rate=2.0)
+    rows = [running, waiting, row_of("done", 100.0, 7.0, trained=True), row_of("running", 50.0, 4.0, variant="ada")]
+    # 60 kimg at 2 s, 100 at 4 s as the other cell of the variant, 50 at 4 s: 720 s in two rows, one of which has 400 s
+    assert time_left(rows, tmp_path) == Left(400.0, 2, scoring=False)
+    assert time_left([rows[2]], tmp_path) is None, "nothing is left"
+    for rule, seconds in {"curve": 30, "score": 50.5}.items():
+        touch(tmp_path / f"phantom/dcgan_seed0_{rule}.tsv", f"s\th:m:s\n{seconds}\t0\n")
+    assert time_left([running], tmp_path) == Left(200.5, 1, scoring=True)
+    assert time_left([row_of("trained", 100.0, trained=True)], tmp_path) == Left(80.5, 1, scoring=True)
+
+
+def test_an_event_of_many_cells_is_one_line():
+    said = {"ops": "ops at 0 kimg: slower"}
+    text = render([row_of("running", seed=seed, events=said) for seed in range(5)], 200)
+    shown = "phantom/dcgan/s0, phantom/dcgan/s1, phantom/dcgan/s2 and 2 more: ops at 0 kimg: slower"
+    assert text.count("slower") == 1 and shown in text
+
+
+def test_the_study_that_ran_last_is_shown(study, capsys):
+    other = read_study([Path("tiny.yaml"), touch(Path("other.yaml"), "study: {name: other, seeds: [3]}")])
+    for age, one in ((100, other), (50, study)):
+        note(one)
+        path, then = Path(f".snakemake/gan/{one.name}.json"), time.time() - age
+        os.utime(path, (then, then))
+    wanted = {(): "tiny", ("--study", "results/other"): "other", ("--configfile", "config.yaml"): "ixi"}
+    for words, name in wanted.items():
+        assert main([*words]) == 0
+        title, table, *_ = capsys.readouterr().out.splitlines()
+        assert title.startswith(f"{name}, ") and ("phantom" in table) == (name != "ixi")
+    found = last()
+    assert found and [run_key(found.study.recipe(cell)) for cell in study.cells()] == [
+        run_key(study.recipe(cell)) for cell in study.cells()
+    ]
+    assert main(["--study", "results/nobody"]) == 1
+    assert "no such study was started from here" in capsys.readouterr().err
 
 
 def test_long_errors_are_wrapped_but_paths_are_not(study):

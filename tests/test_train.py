@@ -283,13 +283,13 @@ def test_meter_keeps_its_sums_over_a_checkpoint():
 def test_progress_in_a_log_is_a_line_now_and_then(monkeypatch, capsys):
     clock = iter([0.0, 10.0, 40.0, 100.0])
     monkeypatch.setattr("gan.train.progress.time.perf_counter", lambda: next(clock))
-    progress = Progress(total=4, start=0, title="dcgan")
+    progress = Progress(total=4, start=0, title="phantom/dcgan/s0")
     for kimg in (1, 2, 4):
         progress.row({"kimg": kimg, "loss/G": 1.5, "loss/D": 0.25})
     progress.close()
     assert capsys.readouterr().err.splitlines() == [
-        "dcgan: 2.0/4 kimg, 20 s/kimg, 00:40 left, G 1.5, D 0.25",
-        "dcgan: 4.0/4 kimg, 30 s/kimg, 00:00 left, G 1.5, D 0.25",
+        "2.0/4 kimg, 20 s/kimg, 00:40 left, G 1.5, D 0.25",
+        "4.0/4 kimg, 30 s/kimg, 00:00 left, G 1.5, D 0.25",
     ]
 
 
@@ -300,11 +300,11 @@ def test_progress_on_a_terminal_is_a_bar(monkeypatch):
 
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
-    progress = Progress(total=4, start=1, title="dcgan")
+    progress = Progress(total=4, start=1, title="phantom/dcgan/s0")
     progress.row({"kimg": 4.0, "loss/G": 1.5, "ada/p": 0.125})
     progress.close()
     last = terminal.getvalue().split("\r")[-1]
-    assert last.startswith("dcgan: 4.0/4 kimg |") and "G 1.5, p 0.125" in last
+    assert last.startswith("phantom/dcgan/s0: 4.0/4 kimg |") and "G 1.5, p 0.125" in last
 
 
 # ---------------------------------------------------------------- failed trainings

@@ -120,6 +120,16 @@ def test_utility_adds_its_jobs_where_there_is_a_task_and_nothing_else(study):
     }
 
 
+@pytest.mark.parametrize(("name", "repeated"), [("dcgan", ["dcgan"]), ("phantom", ["dcgan", "stylegan2_ada"])])
+def test_a_name_asks_for_its_cells_beside_a_folder_of_that_name(study, name, repeated):
+    (study / name).mkdir()
+    (study / "results/tiny/phantom/dcgan/seed0/scores.json").unlink()
+    assert planned(study, name) == Counter([("score", "dcgan", "0"), (name, None, None)]), "what it lacks"
+    jobs = planned(study, name, "--forcerun", "train")
+    wanted = [(rule, variant, "0") for rule in {"train"} | AFTER_TRAINING for variant in repeated]
+    assert jobs == Counter([*wanted, (name, None, None)]), "all of it"
+
+
 def test_deleted_table_is_made_again_alone(study):
     (study / "results/tiny/comparison.html").unlink()
     assert {job[0] for job in planned(study, "all")} <= TABLES | {"compare"}
@@ -170,6 +180,18 @@ CONFIG_MISTAKES = {
     "an unclosed brace": (
         lambda folder: (folder / "config.yaml").write_text("study: {name: x}\ntraining: {kimg: 3\nmetrics: {}\n"),
         "error: config.yaml: line 3, column 8: expected ',' or '}', but got ':'; correct it there or just above",
+    ),
+    "a variant called as a rule": (
+        lambda folder: edit(
+            folder, {"study": {"variants": ["dcgan", "all"]}, "variants": {"all": {"family": "dcgan"}}}
+        ),
+        "error: config: study.variants names 'all', as a rule of the workflow is called; what `snakemake all` runs",
+    ),
+    "a variant called as a data set": (
+        lambda folder: edit(
+            folder, {"study": {"variants": ["dcgan", "phantom"]}, "variants": {"phantom": {"family": "dcgan"}}}
+        ),
+        "error: config: 'phantom' is a data set and a variant of the study; what `snakemake phantom` runs would be",
     ),
     "a source that is not there": (
         lambda folder: edit(folder, {"study": {"datasets": ["nifti"]}}),

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 # By name: the function that takes the other words of the command line and returns the exit code; what it does.
 COMMANDS = {
+    "init": ("gan.init:main", "a folder for a study of your own, with its Snakefile and config"),
     "run": ("gan.run:program", "train one cell of a study"),
     "generate": ("gan.generate:main", "images from a trained generator"),
     "translate": ("gan.translate.command:main", "a scan of one contrast into another, in its own geometry"),

@@ -5,9 +5,7 @@ that is missing or half written: a study is looked at while it still runs, and w
 """
 
 import hashlib
-import html
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,22 +119,6 @@ def note_look(looks: Path, recipe: dict[str, Any], run_key: str) -> None:
 def count_looks(looks: Path, recipe: dict[str, Any]) -> int:
     """How many runs were scored on the test split of ``recipe``."""
     return len(list(ledger(looks, recipe).glob("*.json")))
-
-
-def answer(study: Path, since: float) -> list[str]:
-    """The last lines of a run of ``results/<study>``: of each data set what ``comparison.md`` says first, and the page.
-
-    Nothing if the comparison was not made after ``since`` (s since the epoch).
-    """
-    path = study / "comparison.md"
-    if not path.exists() or path.stat().st_mtime < since:
-        return []
-    lines, found = path.read_text(encoding="utf-8").splitlines(), []
-    for place, line in enumerate(lines):
-        if line.startswith("## "):
-            first = next((other for other in lines[place + 1 :] if other.strip()), "")
-            found.append(html.unescape(re.sub(r"\\([\\`*\[\]|])", r"\1", f"{line[3:]}: {first}")))
-    return [*found, f"The comparison is in {study / 'comparison.html'}"]
 
 
 def stats_lines(path: Path, start: int = 0) -> Iterator[tuple[dict[str, Any], int]]:

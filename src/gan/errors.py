@@ -6,7 +6,9 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import ParamSpec, TextIO
+from typing import ParamSpec
+
+from gan.lines import Lines
 
 P = ParamSpec("P")
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
@@ -71,22 +73,22 @@ def command(main: Callable[P, int | None]) -> Callable[P, int]:
 
 @contextlib.contextmanager
 def logged(path: str | Path | None) -> Iterator[None]:
-    """Copy stderr, without progress bars, into the file ``path``. `mendable` errors become one line and exit code 1;
-    others leave their traceback there too."""
-    tee = _Tee(sys.stderr)
-    with contextlib.redirect_stderr(tee):  # type: ignore[type-var]
+    """Write stderr as `Lines`, into the file ``path`` too. `mendable` errors become one line and exit code 1; others
+    leave their traceback there too."""
+    lines = Lines(sys.stderr)
+    with contextlib.redirect_stderr(lines):  # type: ignore[type-var]
         try:
-            tee.open(path)
+            lines.open(path)
             yield
         except Exception as error:
             known = mendable(error)
             if known is None:
-                tee.log(traceback.format_exc())
+                lines.log(traceback.format_exc())
                 raise
-            tee.line(f"error: {known}")
+            print(f"error: {known}", file=lines)  # type: ignore[arg-type]
             raise SystemExit(1) from None
         finally:
-            tee.close()
+            lines.close()
 
 
 def failures(logs: str | Path, since: float) -> list[str]:
@@ -104,45 +106,3 @@ def failures(logs: str | Path, since: float) -> list[str]:
 
 _TRACEBACK = "Traceback (most recent call last):"
 _LONGEST = 100  # lines of a traceback at the end of a log
-_UP = "\x1b[A"  # what a progress bar below another one leaves
-
-
-class _Tee:
-    """A terminal and a log file; if the log cannot be written, only the terminal gets the text."""
-
-    def __init__(self, terminal: TextIO):
-        self._terminal, self._log, self._midline = terminal, None, False
-
-    def open(self, path: str | Path | None) -> None:
-        if path:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-            self._log = open(path, "a", encoding="utf-8", buffering=1)  # noqa: SIM115, closed by `close`
-
-    def close(self) -> None:
-        if self._log:
-            with contextlib.suppress(OSError):
-                self._log.close()
-
-    def log(self, text: str) -> None:
-        if self._log:
-            with contextlib.suppress(OSError):
-                self._log.write(text)
-
-    def line(self, text: str) -> None:
-        """Write a separate line, below an unfinished progress bar."""
-        if self._midline:
-            self._terminal.write("\n")
-        self.write(f"{text}\n")
-
-    def write(self, text: str) -> int:
-        if not text.startswith("\r"):
-            self.log(text.replace(_UP, ""))
-        if text:
-            self._midline = not text.endswith(("\n", "\r"))
-        return self._terminal.write(text)
-
-    def flush(self) -> None:
-        self._terminal.flush()
-
-    def __getattr__(self, name: str):
-        return getattr(self._terminal, name)

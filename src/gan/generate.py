@@ -19,10 +19,10 @@ from gan.sampling.between import interpolation_grid, mixing_grid
 from gan.sampling.marks import Mark, first
 from gan.sampling.snapshot import Snapshot, load_generator
 from gan.sampling.tasks import chunks, classes_of
-from gan.sampling.write import FORMATS, write_images
+from gan.sampling.write import FORMATS, channel_names, write_images
 from gan.train.device import pick_device
 
-ABOUT = "samples.json"
+ABOUT, INTERPOLATION = "samples.json", "interpolation.png"
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -67,11 +67,29 @@ def main(argv: list[str] | None = None) -> None:
     elif given.interpolate is not None:
         grid = interpolation_grid(snapshot, given.n, given.seed, classes, given.truncation, given.interpolate)
         columns = given.interpolate + 2
-        grids.write_grid(given.out / "interpolation.png", grid.numpy(), columns, snapshot.mask_labels, text)
+        grids.write_grid(given.out / INTERPOLATION, grid.numpy(), columns, snapshot.mask_labels, text)
     else:
         images = chunks(snapshot, given.n, given.seed, label, given.truncation)
         write_images(snapshot, images, given.n, given.out, given.format, given.seed)
     write_json(given.out / ABOUT, about)
+    print(f"{_written(snapshot, given)}\nhow they were made: {given.out / ABOUT}")
+
+
+def _written(snapshot: Snapshot, given: argparse.Namespace) -> str:
+    """What lies in the folder now, with paths and numbers."""
+    size, seed = " x ".join(map(str, snapshot.shape.size)), f"of seed {given.seed}"
+    if given.mix:
+        return f"styles of {given.n} sources {seed} mixed, {size} each: {given.out / 'mix.png'}"
+    if given.interpolate is not None:
+        return (
+            f"{given.n} images {seed}, {given.interpolate} steps between two, {size} each: {given.out / INTERPOLATION}"
+        )
+    count = f"{given.n} images {seed}, {size}"
+    if given.format in ("npy", "grid"):
+        return f"{count}: {given.out / ('images.npy' if given.format == 'npy' else 'grid.png')}"
+    names, ending = channel_names(snapshot), "png" if given.format == "png" else "nii.gz"
+    first_one, last_one = f"{0:05d}_{names[0]}.{ending}", f"{given.n - 1:05d}_{names[-1]}.{ending}"
+    return f"{count}, in {given.n * len(names)} files: {given.out / first_one} to {last_one}"
 
 
 def _about(snapshot: Snapshot, given: argparse.Namespace, classes: Tensor) -> dict[str, Any]:

@@ -8,6 +8,7 @@ so it names no place: a source is known by its checksum, or without one by a has
 import hashlib
 import itertools
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 from gan.cells import flatten, no_scores
 from gan.config import check_pair, check_place, complete
 from gan.config.variants import brings
+from gan.errors import GanError
 from gan.families.options import Options
 from gan.families.registry import added, defaults, make_options, options_of
 from gan.labels import label_of
@@ -58,6 +60,29 @@ class Study:
         """The grid, datasets first; a variant that no seed changes has the first seed alone."""
         cells = [Cell(*key) for key in itertools.product(self.datasets, self.variants, self.seeds)]
         return [cell for cell in cells if cell.seed == self.seeds[0] or self.options(cell.variant).varies()]
+
+    def targets(self, taken: Iterable[str] = ()) -> dict[str, list[Cell]]:
+        """What is asked for by each name of a data set or variant of the study: its cells.
+
+        `GanError` if a name is in ``taken``, the names of rules, or is that of a data set and of a variant.
+        """
+        taken = set(taken)
+        for kind, names in (("datasets", self.datasets), ("variants", self.variants)):
+            if used := sorted(taken.intersection(names)):
+                raise GanError(
+                    f"config: study.{kind} names {used[0]!r}, as a rule of the workflow is called; what `snakemake "
+                    f"{used[0]}` runs would be unclear, rename the row"
+                )
+        if both := sorted({*self.datasets} & {*self.variants}):
+            raise GanError(
+                f"config: {both[0]!r} is a data set and a variant of the study; what `snakemake {both[0]}` runs would "
+                f"be unclear, rename one of them"
+            )
+        by_name: dict[str, list[Cell]] = {name: [] for name in (*self.datasets, *self.variants)}
+        for cell in self.cells():
+            by_name[cell.dataset].append(cell)
+            by_name[cell.variant].append(cell)
+        return by_name
 
     def dataset(self, name: str) -> dict[str, Any]:
         """The row of a data set, with defaults."""

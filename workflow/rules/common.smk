@@ -1,14 +1,17 @@
 # The study, its folders, and what jobs request. Rules take narrow params, so that an edit re-runs only the affected jobs.
 import importlib.util
+import os
 import re
 import sys
 import time
 from pathlib import Path
 
-from gan.cells import answer
+from gan.answer import answer
 from gan.data.planned import check_inputs
 from gan.errors import GanError, failures
+from gan.project import installable
 from gan.scoring.extractors import registry
+from gan.status.last import note
 from gan.study import METRICS_REVISION, Cell, canonical, load
 from gan.utility.options import REVISION as UTILITY_REVISION
 
@@ -32,7 +35,6 @@ BENCHMARKS = f"{ROOT}/benchmarks"
 STARTED = time.time()
 TRAINED = [*STUDY.cells(), *STUDY.sources()]
 SCORED = [cell for cell in STUDY.cells() if STUDY.scored(cell.dataset)]
-UNSCORED = [cell for cell in STUDY.cells() if not STUDY.scored(cell.dataset)]
 METRICS = STUDY.metrics
 KERNELS = f"{ROOT}/kernels.json"
 TERMS = f"{ROOT}/terms.json"
@@ -52,6 +54,10 @@ DEPLOYED = {str(method) for method in workflow.deployment_settings.deployment_me
 # which this PATH would hide.
 if not DEPLOYED:
     shell.prefix(f"PATH='{Path(sys.executable).parent}':$PATH; ")
+
+# For the scripts that fill a new conda environment, where there is no clone.
+if "conda" in DEPLOYED and workflow.is_main_process:
+    os.environ["GAN_INSTALLABLE"] = str(installable(Path(".snakemake/gan").absolute()))
 
 if "apptainer" in DEPLOYED and not Path(IMAGE).exists():
     sys.exit(
@@ -83,6 +89,13 @@ wildcard_constraints:
 
 def cell(wildcards):
     return Cell(wildcards.dataset, wildcards.variant, int(wildcards.seed))
+
+
+def results(cell):
+    """The last files of a cell: its scores, or where there are none its generator; with `utility` that too."""
+    names = ["scores.json" if STUDY.scored(cell.dataset) else "generator.pt"]
+    names += ["utility.json"] if STUDY.scored(cell.dataset) and STUDY.tasks(cell) else []
+    return [f"{ROOT}/{cell.folder}/{name}" for name in names]
 
 
 def recipe(wildcards):

@@ -62,10 +62,8 @@ rule compare:
     input:
         baselines=rules.baselines.output.baselines,
         terms=TERMS,
-        scores=[f"{ROOT}/{cell.folder}/scores.json" for cell in SCORED],
+        results=[path for cell in STUDY.cells() for path in results(cell)],
         curves=[f"{ROOT}/{cell.folder}/curve.json" for cell in SCORED],
-        unscored=[f"{ROOT}/{cell.folder}/generator.pt" for cell in UNSCORED],
-        utility=[f"{ROOT}/{cell.folder}/utility.json" for cell in USEFUL],
     output:
         **TABLE_OF_USE,
         **({"features": f"{ROOT}/moved.csv"} if MOVED and SCORED else {}),

@@ -5,16 +5,27 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from gan.status.left import Left
 from gan.status.states import STATES, Row, span
 
+NAMED = 3  # cells that an event names
 BAR = range(5, 13)  # characters that a bar of progress may take
 COLOURS = {"done": 32, "trained": 36, "running": 34, "stopped": 33, "failed": 31}
 LEFT = ("cell", "state", "")
 
 
-def render(rows: Sequence[Row], width: int, *, utf8: bool = True, bar: bool = False, colour: bool = False) -> str:
-    """The states of ``rows``. Sentences are wrapped at ``width`` characters; a progress bar is shown if there is room;
-    empty columns are left out. utf8: False for ASCII only; colour: ANSI colours."""
+def render(
+    rows: Sequence[Row],
+    width: int,
+    left: Left | None = None,
+    *,
+    utf8: bool = True,
+    bar: bool = False,
+    colour: bool = False,
+) -> str:
+    """The states of ``rows``, events of training and the time that is ``left``. Sentences are wrapped at ``width``
+    characters; a progress bar is shown if there is room; empty columns are left out. utf8: False for ASCII only;
+    colour: ANSI colours."""
     single = len({row.cell.dataset for row in rows}) == 1
     metrics = {row.score[0] for row in rows if row.score}
     lines = [_cells(row, single, len(metrics) == 1) for row in rows]
@@ -37,7 +48,9 @@ def render(rows: Sequence[Row], width: int, *, utf8: bool = True, bar: bool = Fa
         text.append(shown)
     troubles = dict.fromkeys(_trouble(row, width) for row in rows if row.said)
     text += ["", *troubles] if troubles else []
-    whole = "\n".join([*text, "", _summary(rows)])
+    events = _events(rows, width)
+    text += ["", *events] if events else []
+    whole = "\n".join([*text, "", _summary(rows, left)])
     return whole if utf8 else whole.encode("ascii", "replace").decode()
 
 
@@ -88,11 +101,27 @@ def _trouble(row: Row, width: int) -> str:
     return f"{wrapped}\n  {log}" if log else wrapped
 
 
-def _summary(rows: Sequence[Row]) -> str:
+def _events(rows: Sequence[Row], width: int) -> list[str]:
+    """What training has warned of: each message once, with the first cells that have it."""
+    cells: dict[str, list[str]] = {}
+    for row in rows:
+        for message in row.events.values():
+            cells.setdefault(message, []).append(_name(row))
+    lines = []
+    for message, names in cells.items():
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        text = f"{', '.join(names[:NAMED])}{more}: {message}"
+        lines.append(textwrap.fill(text, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False))
+    return lines
+
+
+def _summary(rows: Sequence[Row], left: Left | None) -> str:
     counts = Counter(row.state for row in rows)
     text = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state] or state in ("done", "failed"))
     gpu = sum(row.gpu_h for row in rows)
     hours = f"{_hours(gpu)} GPU-hours" if gpu else f"{_hours(sum(row.cpu_h for row in rows)) or 0} CPU-hours"
-    etas = [row.eta for row in rows if row.eta is not None]
-    left = f"; running ones trained in {span(max(etas))}" if etas else ""
-    return f"{text} of {len(rows)} cells; {hours} so far{left}"
+    text = f"{text} of {len(rows)} cells; {hours} so far"
+    if left is None:
+        return text
+    alike = f"{left.at_once} cells at a time" if left.at_once > 1 else "one cell at a time"
+    return f"{text}\nabout {span(left.seconds)} left, {alike}{'' if left.scoring else ', scoring not counted'}"

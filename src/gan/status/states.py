@@ -4,7 +4,7 @@ import contextlib
 import re
 import statistics
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,8 @@ class Row:
     """One cell. ``note``: detail of its state; ``said``: a sentence on what went wrong, ``log`` has more.
 
     kimg: shown to the discriminator so far, of ``total``; rate: s/kimg; score: (metric, value, split); gpu_h, cpu_h:
-    hours spent up to the last row of statistics; job: id in Slurm.
+    hours spent up to the last row of statistics; job: id in Slurm; trained: whether training has ended; events: by
+    name the last message of each event of the training, with its kimg.
     """
 
     cell: Cell
@@ -44,6 +45,8 @@ class Row:
     cpu_h: float = 0.0
     said: str = ""
     log: Path | None = None
+    trained: bool = False
+    events: dict[str, str] = field(default_factory=dict)
 
     @property
     def eta(self) -> float | None:
@@ -68,12 +71,14 @@ def _row(study: Study, cell: Cell, results: Path, jobs: dict[Path, Job]) -> Row:
     row, lines = Row(cell, recipe["training"]["kimg"]), run.rows()
     _progress(row, lines)
     _cost(row, lines, run.object("cost.json"))
+    row.events = {str(line["event"]): _event(line) for line in lines if line.get("event") and line.get("message")}
+    row.trained = run.trained()
     row.score = _score(run)
     if run.done():
         row.state, row.kimg = "done", row.total
     elif held(state / "lock"):
         _running(row, run, lines)
-    elif run.trained():
+    elif row.trained:
         row.kimg = row.total
         if reason := no_scores(study.dataset(cell.dataset)):
             row.state, row.note = "done", f"not scored, {reason}"
@@ -91,6 +96,10 @@ def _progress(row: Row, lines: list[dict[str, Any]]) -> None:
     row.kimg = kimgs[-1] if kimgs else None
     speeds = [speed for line in lines if (speed := number(line.get("speed/s_per_kimg"))) is not None]
     row.rate = statistics.median(speeds[-RECENT:]) if speeds else None
+
+
+def _event(line: dict[str, Any]) -> str:
+    return f"{line['event']} at {number(line.get('kimg'), 0.0):.4g} kimg: {line['message']}"
 
 
 def _cost(row: Row, lines: list[dict[str, Any]], cost: dict[str, Any]) -> None:

@@ -22,7 +22,7 @@ from gan.train.fit import require_memory
 from gan.train.lock import locked
 from gan.train.machine import Machine
 from gan.train.outputs import Paths
-from gan.train.progress import Progress
+from gan.train.progress import Progress, title
 from gan.train.resume import changes, circumstances
 from gan.train.schedule import Schedule, stem
 from gan.train.signals import Stopped, StopSignals
@@ -95,7 +95,7 @@ def _reopened(recipe: dict[str, Any], paths: Paths) -> Cost | None:
     cost = outputs.reopen(paths.checkpoints, paths.cell, recipe["training"]["kimg"]) if parallel.rank() == 0 else None
     if cost:
         said = f"was trained already, its outputs are in {paths.checkpoints}; delete that folder to train it again"
-        print(f"{recipe['variant'].get('name', recipe['variant']['family'])}: {said}", file=sys.stderr)
+        print(said, file=sys.stderr)
     return cost
 
 
@@ -133,8 +133,7 @@ class _Run:
         # Statistics and log of the start.
         if self.writes:
             self.stats.cut(start if saved else -1)
-        title = recipe["variant"].get("name", recipe["variant"]["family"])
-        self.progress = Progress(recipe["training"]["kimg"], self.kimg, title, self.writes)
+        self.progress = Progress(recipe["training"]["kimg"], self.kimg, title(recipe), self.writes)
         if self.trainer.precision == "tf32" and device.type == "cpu":
             self._event("precision", "tf32 needs a GPU; this CPU run uses fp32")
         for event, message in machine.warnings:

@@ -48,7 +48,7 @@ def make(
     spent = cost.now()
     write_json(folder / outputs.COST, asdict(spent))
     publish(folder / f"{name}.pt", folder / "generator.pt")
-    print(f"{variant.get('name', variant['family'])}: made, not trained", file=sys.stderr)
+    print("made, not trained", file=sys.stderr)
     return spent
 
 

@@ -1,4 +1,4 @@
-"""How far a training is: a bar on a terminal, a line now and then in a log."""
+"""How far a training is: a bar on a terminal of its own, a line now and then in a log and in a job of the workflow."""
 
 import sys
 import time
@@ -11,11 +11,20 @@ SHOWN = {"loss/G": "G", "loss/D": "D", "ada/p": "p"}
 BAR = "{desc}: {n:.1f}/{total:g} kimg |{bar}| {elapsed} < {remaining}, {rate_inv_fmt}{postfix}"
 
 
+def title(recipe: dict[str, Any]) -> str:
+    """The cell of ``recipe`` for people, ``phantom/dcgan/s0``, as far as it is named."""
+    named = (recipe.get("data", {}).get("dataset"), recipe["variant"].get("name", recipe["variant"]["family"]))
+    return "/".join([*filter(None, named), f"s{recipe['seed']}"])
+
+
 class Progress:
-    """Progress over ``total`` kimg from ``start``, with rate, time left and losses, on stderr if it is ``shown``."""
+    """Progress over ``total`` kimg from ``start``, with rate, time left and losses, on stderr if it is ``shown``.
+
+    title: of a bar; lines have it from `gan.lines`, if several jobs share a terminal.
+    """
 
     def __init__(self, total: float, start: float, title: str, shown: bool = True):
-        self._total, self._title, self._shown = total, title, shown
+        self._total, self._shown = total, shown
         self._last = time.perf_counter(), start
         self._bar = None
         if shown and sys.stderr.isatty():
@@ -39,7 +48,7 @@ class Progress:
     def say(self, message: str) -> None:
         """A line that stays."""
         if self._shown:
-            tqdm.write(f"{self._title}: {message}", file=sys.stderr)
+            tqdm.write(message, file=sys.stderr)
 
     def close(self) -> None:
         if self._bar is not None:

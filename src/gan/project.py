@@ -1,0 +1,42 @@
+"""Where the workflow lies: in the package if it was installed from a wheel, else on top of the clone."""
+
+import importlib.metadata
+import zipfile
+from pathlib import Path
+
+from gan.errors import GanError
+
+PACKAGE = Path(__file__).resolve().parent
+
+
+def root() -> Path:
+    """The folder of Snakefile, config.yaml and workflow/. `GanError` if there is none."""
+    for folder in (PACKAGE / "bundle", PACKAGE.parents[1]):
+        if (folder / "Snakefile").is_file() and (folder / "workflow").is_dir():
+            return folder
+    raise GanError(f"{PACKAGE}: no workflow in the package or above it; install the package again, from a wheel")
+
+
+def snakefile() -> str:
+    """The workflow, for ``include:`` of a Snakefile elsewhere."""
+    return str(root() / "Snakefile")
+
+
+def schema() -> Path:
+    """The schema of a config."""
+    return root() / "workflow/schemas/config.schema.yaml"
+
+
+def installable(folder: Path) -> Path:
+    """What ``pip install`` puts this package into another environment from: the clone, or a wheel made in ``folder`` of
+    the files that were installed."""
+    if root() == PACKAGE.parents[1]:
+        return root()
+    found = importlib.metadata.distribution("gan-study")
+    wheel = folder / f"gan_study-{found.version}-py3-none-any.whl"
+    folder.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in found.files or ():
+            if path.parts[0].startswith(("gan", "gan_study-")) and path.suffix != ".pyc":
+                archive.write(str(path.locate()), str(path))
+    return wheel
