@@ -1,5 +1,7 @@
 """Publishing a study to MLflow: complete, idempotent, restorable, and never in the way of the study."""
 
+import asyncio
+import importlib
 import json
 import multiprocessing
 import os
@@ -9,19 +11,23 @@ import sqlite3
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from conftest import REPOSITORY
 from fake_study import make_study, score, write
 
 from gan.cells import CellFiles
 from gan.errors import GanError
 from gan.terms import PHANTOM, Origin, Terms
 from gan.tracking import client as stores
-from gan.tracking import command, names, points, publish, ui, views
+from gan.tracking import command, names, points, publish, shared, ui, views
 
 SMALL = {"stylegan2_ada": 0.012, "dcgan": 0.075}
+STEPS = [250 * place // 100 * 100 for place in range(1, 161)]  # of make_study's statistics: a line each 0.25 kimg
 
 
 @pytest.fixture(scope="module")
@@ -60,10 +66,11 @@ def open_store(folder: Path):
 
 
 def runs_of(folder: Path, filter_string: str = "") -> dict:
-    """The runs of demo/phantom by name."""
+    """The runs of demo/phantom by name, without that of real images."""
     client = open_store(folder)
     experiment = client.get_experiment_by_name("demo/phantom")
-    return {run.info.run_name: run for run in client.search_runs([experiment.experiment_id], filter_string)}
+    found = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id], filter_string)}
+    return {name: run for name, run in found.items() if name != shared.REAL}
 
 
 def counts(folder: Path) -> dict[str, int]:
@@ -94,9 +101,9 @@ def test_publishes_everything_that_a_cell_says(study):
     assert {"best/fd_indomain_n2000_t1c", "floor/kd_indomain_n2000", "cost/cpu_h", "ada/p"} <= set(run.data.metrics)
     client = open_store(folder)
     curve = client.get_metric_history(run.info.run_id, "kd_indomain/val_n500")
-    assert sorted(point.step for point in curve) == [0, 10, 20, 30, 40]
+    assert sorted(point.step for point in curve) == [0, 10_000, 20_000, 30_000, 40_000]
     steps = [point.step for point in client.get_metric_history(run.info.run_id, "loss/G")]
-    assert sorted(steps) == list(range(41)), "one point for each kimg"
+    assert sorted(steps) == STEPS, "one point for each line, which are further apart than a point is wide"
     images = [item.path for item in client.list_artifacts(run.info.run_id, "images") if item.path.endswith(".png")]
     assert len(images) == 5
     assert not (Path.cwd() / "mlruns").exists()
@@ -118,7 +125,7 @@ def test_cost_is_a_total_and_never_a_mean(study):
     cell = cells[1]
     (cell.folder / "generator.pt").unlink()
     running = points.progress(cell, points.Progress(), points.durable_kimg(cell)).points
-    assert [point.value for point in running if point.key == "cost/cpu_h" and point.step == 1] == [0.2 * 7 / 160]
+    assert [point.value for point in running if point.key == "cost/cpu_h" and point.step == 1000] == [0.2 * 4 / 160]
     (cell.folder / "generator.pt").write_bytes(b"weights")
     write(cell, "cost.json", {"gpu_s": 7200.0, "cpu_s": 3600.0, "peak_gpu_mem_mb": 2048.0, "resumed": 3, "gpus": 2})
     send(folder, cells)
@@ -154,7 +161,7 @@ def test_differences_to_the_baseline_are_on_the_runs(study):
 
 
 def test_only_distances_have_logarithmic_charts():
-    charts = views._charts("best/fid_n10", ["fid/val_n5", "kd_indomain/val_n5", "recall_indomain/val_n5"], kimg=4)
+    charts = views._charts("best/fid_n10", ["fid/val_n5", "kd_indomain/val_n5", "recall_indomain/val_n5"], step=4000)
     scales = {chart["metricKey"]: chart["scaleType"] for chart in charts if chart["uuid"].startswith("curve")}
     assert scales == {"fid/val_n5": "log", "kd_indomain/val_n5": "log", "recall_indomain/val_n5": "linear"}
 
@@ -229,11 +236,11 @@ def test_a_running_cell_is_published_up_to_its_checkpoint_and_then_on(one):
     def steps():
         return sorted(point.step for point in client.get_metric_history(run, "loss/G"))
 
-    assert steps() == list(range(20)), "25 kimg are written, the last checkpoint was at 20; its kimg is not complete"
+    assert steps() == STEPS[:79], "25 kimg are written, the last checkpoint was at 20, whose point is not complete"
     path.write_bytes(whole)
     (cells[0].folder / "generator.pt").write_bytes(b"weights")
     send(folder, cells)
-    assert steps() == list(range(41)), "no kimg twice"
+    assert steps() == STEPS, "no point twice"
 
 
 def test_command_publishes_a_study_that_still_runs(study, capsys):
@@ -254,7 +261,7 @@ def test_statistics_that_are_not_finite_are_left_out(one):
         '{"kimg": 1, "time": 1, "loss/G": NaN, "loss/D": 2.0}\nnot json\n[1]\n'
     )
     found = points.progress(cells[0], points.Progress(), float("inf"))
-    assert [(point.key, point.value, point.step) for point in found.points] == [("loss/D", 2.0, 1)]
+    assert [(point.key, point.value, point.step) for point in found.points] == [("loss/D", 2.0, 1000)]
 
 
 def test_long_runs_go_in_batches_of_a_thousand(one, monkeypatch):
@@ -330,6 +337,74 @@ def test_a_cell_that_has_not_started_makes_no_run(one, tmp_path):
     result = send(folder, [*cells, CellFiles("phantom", "future", 0, folder / "phantom" / "future" / "seed0")])
     assert result.ok
     assert "future/s0" not in runs_of(folder)
+
+
+@pytest.mark.parametrize(
+    ("total", "images"), [(0.05, 1), (0.128, 1), (1.5, 10), (20, 100), (40, 100), (100, 1000), (25_000, 1000)]
+)
+def test_short_trainings_have_a_hundred_points_too(total, images):
+    assert points.width(total) == images
+
+
+def test_the_scores_of_a_single_contrast_are_sent_once(one):
+    _, (cell,) = one
+    result = cell.object("scores.json")
+    result["scores"] = [row for row in result["scores"] if row["contrast"] != "t2f"]
+    write(cell, "scores.json", result)
+    assert not [point.key for point in points.final(cell) if point.key.endswith("_t1c")]
+    result["scores"] = [row for row in result["scores"] if row["contrast"] != "all"]
+    write(cell, "scores.json", result)
+    assert "best/kd_indomain_n2000_t1c" in {point.key for point in points.final(cell)}, "unless it stands alone"
+
+
+def test_real_images_are_a_run_next_to_the_variants(one):
+    folder, (cell,) = one
+    send(folder, [cell])
+    client = open_store(folder)
+    experiment = client.get_experiment_by_name("demo/phantom")
+    (run,) = client.search_runs([experiment.experiment_id], f"run_name = '{shared.REAL}'")
+    wanted = {"best/kd_indomain_n2000": 0.006, "low/kd_indomain_n2000": -0.004, "kd_indomain/val_n500": 0.006}
+    assert wanted.items() <= run.data.metrics.items()
+    assert run.data.tags["superseded"] == "false" and run.data.params == {"variant": shared.REAL}
+    curve = client.get_metric_history(run.info.run_id, "kd_indomain/val_n500")
+    assert sorted(point.step for point in curve) == [0, 10_000, 20_000, 30_000, 40_000]
+    assert views.image_steps(client, run.info.run_id) == {0, 10_000, 20_000, 30_000, 40_000}
+
+
+def test_the_page_and_a_text_lead_to_the_comparison(one):
+    folder, cells = one
+    (folder / "comparison.md").write_text("# demo\n\n## phantom\n\nOne is best.\n\nCan one be trusted? Yes.\n")
+    (folder / "comparison.html").write_text("<p>first")
+    send(folder, cells)
+    client = open_store(folder)
+    assert [one.name for one in client.search_experiments()] == ["demo/phantom"], "without MLflow's empty one"
+    experiment = client.get_experiment_by_name("demo/phantom")
+    (run,) = client.search_runs([experiment.experiment_id], f"run_name = '{shared.PAGE}'")
+    text = experiment.tags[shared.NOTE]
+    assert "One is best.\n\nCan one be trusted? Yes." in text and f"viewStateShareKey={views.LEADERBOARD}" in text
+    assert f"(#/experiments/{experiment.experiment_id}/runs/{run.info.run_id}/artifacts/comparison.html)" in text
+    assert shared.NOTE in runs_of(folder)["stylegan2_ada/s0"].data.tags
+    page = folder / "comparison.html"
+    page.write_text("<p>second")
+    os.utime(page, (1, 1))
+    send(folder, cells)
+    assert Path(client.download_artifacts(run.info.run_id, page.name, str(folder))).read_text() == "<p>second"
+    assert set(runs_of(folder, "tags.superseded = 'false'")) == {"stylegan2_ada/s0"}, "no row of the views"
+
+
+def test_views_that_cannot_be_saved_or_read_fail_nothing(one, monkeypatch):
+    folder, cells = one
+    send(folder, cells)
+    client = open_store(folder)
+    experiment = client.get_experiment_by_name("demo/phantom")
+    client.set_experiment_tag(experiment.experiment_id, views.TAG + views.CURVES, '{"state": "zip;x"}')
+    assert send(folder, cells).ok
+    tag = client.get_experiment(experiment.experiment_id).tags[views.TAG + views.CURVES]
+    assert views.unpack(json.loads(tag)["state"])["compareRunCharts"], "written again"
+    monkeypatch.setattr(views, "pack", lambda state: "x" * 100_000)
+    monkeypatch.setattr(views, "_saved", lambda tag: None)
+    result = send(folder, cells)
+    assert result.ok and "saved views left out" in result.message and "\n" not in result.message
 
 
 def test_saved_views_decode_and_name_metrics_that_exist(study):
@@ -444,7 +519,7 @@ def test_ui_takes_the_next_free_port():
 def test_ui_is_bound_to_this_machine_without_telemetry(tmp_path):
     command = ui.command(tmp_path / "mlflow.db", 5000)
     assert command[command.index("--host") + 1] == "127.0.0.1"
-    assert ui.environment()["MLFLOW_DISABLE_TELEMETRY"] == "true"
+    assert ui.environment(tmp_path / "mlflow.db")["MLFLOW_DISABLE_TELEMETRY"] == "true"
     assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
 
 
@@ -457,6 +532,32 @@ def test_ui_links_open_every_view(one):
     assert all("http://127.0.0.1:5001/#/experiments/" in line for line in lines[1:])
 
 
+def test_the_bare_address_leads_to_the_curves_and_the_page_itself_to_no_other(one, monkeypatch):
+    folder, cells = one
+    send(folder, cells)
+    landing = ui.environment(stores.database(folder))["GAN_UI_LANDING"]
+    answers = []
+
+    async def served(scope, receive, send):
+        answers.append("served")
+
+    async def answer(message):
+        answers.append(dict(message.get("headers", ())).get(b"location", b"").decode())
+
+    monkeypatch.setitem(sys.modules, "mlflow.server.fastapi_app", SimpleNamespace(app=served))
+    monkeypatch.setenv("GAN_UI_LANDING", landing)
+    app = importlib.import_module("gan.tracking.app").app
+    page = {"type": "http", "path": "/", "query_string": b""}
+    asyncio.run(app(page, None, answer))
+    assert answers[0] == f"/?study{landing[1:]}" and f"viewStateShareKey={views.CURVES}" in answers[0]
+    answers.clear()
+    for other in ({"query_string": b"study"}, {"path": "/health"}, {"type": "lifespan"}):
+        asyncio.run(app(page | other, None, answer))
+    assert answers == ["served"] * 3, "no circle"
+    points_to = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["entry-points"]["mlflow.app"]
+    assert points_to == {ui.APP: "gan.tracking.app:app"}
+
+
 @pytest.mark.slow
 def test_saved_view_opens_in_a_browser(one, tmp_path):
     """The curves and the grids are drawn from the link that is printed."""
@@ -466,7 +567,9 @@ def test_saved_view_opens_in_a_browser(one, tmp_path):
     folder, cells = one
     send(folder, cells)
     port, _ = ui.free_port(5600)
-    server = subprocess.Popen(ui.command(stores.database(folder), port), env=ui.environment(), cwd=tmp_path)
+    server = subprocess.Popen(
+        ui.command(stores.database(folder), port), env=ui.environment(stores.database(folder)), cwd=tmp_path
+    )
     try:
         ui.wait(f"http://{ui.HOST}:{port}", server)
         link = ui.links(stores.database(folder), port)[1].split()[1]

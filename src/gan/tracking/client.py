@@ -17,11 +17,13 @@ os.environ.setdefault("MLFLOW_ENABLE_ASYNC_LOGGING", "false")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 from gan.files import take_lock
+from gan.served import STATE
 
-DATABASE, ARTIFACTS, STATE = "mlflow.db", "mlartifacts", ".mlflow"
+DATABASE, ARTIFACTS = "mlflow.db", "mlartifacts"
 LOCK_WAIT_S = 3
 
 
@@ -66,6 +68,13 @@ def settle(path: Path) -> None:
                 if found and f"{before}/{ARTIFACTS}" not in (now, str(path.parent / ARTIFACTS)):
                     new = f"{now}/{below}"
                     connection.execute(f"UPDATE {table} SET {column} = ? WHERE {column} = ?", (new, old))
+
+
+def drop_default(client: MlflowClient) -> None:
+    """Delete the empty experiment that MLflow puts into every new store, if nobody has used it."""
+    with contextlib.suppress(MlflowException):
+        if client.get_experiment("0").lifecycle_stage == "active" and not client.search_runs(["0"], max_results=1):
+            client.delete_experiment("0")
 
 
 @contextlib.contextmanager

@@ -10,6 +10,11 @@ from typing import Any
 from gan.cells import WHOLE
 
 
+def step(kimg: float) -> int:
+    """The step of MLflow, a whole number: real images seen, in which fractions of kimg stay apart."""
+    return round(kimg * 1000)
+
+
 def curve(row: dict[str, Any]) -> str:
     """The name of a snapshot's score: ``fid/val_n2000``, with ``_t1c`` for a single contrast."""
     return f"{row['metric']}/{row['split']}_n{row['n_fake']}{_contrast(row)}"

@@ -8,7 +8,6 @@ MLflow keeps one of several points that agree in name, step, timestamp and value
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 import pandas as pd
 from mlflow.entities import Metric
 
-from gan.cells import CellFiles, last_stats, stats_lines
+from gan.cells import CLASS, JOINT, CellFiles, last_stats, side_of, stats_lines
 from gan.report.cost import record
 from gan.report.utility import LEADING, mean, tasks
 from gan.tracking import names
@@ -29,52 +28,60 @@ COST = {
 
 @dataclass
 class Progress:
-    """Points of ``stats.jsonl`` and where they end: ``offset`` is the byte, ``kimg`` the last one, after them."""
+    """Points of ``stats.jsonl`` and where they end: ``offset`` is the byte after them, ``step`` the last one's."""
 
     points: list[Metric] = field(default_factory=list)
     offset: int = 0
-    kimg: int = -1
+    step: int = -1
+
+
+def width(total: float) -> int:
+    """The images that a point of the statistics means over, in a training of ``total`` kimg: 1000, or less for at least
+    100 points."""
+    return 10 ** max(0, min(3, math.floor(math.log10(max(total, 0.001)) + 1)))
 
 
 def progress(cell: CellFiles, start: Progress, durable_kimg: float) -> Progress:
-    """Points of ``stats.jsonl`` after ``start``: the mean of each scalar over each whole kimg, at ``step`` = kimg; of
+    """Points of ``stats.jsonl`` after ``start``: the mean of each scalar over `width` images, at the first of them; of
     a cost the last value.
 
     Lines beyond ``durable_kimg`` are left for later, since a resumed run goes back to its checkpoint and MLflow cannot
-    take a point back. A file shorter than ``start`` was begun again: it is read from the front, without kimg that are
+    take a point back. A file shorter than ``start`` was begun again: it is read from the front, without steps that are
     there already.
     """
     path = cell.folder / "stats.jsonl"
     size = path.stat().st_size if path.exists() else 0
     offset = start.offset if start.offset <= size else 0
-    found = Progress(offset=offset, kimg=start.kimg)
+    found = Progress(offset=offset, step=start.step)
+    each = width((cell.object("recipe.json").get("training") or {}).get("kimg") or 100)
     bucket: dict[str, list[float]] = defaultdict(list)
-    kimg, time, last_end = None, 0.0, offset
+    step, time, last_end = None, 0.0, offset
     for row, end in stats_lines(path, offset):
         if "kimg" not in row or row["kimg"] > durable_kimg:
             continue
-        if kimg is not None and int(row["kimg"]) != kimg:
-            _close(found, bucket, kimg, time)
+        own = names.step(row["kimg"]) // each * each
+        if step is not None and own != step:
+            _close(found, bucket, step, time)
             found.offset = last_end
             bucket.clear()
-        kimg, time, last_end = int(row["kimg"]), row.get("time", 0.0), end
+        step, time, last_end = own, row.get("time", 0.0), end
         for name, value in row.items():
             if "/" in name and isinstance(value, int | float) and math.isfinite(value):
                 bucket[names.allowed(name)].append(value)
-    if kimg is not None and math.isinf(durable_kimg):
-        _close(found, bucket, kimg, time)
+    if step is not None and math.isinf(durable_kimg):
+        _close(found, bucket, step, time)
         found.offset = last_end
     return found
 
 
-def _close(found: Progress, bucket: dict[str, list[float]], kimg: int, time: float) -> None:
-    if kimg <= found.kimg:
+def _close(found: Progress, bucket: dict[str, list[float]], step: int, time: float) -> None:
+    if step <= found.step:
         return
-    found.kimg = kimg
+    found.step = step
     for name, values in bucket.items():
         total = name.startswith("cost/")  # what has been spent so far, not a scalar of the moment
         value = values[-1] if total else sum(values) / len(values)
-        found.points.append(Metric(name, value, int(time * 1000), kimg))
+        found.points.append(Metric(name, value, int(time * 1000), step))
 
 
 def durable_kimg(cell: CellFiles) -> float:
@@ -86,9 +93,8 @@ def durable_kimg(cell: CellFiles) -> float:
 
 def curve(cell: CellFiles) -> list[Metric]:
     """The scores of the snapshots on the validation split, over kimg."""
-    path = cell.folder / "curve.json"
-    rows = cell.object("curve.json").get("rows") or []
-    return [Metric(names.curve(row), round(row["value"], 6), stamp(path), int(row["kimg"])) for row in _finite(rows)]
+    time, rows = stamp(cell.folder / "curve.json"), measured(cell, "curve.json", "rows")
+    return [Metric(names.curve(row), round(row["value"], 6), time, names.step(row["kimg"])) for row in rows]
 
 
 def final(cell: CellFiles) -> list[Metric]:
@@ -98,11 +104,11 @@ def final(cell: CellFiles) -> list[Metric]:
     """
     result, time = cell.object("scores.json"), stamp(cell.folder / "scores.json")
     points = []
-    for row in _finite(result.get("scores") or []):
+    for row in measured(cell, "scores.json", "scores"):
         points.append(Metric(names.final(row), round(row["value"], 6), time, 0))
         kinds = ("low", "high", "floor", "above_floor") if row.get("contrast") in (None, names.WHOLE) else ()
         for kind in kinds:
-            if isinstance(row.get(kind), int | float) and math.isfinite(row[kind]):
+            if finite(row.get(kind)):
                 points.append(Metric(names.final(row, kind), round(row[kind], 6), time, 0))
     kimg = (result.get("snapshot") or {}).get("kimg")
     if kimg is not None:
@@ -143,12 +149,26 @@ def paired(cell: CellFiles, differences: pd.DataFrame, compared: pd.DataFrame, t
 def _cost(cell: CellFiles) -> list[Metric]:
     """The final cost of the run, at its last kimg: MLflow shows the value of the last step."""
     used, time = record(cell.object("cost.json")), stamp(cell.folder / "cost.json")
-    kimg = int(last_stats(cell.folder / "stats.jsonl").get("kimg") or 0)
-    return [Metric(COST[key], round(used[key], 4), time, kimg) for key in COST if math.isfinite(used[key])]
+    step = names.step(last_stats(cell.folder / "stats.jsonl").get("kimg") or 0)
+    return [Metric(COST[key], round(used[key], 4), time, step) for key in COST if math.isfinite(used[key])]
 
 
-def _finite(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [row for row in rows if isinstance(row.get("value"), int | float) and math.isfinite(row["value"])]
+def measured(cell: CellFiles, file: str, key: str) -> list[dict[str, Any]]:
+    """The rows with a value in a file of scores; where there is one contrast, without its own, which say the same as
+    those of the whole."""
+    rows = [row for row in cell.object(file).get(key) or [] if finite(row.get("value"))]
+    single = {row.get("contrast") for row in rows if _is_contrast(row.get("contrast"))}
+    if len(single) > 1 or not any(row.get("contrast") == names.WHOLE for row in rows):
+        return rows
+    return [row for row in rows if row.get("contrast") not in single]
+
+
+def _is_contrast(name: str | None) -> bool:
+    return name not in (None, names.WHOLE, JOINT) and not str(name).startswith(CLASS) and not side_of(str(name))
+
+
+def finite(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def stamps(cell: CellFiles) -> dict[str, int]:

@@ -11,22 +11,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from gan.cells import CellFiles, baselines, flatten, stats
 from gan.files import write_json
 from gan.metrics.facts import direction, published, training
 from gan.report.declared import terms_of
-from gan.report.pairs import by_seed, compare
-from gan.report.table import chosen_by, comparison, headline, scores
-from gan.report.trust import of_variants
 from gan.study import run_key
 from gan.tracking import client as stores
 from gan.tracking import names, points, views
 from gan.tracking.client import Unavailable
+from gan.tracking.paired import Pairs
+from gan.tracking.shared import NOTE, Shared
 
 from mlflow import MlflowClient  # isort: skip  (after gan.tracking.client, which switches telemetry off)
 from mlflow.entities import Experiment, Metric, Param, Run, RunTag  # isort: skip
+from mlflow.exceptions import MlflowException  # isort: skip
 
 BATCH = 1000
 PARAMS_BATCH, PARAM_LENGTH = 100, 500
@@ -61,13 +59,15 @@ def publish(
             for dataset in dict.fromkeys(cell.dataset for cell in cells):
                 mine = [cell for cell in cells if cell.dataset == dataset]
                 experiment = publisher.dataset(f"{study}/{dataset}", mine)
-                links.append(views.link(uri or base, experiment.experiment_id))
+                links.append(views.link(_without_password(uri or base), experiment.experiment_id))
+            if uri is None:
+                stores.drop_default(client)
     except Exception as error:  # MLflow raises errors of many kinds; the study continues after any of them
         reason = str(error) if isinstance(error, Unavailable) else f"{type(error).__name__}: {error}"
         reason = _without_password(" ".join(reason.split())[:300])
         return Result(False, f"tracking: not published, {reason}; the results of the study are not affected")
     target = _without_password(uri or str(stores.database(folder)))
-    text = f"tracking: {publisher.runs} runs, {publisher.points} points sent to {target}"
+    text = f"tracking: {publisher.runs} runs, {publisher.points} points sent to {target}{publisher.left_out}"
     return Result(True, text, tuple(links), publisher.runs, publisher.points)
 
 
@@ -77,17 +77,24 @@ class _Publisher:
     def __init__(self, client: MlflowClient, folder: Path, local: bool):
         self.client, self.folder, self.local = client, folder.resolve(), local
         self.runs = self.points = 0
+        self.left_out = ""
 
     def dataset(self, name: str, cells: list[CellFiles]) -> Experiment:
-        """Publish the cells of one data set and the views of its experiment."""
+        """Publish the cells of one data set, what they share, and the views of its experiment."""
         experiment = self._experiment(name, cells[0].dataset)
         known = list(_all_runs(self.client, experiment.experiment_id))
-        pairs = _Pairs(cells, baselines(self.folder), points.stamp(self.folder / "baselines.json"))
+        shared = Shared(self.client, self.folder, experiment.experiment_id, known)
+        pairs = Pairs(cells, baselines(self.folder), points.stamp(self.folder / "baselines.json"))
         for cell in cells:
             recipe = cell.object("recipe.json")
             if recipe:
                 self._cell(cell, recipe, experiment.experiment_id, known, pairs)
-        self._views(experiment.experiment_id, cells, pairs)
+        self.points += shared.real(cells)
+        shared.describe(experiment, cells[0].dataset, shared.page())
+        try:
+            self._views(experiment.experiment_id, cells, pairs)
+        except MlflowException as error:  # their format is MLflow's own, and may change
+            self.left_out = f"; saved views left out ({' '.join(str(error).split())[:100]})"
         return experiment
 
     def _experiment(self, name: str, dataset: str) -> Experiment:
@@ -102,7 +109,7 @@ class _Publisher:
         return found
 
     def _cell(
-        self, cell: CellFiles, recipe: dict[str, Any], experiment_id: str, known: list[Run], pairs: "_Pairs"
+        self, cell: CellFiles, recipe: dict[str, Any], experiment_id: str, known: list[Run], pairs: Pairs
     ) -> None:
         key = run_key(recipe)
         run = None
@@ -125,6 +132,7 @@ class _Publisher:
         start = int(lines[0]["time"] * 1000) if lines and "time" in lines[0] else None
         tags = {"run_key": key, "variant": cell.variant, "seed": str(cell.seed), "superseded": "false"}
         tags["family"] = str((recipe.get("variant") or {}).get("family", ""))
+        tags[NOTE] = f"`{cell.variant}` with seed {cell.seed} on `{cell.dataset}`; {tags['family']}, recipe {key}"
         return self.client.create_run(experiment_id, start, tags, f"{cell.variant}/s{cell.seed}")
 
     def _params(self, run: Run, cell: CellFiles, recipe: dict[str, Any]) -> None:
@@ -140,17 +148,17 @@ class _Publisher:
         for start in range(0, len(new), PARAMS_BATCH):
             self.client.log_batch(run.info.run_id, params=new[start : start + PARAMS_BATCH])
 
-    def _metrics(self, run_id: str, cell: CellFiles, pairs: "_Pairs") -> None:
+    def _metrics(self, run_id: str, cell: CellFiles, pairs: Pairs) -> None:
         """The points since the mark of the last pass. Without it all is sent again, and MLflow drops duplicates."""
         path = self.folder / stores.STATE / f"{run_id}.json"
         mark = _read_mark(path)
         stamps = points.stamps(cell) | {"pairs": pairs.stamp(cell)}
         if stamps != mark["stamps"]:
             self._send(run_id, [*points.final(cell), *points.curve(cell), *pairs.points(cell)])
-        start = points.Progress(offset=mark["offset"], kimg=mark["kimg"])
+        start = points.Progress(offset=mark["offset"], step=mark["step"])
         found = points.progress(cell, start, points.durable_kimg(cell))
         self._send(run_id, found.points)
-        new = {"offset": found.offset, "kimg": found.kimg, "stamps": stamps}
+        new = {"offset": found.offset, "step": found.step, "stamps": stamps}
         if new != mark:
             write_json(path, new)
 
@@ -164,19 +172,15 @@ class _Publisher:
 
         MLflow keeps the step of an image in the name of its file.
         """
-        sent = {item.path for item in self.client.list_artifacts(run_id, "images")}
-        steps = {int(match[1]) for path in sent if (match := re.search(r"\Wstep\W(\d+)\W", path))}
+        steps = views.image_steps(self.client, run_id)
         kimgs = {
             path: float(path.stem.removeprefix("kimg")) for path in (cell.folder / "snapshots").glob("kimg[0-9]*.png")
         }
         for path in sorted(kimgs, key=kimgs.__getitem__):
-            step = int(kimgs[path])
-            if step in steps:
-                continue
-            steps.add(step)
-            with Image.open(path) as image:
-                own = {"key": views.SAMPLES, "step": step, "timestamp": points.stamp(path), "synchronous": True}
-                self.client.log_image(run_id, image, **own)
+            step = names.step(kimgs[path])
+            if step not in steps:
+                steps.add(step)
+                views.log_image(self.client, run_id, path, step)
         grids = {item.path for item in self.client.list_artifacts(run_id, "grids")}
         for name in ("real.png", "fake.png"):
             if (cell.folder / name).exists() and f"grids/{name}" not in grids:
@@ -207,7 +211,7 @@ class _Publisher:
         if new:
             self.client.log_batch(run.info.run_id, tags=new)
 
-    def _views(self, experiment_id: str, cells: list[CellFiles], pairs: "_Pairs") -> None:
+    def _views(self, experiment_id: str, cells: list[CellFiles], pairs: Pairs) -> None:
         """Saved views on the metrics that the cells really have; none before there is a score or a curve."""
         lead = pairs.lead
         rows = [row for cell in cells for row in cell.object("curve.json").get("rows") or []]
@@ -229,47 +233,13 @@ class _Publisher:
         read = done[done.metric.map(published) & (done.contrast == names.WHOLE) & (done.metric != lead)]
         first = dict.fromkeys(names.final(dict(row)) for _, row in read.iterrows())
         known = {point.key for cell in cells for point in (*points.final(cell), *pairs.points(cell))}
-        kimg = max((int(row["kimg"]) for row in rows), default=0)
+        last = max((names.step(row["kimg"]) for row in rows), default=0)
         views.save(
             self.client,
             experiment_id,
             **{"lead": led, "lower": direction(lead) < 0, "first": list(first)},
-            **{"known": known, "curves": curves[:4], "kimg": kimg},
+            **{"known": known, "curves": curves[:4], "step": last},
         )
-
-
-class _Pairs:
-    """The variants of one data set against their baselines."""
-
-    def __init__(self, cells: list[CellFiles], baselines: dict[str, str], stamp: int):
-        self.baselines, self.cells, self.named = baselines, cells, stamp
-        self.seeds = scores(cells)
-        self.differences = by_seed(self.seeds, baselines)
-        self.lead = headline(self.seeds, chosen_by(cells))
-        self.compared = compare(cells, self.differences, baselines, self.lead)
-        self.trusted = of_variants(comparison(self.seeds), cells, self.lead)
-
-    def stamp(self, cell: CellFiles) -> int:
-        """The age of the newest file behind the points of ``cell``; 0 for a variant without a baseline."""
-        if cell.variant not in self.baselines:
-            return 0
-        pair = (cell.variant, self.baselines[cell.variant])
-        ages = [points.stamp(other.folder / "scores.json") for other in self.cells if other.variant in pair]
-        return max(self.named, *ages)
-
-    def points(self, cell: CellFiles) -> list[Metric]:
-        return points.paired(cell, self.differences, self.compared, self.stamp(cell))
-
-    def tags(self, cell: CellFiles, known: dict[str, str]) -> dict[str, str]:
-        """The baseline, the verdict of the leading metric on the pair, and what speaks against the variant; empty text
-        where a tag no longer holds."""
-        tags = {"baseline": self.baselines.get(cell.variant, "")}
-        found = self.trusted.get((cell.dataset, cell.variant))
-        tags["warnings"] = ", ".join(found.warnings) if found else ""
-        rows = self.compared[(self.compared.variant == cell.variant) & (self.compared.metric == self.lead)]
-        words = rows.verdict[rows.contrast == names.WHOLE].unique()
-        tags["against_baseline"] = f"{self.lead}: {', '.join(words)}" if len(words) else ""
-        return {key: value for key, value in tags.items() if value or key in known}
 
 
 def _without_password(text: str) -> str:
@@ -291,6 +261,6 @@ def _read_mark(path: Path) -> dict[str, Any]:
     """Where the last pass ended; the beginning when the mark is missing or broken."""
     try:
         mark = json.loads(path.read_text(encoding="utf-8"))
-        return {"offset": int(mark["offset"]), "kimg": int(mark["kimg"]), "stamps": dict(mark["stamps"])}
+        return {"offset": int(mark["offset"]), "step": int(mark["step"]), "stamps": dict(mark["stamps"])}
     except (OSError, ValueError, KeyError, TypeError):
-        return {"offset": 0, "kimg": -1, "stamps": {}}
+        return {"offset": 0, "step": -1, "stamps": {}}

@@ -9,13 +9,18 @@ import subprocess
 import sys
 import time
 import urllib.request
+from importlib.metadata import entry_points
 from pathlib import Path
 
 from gan.errors import GanError
+from gan.served import serving
 from gan.tracking import client as stores
 from gan.tracking import views
 
+from mlflow.entities import Experiment  # isort: skip  (after gan.tracking.client)
+
 HOST = "127.0.0.1"
+APP = "gan-study"  # entry point of mlflow.app: gan.tracking.app
 START_S = 90
 
 
@@ -35,14 +40,14 @@ def serve(folder: Path, port: int) -> int:
     free, claim = free_port(port)
     if free != port:
         print(f"port {port} is in use; serving on {free}", file=sys.stderr)
-    with claim:
+    with claim, serving(path.parent, f"http://{HOST}:{free}"):
         return _serve(path, free)
 
 
 def _serve(path: Path, free: int) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell had them ignored, or the server would stay
         signal.signal(number, signal.default_int_handler)
-    server = subprocess.Popen(command(path, free), env=environment(), cwd=path.parent)
+    server = subprocess.Popen(command(path, free), env=environment(path), cwd=path.parent)
     try:
         wait(f"http://{HOST}:{free}", server)
         for line in links(path, free):
@@ -60,12 +65,18 @@ def command(path: Path, port: int) -> list[str]:
     """The server's command line: one worker, bound to this machine, files served from next to the store."""
     store = ["--backend-store-uri", f"sqlite:///{path}", "--artifacts-destination", str(path.parent / stores.ARTIFACTS)]
     quiet = ["--workers", "1", "--uvicorn-opts", "--log-level warning"]
-    return [sys.executable, "-m", "mlflow", "server", *store, "--host", HOST, "--port", str(port), *quiet]
+    # A package that was installed before there was this app serves MLflow's own front page.
+    app = ["--app-name", APP] if entry_points(group="mlflow.app", name=APP) else []
+    return [sys.executable, "-m", "mlflow", "server", *store, "--host", HOST, "--port", str(port), *quiet, *app]
 
 
-def environment() -> dict[str, str]:
-    """Without telemetry and without the job runner, which alone would start eight more processes."""
-    return {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+def environment(path: Path) -> dict[str, str]:
+    """Without telemetry and without the job runner, which alone would start eight more processes; with the address
+    that the bare one leads to: the curves of a study of one data set, else the list of its data sets."""
+    keys = [key for _, key in _experiments(path)]
+    landing = views.link("", keys[0]) if len(keys) == 1 else "/#/experiments"
+    own = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "GAN_UI_LANDING": landing}
+    return {**os.environ, **own}
 
 
 def free_port(first: int, tries: int = 50) -> tuple[int, socket.socket]:
@@ -97,13 +108,21 @@ def wait(url: str, server: subprocess.Popen) -> None:
 
 def links(path: Path, port: int) -> list[str]:
     """Lines to print: for each data set the address of every saved view."""
-    client = stores.MlflowClient(tracking_uri=f"sqlite:///{path}")
     lines = []
-    for experiment in sorted(client.search_experiments(), key=lambda item: item.name):
-        if experiment.experiment_id == "0":
-            continue
+    for experiment, key in _experiments(path):
         lines.append(experiment.name)
-        for key in (views.CURVES, views.LEADERBOARD, views.MEANS):
-            if views.TAG + key in experiment.tags:
-                lines.append(f"  {key:12}{views.link(f'http://{HOST}:{port}', experiment.experiment_id, key)}")
+        for view in views.KEYS:
+            if views.TAG + view in experiment.tags:
+                lines.append(f"  {view:12}{views.link(f'http://{HOST}:{port}', key, view)}")
     return lines
+
+
+def _experiments(path: Path) -> list[tuple[Experiment, str]]:
+    """The experiments of data sets with their ids, by name; none in a store that cannot be read, which is the server's
+    to report."""
+    client = stores.MlflowClient(tracking_uri=f"sqlite:///{path}")
+    try:
+        found = sorted(client.search_experiments(), key=lambda item: item.name)
+    except Exception:  # SQLAlchemy's and MLflow's own, of many kinds
+        return []
+    return [(one, one.experiment_id) for one in found if one.experiment_id != "0"]

@@ -7,17 +7,21 @@ read is ignored by it, and nothing else depends on it.
 
 import base64
 import json
+import re
 import time
 import zlib
 from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
+from PIL import Image
 
 from gan.metrics.facts import direction
 
 TAG = "mlflow.sharedViewState."
 LEADERBOARD, CURVES, MEANS = "leaderboard", "curves", "means"
+KEYS = (CURVES, LEADERBOARD, MEANS)
 SAMPLES = "samples/ema"
 CHARTS_ROUTE = "/#/experiments/{id}/runs?workflowType=machine_learning&compareRunsMode={mode}&viewStateShareKey={key}"
 
@@ -37,16 +41,16 @@ def save(
     first: Sequence[str],
     known: Collection[str],
     curves: Sequence[str],
-    kimg: int,
+    step: int,
 ) -> None:
     """Write the three views of an experiment, unless they are there already.
 
     lead: metric of the final score that leads (``best/fid_n10000``), ``lower`` when low is good; first: final metrics
-    that the leaderboard shows before it; known: all final metrics of the runs; curves: metrics of the snapshots; kimg:
-    the step whose sample grids are shown first.
+    that the leaderboard shows before it; known: all final metrics of the runs; curves: metrics of the snapshots; step:
+    whose sample grids are shown first.
     """
     base = _base(lead, lower, known, first)
-    charts = {"compareRunCharts": _charts(lead, curves, kimg), "compareRunSections": _sections()}
+    charts = {"compareRunCharts": _charts(lead, curves, step), "compareRunSections": _sections()}
     means = {  # MLflow shows no images for groups of runs
         "compareRunCharts": [chart for chart in charts["compareRunCharts"] if chart["type"] != "IMAGE"],
         "compareRunSections": [section for section in charts["compareRunSections"] if section["uuid"] != "samples"],
@@ -59,12 +63,32 @@ def save(
     }
     tags = client.get_experiment(experiment_id).tags
     for key, (name, state) in views.items():
-        old = tags.get(TAG + key)
-        if old is not None and unpack(json.loads(old)["state"]) == state:
+        if _saved(tags.get(TAG + key)) == state:
             continue
         now = int(time.time() * 1000)
         value = {"name": name, "createdAt": now, "updatedAt": now, "state": pack(state)}
         client.set_experiment_tag(experiment_id, TAG + key, json.dumps(value))
+
+
+def _saved(tag: str | None) -> dict[str, Any] | None:
+    """The state in a tag; None without one, or if it is of another version or broken."""
+    try:
+        return unpack(json.loads(tag)["state"]) if tag else None
+    except (ValueError, KeyError, TypeError, zlib.error):
+        return None
+
+
+def image_steps(client: MlflowClient, run_id: str) -> set[int]:
+    """The steps at which a run has images: MLflow keeps them in the names of the files."""
+    sent = {item.path for item in client.list_artifacts(run_id, "images")}
+    return {int(match[1]) for path in sent if (match := re.search(r"\Wstep\W(\d+)\W", path))}
+
+
+def log_image(client: MlflowClient, run_id: str, path: Path, step: int) -> None:
+    """Add the picture ``path`` to the samples of a run."""
+    age = path.stat().st_mtime_ns // 1_000_000
+    with Image.open(path) as image:
+        client.log_image(run_id, image, key=SAMPLES, step=step, timestamp=age, synchronous=True)
 
 
 def pack(state: dict[str, Any]) -> str:
@@ -79,17 +103,14 @@ def unpack(text: str) -> dict[str, Any]:
 
 def _base(lead: str, lower: bool, known: Collection[str], first: Sequence[str]) -> dict[str, Any]:
     """State of the table: current runs, sorted by the leading score, with the columns that explain it."""
-    columns = [
-        *(*first, lead),
-        *(lead.replace("best/", f"{kind}/") for kind in ("low", "high", "above_floor", "difference")),
-    ]
-    columns += ["best/kimg", "cost/wall_h", "cost/gpu_h", "cost/cpu_h"]
-    shown = [f"metrics.`{name}`" for name in columns if name in known]
+    own = [lead, *(lead.replace("best/", f"{kind}/") for kind in ("low", "high", "floor", "above_floor", "difference"))]
+    columns = [*first, *own, "best/kimg", "cost/wall_h", "cost/gpu_h", "cost/cpu_h"]
+    widths = {f"metrics.`{name}`": 60 + 8 * len(name) for name in columns if name in known}
     return {
         **{"searchFilter": 'tags.superseded = "false"', "orderByKey": f"metrics.`{lead}`", "orderByAsc": lower},
         **{"startTime": "ALL", "lifecycleFilter": "Active", "datasetsFilter": [], "modelVersionFilter": "All Runs"},
-        **{"selectedColumns": [*shown, "params.`variant`", "params.`seed`"], "columnOrder": []},
-        "columnWidths": {},
+        "selectedColumns": [*widths],  # variant and seed are in the name of a run
+        **{"columnOrder": [*widths], "columnWidths": widths},  # px for names of this length: else they are cut
         **{"runsHiddenMode": "FIRST_20_RUNS", "viewMaximized": False, "runListHidden": False},
         **{"isAccordionReordered": True, "useGroupedValuesInCharts": True, "hideEmptyCharts": True, "groupBy": None},
         **{
@@ -103,13 +124,13 @@ def _base(lead: str, lower: bool, known: Collection[str], first: Sequence[str]) 
     }
 
 
-def _charts(lead: str, curves: Sequence[str], kimg: int) -> list[dict[str, Any]]:
+def _charts(lead: str, curves: Sequence[str], step: int) -> list[dict[str, Any]]:
     charts = [
         _line(f"curve{place}", "scores", name, log=direction(name.partition("/")[0]) < 0)
         for place, name in enumerate(curves)
     ]
     charts.append(_chart("bar", "BAR", "scores", metricKey=lead, displayName=lead))
-    charts.append(_chart("images", "IMAGE", "samples", imageKeys=[SAMPLES], step=kimg, showRunParams=False))
+    charts.append(_chart("images", "IMAGE", "samples", imageKeys=[SAMPLES], step=step, showRunParams=False))
     names = ("loss/G", "loss/D", "ada/p", "logits/real", "logits/fake", "ada/rt")
     return charts + [_line(name.replace("/", "_"), "training", name) for name in names]
 
