@@ -171,6 +171,9 @@ def test_report_holds_what_it_shows_and_asks_no_server(study, by_apptainer):
     report = (study.folder / "report.html").read_text()
     for file in ("comparison.html", "comparison.md", "comparison.csv", "scores.csv"):
         assert embedded(study.root / file) in report, file
+    front = report.partition("workflow_desc = ")[2].partition("</script>")[0]
+    assert "<iframe title" in front and "results['results/tiny/comparison.html'].data_uri" in front
+    assert '"results/tiny/comparison.html": {"name": "comparison.html"' in report, "the key that the frame asks for"
     cell = "phantom/dcgan/seed0"
     for picture in ("data/phantom/store/contact_sheet.png", f"{cell}/fake.png", f"{cell}/real.png"):
         assert embedded(study.root / picture) in report, picture
