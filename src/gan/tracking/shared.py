@@ -58,10 +58,11 @@ class Shared:
     def describe(self, experiment: Experiment, dataset: str, page: str | None) -> None:
         """The text on top of the experiment: what it holds, the verdict, and links to views and page."""
         base = f"#/experiments/{self.experiment_id}"
-        lines = [f"One run for each variant and seed on `{dataset}`; `{REAL}` has what real images get."]
+        lines = []
         text = self.folder / "comparison.md"
         if text.exists():
             lines += [line for name, line in verdicts(text.read_text(encoding="utf-8")) if name == dataset]
+        lines.append(f"One run for each variant and seed on `{dataset}`; `{REAL}` has what real images get.")
         shown = [f"[{key}]({views.link('', self.experiment_id, key).lstrip('/')})" for key in views.KEYS]
         links = f"Views: {', '.join(shown)}."
         if page:
