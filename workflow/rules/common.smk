@@ -57,7 +57,7 @@ if not DEPLOYED:
 
 # For the scripts that fill a new conda environment, where there is no clone.
 if "conda" in DEPLOYED and workflow.is_main_process:
-    os.environ["GAN_INSTALLABLE"] = str(installable(Path(".snakemake/gan").absolute()))
+    os.environ.update(GAN_INSTALLABLE=str(installable(Path(".snakemake/gan").absolute())))
 
 if "apptainer" in DEPLOYED and not Path(IMAGE).exists():
     sys.exit(
