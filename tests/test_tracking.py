@@ -542,14 +542,15 @@ def test_the_bare_address_leads_to_the_curves_and_the_page_itself_to_no_other(on
         answers.append("served")
 
     async def answer(message):
-        answers.append(dict(message.get("headers", ())).get(b"location", b"").decode())
+        answers.append(message.get("body", b"").decode())
 
     monkeypatch.setitem(sys.modules, "mlflow.server.fastapi_app", SimpleNamespace(app=served))
     monkeypatch.setenv("GAN_UI_LANDING", landing)
     app = importlib.import_module("gan.tracking.app").app
     page = {"type": "http", "path": "/", "query_string": b""}
     asyncio.run(app(page, None, answer))
-    assert answers[0] == f"/?study{landing[1:]}" and f"viewStateShareKey={views.CURVES}" in answers[0]
+    assert f'location.replace("/?study" + (location.hash || "{landing[1:]}"))' in answers[1]
+    assert landing.startswith("/#/experiments/") and f"viewStateShareKey={views.CURVES}" in landing
     answers.clear()
     for other in ({"query_string": b"study"}, {"path": "/health"}, {"type": "lifespan"}):
         asyncio.run(app(page | other, None, answer))

@@ -1,24 +1,30 @@
 """MLflow's server, whose bare address leads to the comparison: `mlflow server --app-name gan-study` runs this."""
 
+import json
 import os
 from typing import Any
 
 from mlflow.server.fastapi_app import app as served
 
 LANDING = "GAN_UI_LANDING"  # variable: the address of the comparison, from /
+# A server does not see what follows #, and a redirection would replace it: links to views must stay what they are.
+PAGE = """<title>MLflow</title><script>location.replace("/?study" + (location.hash || LANDING))</script>"""
 
 
 class App:
-    """ASGI. Only ``/`` without a query leads on: the page itself is at ``/?study``, as a browser sends no fragment."""
+    """ASGI. ``/`` without a query leads on to ``/?study``, where MLflow's own page is, with its # or that of the
+    comparison."""
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         landing = os.environ.get(LANDING)
         if not (landing and scope["type"] == "http" and scope["path"] == "/" and not scope.get("query_string")):
             await served(scope, receive, send)
             return
-        headers = [(b"location", f"/?study{landing.removeprefix('/')}".encode()), (b"content-length", b"0")]
-        await send({"type": "http.response.start", "status": 302, "headers": headers})
-        await send({"type": "http.response.body", "body": b""})
+        text = json.dumps(landing.removeprefix("/")).replace("<", "\\u003c")
+        body = PAGE.replace("LANDING", text).encode()
+        headers = [(b"content-type", b"text/html; charset=utf-8"), (b"content-length", str(len(body)).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
 
 
 app = App()  # no function, which MLflow would take for a factory
