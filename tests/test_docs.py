@@ -43,7 +43,7 @@ def test_sub_commands_and_options_that_the_pages_type_exist(capsys, monkeypatch)
     assert "python -m gan." not in text
     shown: dict[tuple[str, ...], set[str]] = {}
     for name, rest in re.findall(r"(?:^|`|python -m |: )gan ([a-z][\w-]*)([^`#\n]*)", text, re.MULTILINE):
-        call = name, *(rest.split()[:1] if name == "evaluate" else [])  # a step of it has options of its own
+        call = name, *(rest.split()[:1] if name in ("evaluate", "readers") else [])  # steps have options of their own
         shown.setdefault(call, set()).update(re.findall(r"--[a-z-]+", rest))
     assert set(COMMANDS) == {name for name, *_ in shown} and "--runtime" in shown["run",]
     for call, options in shown.items():

@@ -16,6 +16,7 @@ COMMANDS = {
     "evaluate": ("gan.evaluate:main", "the steps of scoring by hand"),
     "inspect": ("gan.inspect.command:program", "what lies in a folder, or in a configured data set"),
     "status": ("gan.status.command:program", "the state of each cell of a study, while jobs run"),
+    "readers": ("gan.readers.command:main", "pages on which people say what is real, and what their answers say"),
     "report": ("gan.report.command:main", "compare the cells that have scores so far"),
     "ui": ("gan.tracking.command:ui", "look at a study in MLflow"),
     "publish": ("gan.tracking.command:publish", "bring a study to MLflow, unfinished cells as well"),

@@ -5,10 +5,10 @@ import jinja2
 from gan.report.table import number
 
 
-def template(name: str) -> jinja2.Template:
-    """The file ``name`` of gan/report/templates."""
+def template(name: str, package: str = "gan.report") -> jinja2.Template:
+    """The file ``name`` of the templates of ``package``."""
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("gan.report"),
+        loader=jinja2.PackageLoader(package),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
