@@ -14,6 +14,7 @@ from gan.readers.questions import CUES, REAL, SYNTHETIC
 from gan.sampling.snapshot import Snapshot, save_generator
 
 SIDE, SLICES = 16, 20
+LATER = "2999-01-01T08:00:00.000Z"  # when the answers began
 CLASSES = ("benign", "malignant")
 SPLITS = {"train": 8, "val": 5, "test": 12}  # patients
 
@@ -69,7 +70,7 @@ def data_of(page: str) -> dict:
     return json.loads(page.split('<script type="application/json" id="data">')[1].split("</script>")[0])
 
 
-def answered(key: dict, reader: str, call, rng: np.random.Generator) -> dict:
+def answered(key: dict, reader: str, call, rng: np.random.Generator, started: str | None = LATER) -> dict:
     """What ``reader`` saves whose decision for a case is ``call(synthetic, rng)``: above 0 is synthetic."""
     answers = []
     for item in key["readers"][reader]["items"]:
@@ -85,7 +86,7 @@ def answered(key: dict, reader: str, call, rng: np.random.Generator) -> dict:
             }
         )
     page = key["readers"][reader]["page"]
-    return {"format": "gan-readers-answers-1", "page": page, "started": None, "finished": None, "answers": answers}
+    return {"format": "gan-readers-answers-1", "page": page, "started": started, "finished": None, "answers": answers}
 
 
 def write_answers(folder: Path, key: dict, call, seed: int = 0) -> list[Path]:

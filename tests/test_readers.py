@@ -5,6 +5,7 @@ import io
 import json
 import re
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from gan.readers import agreement, power
 from gan.readers.design import AGAIN, FIRST, WARM_UP
 from gan.readers.match import ANY, Traits, every, matched
 from gan.readers.measures import Draws, counts, measures
+from gan.readers.pool import Contrasts
 from gan.readers.questions import LEVELS, REAL, SYNTHETIC
 from gan.readers.score import word
 from gan.scales import stored_to_uint8
@@ -184,12 +186,22 @@ def test_real_images_match_in_position_and_class_with_as_few_of_a_patient_as_suf
     assert np.abs(real.position[rows] - wanted.position).max() < 0.01
     assert (real.label[rows[:4]] == wanted.label[:4]).all()
     assert len(set(patients[rows])) == 5
+    assert len(matched(every(wanted, 0), real, patients, rng, "test patients")) == 0
     many = Traits(rng.random(40), rng.integers(0, 2, 40))
     rows = matched(many, real, patients, rng, "test patients")
     assert len(set(rows)) == 40 and (real.label[rows] == many.label).all()
     assert np.abs(real.position[rows] - many.position).mean() < 0.1
     with pytest.raises(GanError, match="ask for fewer"):
         matched(Traits(np.full(34, 0.5), np.zeros(34, np.int64)), real, patients, rng, "test patients")
+
+
+def test_contrasts_and_the_planes_of_volumes_are_side_by_side():
+    contrasts = Contrasts(SimpleNamespace(meta={"spacing": [2.0, 1.0, 1.0]}), ("t1", "t2"))
+    flat = np.stack([np.full((3, 5, 7), value, np.uint8) for value in (10, 20)], 1)
+    shown = contrasts.pictures(flat)
+    assert shown.shape == (3, 5, 16)
+    assert np.unique(shown[:, :, :7]) == [10] and np.unique(shown[:, :, 9:]) == [20]
+    assert contrasts.pictures(np.zeros((3, 2, 4, 8, 8), np.uint8)).shape == (3, 8, 6 * 8 + 5 * 2)
 
 
 def test_what_is_matched_stands_for_all_variants():
@@ -332,7 +344,8 @@ def test_answers_become_a_report(reading, capsys):
         assert rows[variant, "reader1", "sensitivity"]["low"] < 0.95  # Wilson: 9 of 9 prove little
     assert result["agreement"]["fleiss_kappa"]["value"] > 0.9
     assert [one["images"] for one in result["agreement"]["again"]] == [3, 3]
-    assert result["recorded"] and set(result["sha256"]) == {"key", "answers-reader1.json", "answers-reader2.json"}
+    assert result["recorded_before"] and "before the first answer (2999-01-01T08:00:00+00:00)" in shown
+    assert set(result["sha256"]) == {"key", "answers-reader1.json", "answers-reader2.json"}
     assert len((reading / "reading.csv").read_text().splitlines()) == len(rows) + 1
     assert "# Real or synthetic?" in (reading / "reading.md").read_text()
 
@@ -374,6 +387,7 @@ def edited(path, change) -> None:
         (lambda one: one["answers"][3].update(realism=True), "realism is True"),
         (lambda one: one["answers"][3].update(cues=["taste"]), "cues are ['taste']"),
         (lambda one: one["answers"][3].update(ms=-1), "ms is -1"),
+        (lambda one: one.update(started="noon"), "started is 'noon'"),
     ],
 )
 def test_answers_that_do_not_fit_are_refused_by_name(reading, capsys, change, message):
@@ -390,6 +404,9 @@ def test_a_reader_counts_once_and_the_key_is_the_one_that_was_recorded(reading, 
     again = shutil.copy(paths[0], reading / "again.json")
     assert main(["readers", "score", str(key), str(paths[0]), str(again)]) == 1
     assert f"{again}: answers of reader1, as {paths[0]}; give one file of each reader" in capsys.readouterr().err
+    edited(paths[0], lambda content: content.update(started="2001-01-01T08:00:00.000Z"))
+    assert main(["readers", "score", str(key), str(paths[0])]) == 0
+    assert "but the first answer is of 2001-01-01T08:00:00+00:00" in capsys.readouterr().out
     edited(key, lambda content: content["cases"][0].update(kind=SYNTHETIC))
     assert main(["readers", "score", str(key), str(paths[0])]) == 1
     assert "has another sha256 than" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,8 @@ class Answers:
 
     level: 0 (surely real) to `LEVELS` - 1 (surely synthetic); realism: 1 to 5; cues: ticked or not [R, C, cues];
     seconds; place: of the image among those that count, 0 for the first. again: of each reader the cases that came
-    twice, [2, k] levels of the first and of the second time.
+    twice, [2, k] levels of the first and of the second time. began: when the first of all answers was given, if the
+    files say so.
     """
 
     readers: list[str]
@@ -46,6 +48,7 @@ class Answers:
     seconds: NDArray[np.float64]
     place: NDArray[np.int64]
     again: list[NDArray[np.int64]]
+    began: datetime | None
 
     @property
     def called(self) -> NDArray[np.bool_]:
@@ -66,22 +69,24 @@ def read_key(path: Path) -> tuple[dict[str, Any], Cases]:
     return key, Cases(variants, np.array([one.get("patient", -1) for one in known]))
 
 
-def recorded(path: Path) -> str | None:
+def recorded(path: Path) -> datetime | None:
     """When the ledger of the study recorded the key ``path``; None without a ledger. `GanError` if it was another."""
     ledger = path.resolve().parent.parent / LEDGER
     if not ledger.exists():
         return None
     mine = [entry for entry in read_json(ledger) if entry["reading"] == path.resolve().parent.name]
     if found := next((entry for entry in mine if entry["key"] == checksum(path)), None):
-        return found["made"]
+        return datetime.fromisoformat(found["made"])
     raise GanError(f"{path}: has another sha256 than {ledger} recorded before the reading; take the unchanged file")
 
 
 def read(paths: Sequence[Path], key: dict[str, Any], cases: Cases) -> Answers:
     """The answers in ``paths``, in the order of the key's readers. `GanError` names the file that does not fit."""
     files: dict[str, tuple[Path, dict[str, dict[str, Any]]]] = {}
+    began: list[datetime] = []
     for path in paths:
-        reader, found = _one(path, key)
+        reader, found, started = _one(path, key)
+        began += [] if started is None else [started]
         if reader in files:
             raise GanError(f"{path}: answers of {reader}, as {files[reader][0]}; give one file of each reader")
         files[reader] = path, found
@@ -95,6 +100,7 @@ def read(paths: Sequence[Path], key: dict[str, Any], cases: Cases) -> Answers:
         seconds=np.zeros(shape),
         place=np.zeros(shape, np.int64),
         again=[],
+        began=min(began, default=None),
     )
     for row, reader in enumerate(readers):
         _fill(answers, row, key["readers"][reader]["items"], files[reader][1])
@@ -122,8 +128,9 @@ def _level(said: dict[str, Any]) -> int:
     return half - said["confidence"] if said["call"] == REAL else half - 1 + said["confidence"]
 
 
-def _one(path: Path, key: dict[str, Any]) -> tuple[str, dict[str, dict[str, Any]]]:
-    """The reader of a file and its answers by the names of images; `GanError` if one is missing or not understood."""
+def _one(path: Path, key: dict[str, Any]) -> tuple[str, dict[str, dict[str, Any]], datetime | None]:
+    """The reader of a file, its answers by the names of images, and when they began; `GanError` if one is missing or
+    not understood."""
     content = read_json(path, "save the answers again from the page")
     if (
         not isinstance(content, dict)
@@ -148,7 +155,17 @@ def _one(path: Path, key: dict[str, Any]) -> tuple[str, dict[str, dict[str, Any]
             f"{path}: {len(missing)} of {len(items)} images have no answer ({some(missing, 3)}); {reader} has to open "
             f"the page again, finish the reading and save"
         )
-    return reader, found
+    return reader, found, _started(path, content.get("started"))
+
+
+def _started(path: Path, text: Any) -> datetime | None:
+    """A time of a page; None if it kept none."""
+    if text is None:
+        return None
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except (TypeError, ValueError) as error:
+        raise GanError(f"{path}: started is {text!r}; save the answers again from the page") from error
 
 
 def _fault(said: dict[str, Any]) -> str | None:

@@ -38,6 +38,8 @@ def matched(
     As few images of a patient as suffice for all: one, if there are enough patients. patients: a code for each real
     image; rng: decides between equals; of: what the images are, for the `GanError` if there are not enough.
     """
+    if not len(wanted.position):
+        return np.zeros(0, np.int64)
     cost = _cost(wanted, real) + 1e-6 * rng.random((len(wanted.position), len(real.position)))
     names, codes = np.unique(patients, return_inverse=True)
     most = int(np.bincount(codes).max(initial=0))

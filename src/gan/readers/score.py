@@ -35,7 +35,9 @@ def score(key_path: Path, paths: Sequence[Path], resamples: int, seed: int) -> d
     return {
         "dataset": key["dataset"],
         "readers": answers.readers,
-        "recorded": when,
+        "recorded": when and when.isoformat(),
+        "began": answers.began and answers.began.isoformat(timespec="seconds"),
+        "recorded_before": bool(when and answers.began and when <= answers.began),
         "sha256": {"key": checksum(key_path), **{path.name: checksum(path) for path in paths}},
         "images": {"real": len(cases.real), "patients": patients, "repeats": key["repeats"], **fakes},
         "shown": {name: key[name] for name in ("share_stated", "feedback", "warm_up", "enlarge", "smooth", "size")},

@@ -143,17 +143,25 @@ def notes(result: dict[str, Any]) -> list[str]:
     share = "was stated" if shown["share_stated"] else "was not stated"
     pixels, size = "interpolated" if shown["smooth"] else "each pixel a square", " x ".join(map(str, shown["size"]))
     practice = f"{shown['warm_up']} images to warm up, {'with' if shown['feedback'] else 'without'} feedback"
-    made = result["recorded"]
     return [
         f"With {can['images']} images one reader who guesses gets an upper bound below {MARGIN:.2f} in "
         f"{100 * can['equivalence']:.0f} % of readings; an accuracy of {detects} is found to differ from chance.",
         f"The share of real images {share}; {practice}; images of {size} px enlarged up to {shown['enlarge']} times, "
         f"{pixels}.",
-        f"Key and pages were recorded on {made}, before the answers."
-        if made
-        else "There is no ledger next to the key: nothing shows that key and pages are older than the answers.",
+        _record(result),
         "Intervals of all readers draw readers and cases, real images by patient.",
     ]
+
+
+def _record(result: dict[str, Any]) -> str:
+    """Whether key and pages are older than the answers."""
+    made, began = result["recorded"], result["began"]
+    if made is None:
+        return "There is no ledger next to the key: nothing shows that key and pages are older than the answers."
+    if result["recorded_before"]:
+        return f"Key and pages were recorded on {made}, before the first answer ({began})."
+    answers = "the files do not say when answers began" if began is None else f"the first answer is of {began}"
+    return f"Key and pages were recorded on {made}, but {answers}: nothing shows that they are older."
 
 
 def _two(value: float | None) -> str:
