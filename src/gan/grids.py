@@ -5,6 +5,7 @@ so brightness can be compared across a grid and between grids. The PNG says so i
 to its contrasts in colours, one for each label; each value in [-1, 1] is shown as its nearest label.
 """
 
+import json
 import os
 from collections.abc import Mapping
 
@@ -20,6 +21,7 @@ GRID_WIDTH, GRID_HEIGHT = 1024, 768  # px, at most, of a sample grid
 MOST_COLUMNS, MOST_ROWS = 12, 8  # samples; more tell the eye no more
 MOST_VOLUMES = 8  # samples
 ENLARGED, MOST_TIMES = (1400, 1400), 6  # px of a grid of volumes whose voxels are enlarged, and at most so many times
+GEOMETRY = "Grid"  # keyword of a grid's text: `geometry` as JSON
 GAP, GAP_GREY = 2, 128  # px between samples of several channels, and their grey
 # Of labels 0, 1, 2, ...; after the last the second follows again (Okabe and Ito 2008: safe for the colour-blind).
 COLOURS = np.array(
@@ -63,11 +65,25 @@ def tile(images: np.ndarray, columns: int, labels: int = 0) -> np.ndarray:
     picture[:, :, channels * width :] = GAP_GREY
     picture = picture.reshape(rows, columns, height, -1, colours).swapaxes(1, 2).reshape(rows * height, -1, colours)
     picture = picture[:, : picture.shape[1] - gap, slice(None) if labels else 0]
-    if not volumes:
-        return picture
-    room = min(most // side for most, side in zip(ENLARGED, picture.shape, strict=False))
-    times = max(1, min(MOST_TIMES, room))
-    return picture.repeat(times, 0).repeat(times, 1)
+    times = _times(*picture.shape[:2]) if volumes else 1
+    return picture if times == 1 else picture.repeat(times, 0).repeat(times, 1)
+
+
+def _times(height: int, width: int) -> int:
+    """By how much a picture of volumes of so many px is enlarged."""
+    return max(1, min(MOST_TIMES, ENLARGED[0] // height, ENLARGED[1] // width))
+
+
+def geometry(shape: tuple[int, ...], columns: int) -> dict[str, int]:
+    """Where the samples of `tile` are, of ``shape`` [N, C, H, W] or [N, C, D, H, W]: their number, ``columns`` in a
+    row, ``panels`` of ``height`` x ``width`` px in a sample, and ``gap`` px after each sample but the last of a row."""
+    number, panels, *size = shape
+    height, width = size if len(size) == 2 else (size[1] + 2 * size[0], max(size[1:]))
+    gap, rows, times = GAP if panels > 1 else 0, -(-number // columns), 1
+    if len(size) == 3:
+        times = _times(rows * height, columns * (panels * width + gap) - gap)
+    places = {"height": height * times, "width": width * times, "gap": gap * times}
+    return {"number": number, "columns": columns, "panels": panels, **places}
 
 
 def planes(volumes: np.ndarray) -> np.ndarray:
@@ -114,5 +130,6 @@ def png_text(text: Mapping[str, str]) -> PngInfo:
 def write_grid(
     path: str | os.PathLike, images: np.ndarray, columns: int, labels: int = 0, text: Mapping[str, str] | None = None
 ) -> None:
-    """Write `tile` of ``images`` as a PNG; text: as of `write_png`."""
-    write_png(path, tile(images, columns, labels), text=text)
+    """Write `tile` of ``images`` as a PNG that says where its samples are (`geometry`); text: as of `write_png`."""
+    where = {GEOMETRY: json.dumps(geometry(images.shape, columns))}
+    write_png(path, tile(images, columns, labels), text={**(text or {}), **where})

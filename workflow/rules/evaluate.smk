@@ -148,6 +148,7 @@ rule score:
         replicates=f"{CELL}/replicates.json",
         copies=f"{CELL}/copies.json",
         pairs=f"{CELL}/pairs.html",
+        shown=directory(f"{CELL}/shown"),
         fake=report(
             f"{CELL}/fake.png",
             caption="../report/fake.rst",

@@ -21,6 +21,7 @@ from gan.scoring.copies import CopyProbe
 from gan.scoring.judge import Judge, Protocol
 from gan.scoring.moved_probe import MovedProbe
 from gan.scoring.probes import Probe
+from gan.scoring.shown import Shown
 from gan.train.checkpoint import publish
 from gan.train.outputs import release
 
@@ -42,7 +43,8 @@ def score_cell(
     looks: str | os.PathLike | None = None,
 ) -> None:
     """Write ``scores.json``, all metrics of the chosen snapshot on the test split, with their bootstrap replicates in
-    ``replicates.json``, its grid ``fake.png``, and with radiomic features ``moved.json`` (`MovedProbe`).
+    ``replicates.json``, its grid ``fake.png``, with radiomic features ``moved.json`` (`MovedProbe`), and what the page
+    shows in addition, ``shown`` (`gan.scoring.shown`).
 
     A row that is made has no kimg there. Reads ``recipe.json`` and ``curve.json`` of the cell, which is complete then:
     what its run has kept below ``checkpoints`` goes (`gan.train.outputs.release`). ``looks`` is the folder of the
@@ -54,7 +56,9 @@ def score_cell(
     trained = options_of(header["family"]).TRAINED
     path = _chosen(cell, headline) if trained and protocol.choose == "best" else cell / "generator.pt"
     generator = load_generator(path, judge.device)
-    rows, probes = judge.scores(path, generator, protocol)
+    shown = Shown(judge.leader())
+    rows, probes = judge.scores(path, generator, protocol, [shown])
+    judge.write_shown(cell / "shown", shown, generator, protocol.seed)
     rows += _as_published(cell, generator.kimg)
     _write_moved(cell, generator.run_key, probes, judge)
     if copies := next((probe for probe in probes if isinstance(probe, CopyProbe)), None):

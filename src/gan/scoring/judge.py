@@ -25,6 +25,7 @@ from gan.scoring.content_probe import ContentProbe
 from gan.scoring.contrasts import joint, sided, to_score
 from gan.scoring.copies import CopyProbe
 from gan.scoring.extractors import files, registry
+from gan.scoring.extractors.files import Extractor
 from gan.scoring.extractors.radiomics.model import RadiomicFeatures
 from gan.scoring.eyes import Search
 from gan.scoring.moved_probe import MovedProbe
@@ -34,6 +35,7 @@ from gan.scoring.planes import slices_of
 from gan.scoring.probes import AsPublishedProbe, FeatureProbe, LikenessProbe, MaskProbe, Probe, Samples
 from gan.scoring.reference import ImageFacts, RealFeatures, Reference
 from gan.scoring.samples import Translations, generated, way_back
+from gan.scoring.shown import Shown
 from gan.study import METRICS_REVISION, canonical
 from gan.train.device import pick_device
 
@@ -117,8 +119,15 @@ class Judge:
 
     def leading(self, metric: str) -> str:
         """The name of ``metric`` with the leading extractor."""
-        names = [extract.name for extract in self.panel]
-        return registry.metric_name(metric, names[registry.leading(names)])
+        return registry.metric_name(metric, self.leader().name)
+
+    def leader(self) -> Extractor:
+        """The leading extractor."""
+        return self.panel[registry.leading([extract.name for extract in self.panel])]
+
+    def write_shown(self, folder: Path, shown: Shown, generator: Snapshot, seed: int) -> None:
+        """Write what ``shown`` has seen, next to the real images (`gan.scoring.shown`)."""
+        shown.write(folder, generator, self.reference, self._store, seed)
 
     def curve(self, path: Path, protocol: Protocol) -> list[dict[str, Any]]:
         """The metrics of `CURVE` of the snapshot ``path`` on the validation split, kept in a JSON file next to it."""
@@ -148,8 +157,11 @@ class Judge:
         write_json(said, {"asked": asked, "rows": rows})
         return rows
 
-    def scores(self, path: Path, generator: Snapshot, protocol: Protocol) -> tuple[list[dict[str, Any]], list[Probe]]:
+    def scores(
+        self, path: Path, generator: Snapshot, protocol: Protocol, also: Sequence[Probe] = ()
+    ) -> tuple[list[dict[str, Any]], list[Probe]]:
         """All metrics of the snapshot ``path`` on the test split, with their replicates, and the probes that made them.
+        also: further probes, that see the images too.
 
         Of a family that translates both ways those of the way back, too, each direction by itself: `WHOLE` is of the
         way that the data set asks for, and so is the search.
@@ -159,7 +171,7 @@ class Judge:
             slices = self._slices(path, generator, task, "test")
             features = self._features(protocol, generator.data)
             copies = self._copies(features, protocol, generator.data, task["target"])
-            probes: list[Probe] = [*features, *copies, *self._moved(features, protocol, 0)]
+            probes: list[Probe] = [*features, *copies, *self._moved(features, protocol, 0), *also]
             rows = self._translated(path, generator, slices, seed, bootstrap, probes)
             back = way_back(task, slices.mask) if families()[generator.family].model.both_ways else None
             if back is not None:
@@ -168,7 +180,7 @@ class Judge:
                 found = self._translated(path, generator, slices, seed, bootstrap, features)
                 rows += [row for row in found if row["contrast"] in slices.directions]
             return rows, probes
-        probes = self.probes(protocol, generator.data, generator.mask_labels)
+        probes = [*self.probes(protocol, generator.data, generator.mask_labels), *also]
         rows = self.look(path, generator, protocol.n_fake, seed, protocol.truncation, probes)
         return rows + self._classes(generator, protocol, probes), probes
 
