@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from gan.cells import CellFiles
+from gan.grids import write_grid
 from gan.study import run_key
 
 VARIANTS = {"stylegan2": 0.034, "stylegan2_ada": 0.012, "dcgan": 0.075}
@@ -47,6 +47,7 @@ def make_cell(cell: CellFiles, kid: float, rng: np.random.Generator) -> None:
         grid(cell.folder / "snapshots" / f"kimg{kimg:05d}.png", rng, noise=120 * 0.12 ** (kimg / 12))
     grid(cell.folder / "fake.png", rng, noise=100 * kid)
     grid(cell.folder / "real.png", np.random.default_rng(0), noise=0)
+    make_shown(cell, kid, rng)
 
 
 def recipe_of(cell: CellFiles) -> dict:
@@ -160,19 +161,59 @@ def write_stats(cell: CellFiles, rng: np.random.Generator, *, ada: bool, lines: 
     (cell.folder / "stats.jsonl").write_text(text)
 
 
-def grid(path: Path, rng: np.random.Generator, noise: float, size: int = 64, side: int = 6) -> None:
-    """A grid of heads: bright rim, darker inside with two ventricles, more noise the worse the generator."""
-    rows, columns = np.mgrid[-1 : 1 : size * 1j, -1 : 1 : size * 1j]
-    image = np.zeros((side * size, side * size))
-    for place in range(side * side):
+def make_shown(cell: CellFiles, kid: float, rng: np.random.Generator) -> None:
+    """The folder ``shown``, as `gan.scoring.shown` writes it."""
+    folder = cell.folder / "shown"
+    folder.mkdir()
+    grid(folder / "real.png", np.random.default_rng(0), noise=0, number=8)
+    grid(folder / "fake.png", rng, noise=100 * kid, number=8)
+    write(
+        cell, "shown/positions.json", {"edges": np.linspace(0.2, 0.9, 9).tolist(), "images": list(range(8)), "of": 128}
+    )
+    grid(folder / "interpolation.png", rng, noise=100 * kid, number=16)
+    if cell.variant != "dcgan":
+        grid(folder / "mixing.png", rng, noise=100 * kid, number=16, columns=4)
+    points = {
+        name: rng.normal(shift, 1, (40, 2)).tolist() for name, shift in (("train", 0), ("test", 0), ("fake", 9 * kid))
+    }
+    values = (kid * np.array([1.4, 1.0, 0.8, 1.1, 1.9])).tolist()
+    place = {"edges": np.linspace(0.2, 0.9, 6).tolist(), "value": values, "floor": [0.006] * 5, "fraction": [0.2] * 5}
+    falling = np.exp(-np.arange(32) / 6)
+    pixels = {
+        "frequency": np.append(np.arange(9) / 16, 0.7071).round(4).tolist(),
+        "power": {
+            name: (more * 4.0 ** -np.arange(9) * 1e4).tolist()
+            for name, more in (("fake", 1 + kid), ("train", 1), ("val", 1))
+        },
+        "histogram": {name: (falling / falling.sum()).tolist() for name in ("fake", "train", "val")},
+    }
+    plots = {
+        "run_key": "k",
+        "extractor": "indomain-7f3a",
+        "contrasts": ["t1c", "t2f"],
+        "map": points | {"explained": [0.4, 0.2]},
+    }
+    write(
+        cell,
+        "shown/plots.json",
+        plots | {"positions": place | {"images": 40}, "pixels": {"t1c": pixels, "t2f": pixels}},
+    )
+
+
+def grid(
+    path: Path, rng: np.random.Generator, noise: float, size: int = 64, number: int = 24, columns: int = 8
+) -> None:
+    """A grid of heads of two contrasts: bright rim, dark ventricles, more noise the worse the generator."""
+    rows, across = np.mgrid[-1 : 1 : size * 1j, -1 : 1 : size * 1j]
+    images = np.zeros((number, 2, size, size), np.float32)
+    for place in range(number):
         a, b = 0.6 + 0.12 * rng.random(), 0.75 + 0.12 * rng.random()
-        r = (columns / a) ** 2 + (rows / b) ** 2
+        r = (across / a) ** 2 + (rows / b) ** 2
         head = np.where(r < 1, 200.0, 8.0) - np.where(r < 0.85, 150.0, 0) + np.where(r < 0.72, 70.0, 0)
-        head -= np.where((np.abs(columns) - 0.12) ** 2 / 0.006 + rows**2 / 0.05 < 1, 90, 0)
+        head -= np.where((np.abs(across) - 0.12) ** 2 / 0.006 + rows**2 / 0.05 < 1, 90, 0)
         head += rng.normal(0, 3 + noise, head.shape)
-        y, x = divmod(place, side)
-        image[y * size : (y + 1) * size, x * size : (x + 1) * size] = head
-    Image.fromarray(image.clip(0, 255).astype(np.uint8)).save(path)
+        images[place] = np.stack([head, 255 - head]) / 127.5 - 1
+    write_grid(path, images, columns)
 
 
 def write(cell: CellFiles, name: str, value: dict) -> None:

@@ -229,6 +229,12 @@ def test_scores_of_the_best_snapshot(judge, cell):
     assert rows["fd_indomain", "joint"]["value"] > max(rows["fd_indomain", contrast]["value"] for contrast in CONTRASTS)
     with Image.open(cell / "fake.png") as image:
         assert (image.info["Synthetic"], image.info["Run key"], image.info["Seed"]) == ("yes", "abc123", "0")
+    points = read_json(cell / "shown/plots.json")
+    assert (
+        points["run_key"] == "abc123" and len(points["map"]["fake"]) == 60 and list(points["pixels"]) == list(CONTRASTS)
+    )
+    with Image.open(cell / "shown/interpolation.png") as image:
+        assert image.info["Synthetic"] == "yes" and json.loads(image.info["Grid"])["columns"] == 8
 
 
 def test_replicates_give_the_interval_and_are_shared_by_generators(judge, cell):

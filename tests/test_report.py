@@ -1,12 +1,14 @@
 """The comparison: what is averaged, what is claimed, what is shown, and that nothing is dropped in silence."""
 
 import base64
+import inspect
 import io
 import itertools
 import json
 import math
 import re
 from html.parser import HTMLParser
+from urllib.parse import unquote
 
 import numpy as np
 import pandas as pd
@@ -16,10 +18,12 @@ from PIL import Image
 
 from gan.answer import answer
 from gan.cells import CellFiles, note_look, stats, stats_lines
-from gan.grids import write_png
+from gan.families.registry import families, options_of
+from gan.grids import GAP, write_grid, write_png
 from gan.metrics import facts
-from gan.report import context, figures, table, verdict, view, write_report
+from gan.report import context, figures, gallery, pictures, references, table, verdict, view, write_report
 from gan.report import cost as cost_of
+from gan.report.given import Study
 from gan.sampling.marks import Mark
 
 T2 = 4.302652729911275  # Student's t, 97.5 %, 2 degrees of freedom
@@ -344,18 +348,22 @@ class Page(HTMLParser):
         self.addresses += [value for name, value in attrs if name in ("src", "href", "xlink:href", "srcset")]
 
 
-def test_the_page_stands_alone(page):
+def test_the_page_stands_alone(page, study):
+    """It loads nothing: what it links to are files of the study."""
+    folder, _ = study
     found = Page(page)
-    assert not {"script", "link", "iframe"} & set(found.tags)
-    assert found.addresses
-    assert all(address.startswith(("data:image/png;base64,", "#")) for address in found.addresses)
-    assert not re.search(r"@import|url\((?!#)", page)
+    assert not {"link", "iframe", "object", "embed"} & set(found.tags) and found.tags.count("script") == 1
+    assert "<script>" in page and not re.search(r"@import|url\((?!#)|fetch\(|XMLHttpRequest|import\(", page)
+    linked = {address for address in found.addresses if not address.startswith(("data:image/png;base64,", "#"))}
+    assert {"comparison.csv", "phantom/dcgan/seed1/generator.pt", "phantom/dcgan/seed0/fake.png"} <= linked
+    assert all((folder / unquote(address)).exists() for address in linked)
 
 
 def test_the_page_shows_answer_curves_images_settings_cost_and_data(page):
     found = Page(page)
-    assert found.tags.count("img") == 1 + len(VARIANTS)
-    assert found.tags.count("svg") == 4, "intervals, curves, losses, further statistics"
+    runs, frames, between = 3 * len(VARIANTS), 5 * len(VARIANTS), len(VARIANTS) + 2
+    assert found.tags.count("img") == 1 + runs + frames + between + 1, "real, runs, snapshots, and one to enlarge"
+    assert found.tags.count("svg") == 9, "intervals, five plots, curves, losses, further statistics"
     for text in (
         "stylegan2_ada has the lowest KD-indomain",
         "indomain-7f3a, 9 patients, 412 slices, 2000 generated, test, best snapshot",
@@ -366,13 +374,88 @@ def test_the_page_shows_answer_curves_images_settings_cost_and_data(page):
         "variant.options.augment",
         "Scores of each contrast",
         "phantom/dcgan/s1",
-        "CPU h",
+        "13 CPU min",
         "880 of 1200 candidate slices",
         "Training reported none",
         "trained until 9 October 2025",
+        "StyleGAN2 with adaptive discriminator augmentation (Karras et al. 2020a, 2020b): stylegan2 and stylegan2_ada.",
+        "Karras et al. 2020b: Karras T, Aittala M",
+        "split by patient: 14 (616 slices) train, 2 (88 slices) val, 4 (176 slices) test.",
     ):
         assert text in page, text
     assert re.search(r"<td>train</td><td class=\"n\">14</td><td class=\"n\">616</td>", page)
+
+
+def test_contents_lead_to_every_section(page):
+    ids = set(re.findall(r'\bid="([^"]+)"', page))
+    wanted = {address[1:] for address in Page(page).addresses if address.startswith("#")}
+    assert len(wanted) > 10 and wanted - {"viewer"} <= ids
+
+
+def test_pictures_are_whole_samples_at_a_multiple_of_their_pixels(page):
+    shown = re.findall(r'<img class="pixels" src="data:image/png;base64,([^"]+)" width="(\d+)" height="(\d+)"', page)
+    assert len(shown) > 20
+    for data, width, height in shown:
+        with Image.open(io.BytesIO(base64.b64decode(data))) as image:
+            times = int(width) / image.width
+            assert times == int(times) == int(height) / image.height and times >= 1
+            assert (image.width + GAP) % (2 * 64 + GAP) == 0, "both contrasts of each sample"
+    heads = re.findall(r'<div class="heads" aria-hidden="true">(.*?)</div>', page)
+    assert "20 to 29 %" in heads[0] and "81 to 90 %" in heads[0]
+    assert re.findall(">(t1c|t2f)</span>", heads[1]) == ["t1c", "t2f"] * 4
+
+
+def test_fewer_samples_are_shown_where_the_page_would_be_too_large(study, tmp_path, monkeypatch):
+    _, cells = study
+    monkeypatch.setattr(gallery, "BUDGET", 100_000)
+    given = Study("x", cells, None, tmp_path)  # type: ignore[arg-type]
+    few = gallery.section(given.datasets[0])
+    assert few["real"].width == 2 * 64 and len(few["rows"]) == len(VARIANTS)
+    assert all(len(row.others) == 2 for row in few["rows"]), "all seeds"
+
+
+def test_intervals_end_where_the_metric_does(tmp_path):
+    rows = [[kid(0.95 + step, width=0.2, metric="precision_random")] for step in (-0.04, 0, 0.04)]
+    row = table.comparison(table.scores(cells_with(tmp_path, a=rows))).iloc[0]
+    assert row.high == 1 and 0 < row.low < 0.9
+
+
+def test_the_kimg_of_several_seeds_are_a_range(tmp_path):
+    cells = cells_with(tmp_path, a=three(0.1))
+    for cell, kimg in zip(cells, (2.5, 10, 4), strict=True):
+        write(cell, "scores.json", cell.object("scores.json") | {"snapshot": {"kimg": kimg, "chosen": "best"}})
+    (wide,) = view.wide(table.comparison(table.scores(cells)), "set", "all", "kid")
+    assert wide.lines[0].kimg == "2.5 to 10"
+
+
+@pytest.mark.parametrize(
+    ("hours", "text"),
+    [(0.004, "14 CPU s"), (0.5, "30 CPU min"), (1.99, "119 CPU min"), (30.0, "30.0 CPU h"), (math.nan, "–")],
+)
+def test_durations_are_readable(hours, text):
+    assert table.duration(hours, "CPU") == text
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (
+            "GAN (Karras et al. 2020a, 2020b): x (Odena et al. 2017)",
+            ["Karras et al. 2020a", "Karras et al. 2020b", "Odena et al. 2017"],
+        ),
+        ("squared MMD (Bińkowski et al. 2018), and (not a name)", ["Bińkowski et al. 2018"]),
+        ("none", []),
+    ],
+)
+def test_publications_in_a_text_are_found(text, found):
+    assert references.named(text) == found
+
+
+def test_every_publication_that_the_page_may_name_has_its_reference():
+    said = [fact.sentence for fact in facts.FACTS.values()]
+    said += [inspect.getdoc(options_of(name)).splitlines()[0] for name in families()]
+    wanted = {name for text in said for name in references.named(text)}
+    assert len(wanted) > 10 and wanted <= set(references.references())
 
 
 def test_looks_at_the_test_split_are_on_the_page(tmp_path):
@@ -394,10 +477,10 @@ def test_subjects_without_a_slice_are_counted(page, tmp_path):
     assert "Of 3 subjects no slice passed" in (tmp_path / "report/comparison.html").read_text()
 
 
-def test_the_same_study_gives_the_same_bytes(study, page, tmp_path):
+def test_the_same_study_gives_the_same_bytes(study, page):
     folder, cells = study
-    write_report("Demo", cells, tmp_path, stores={"phantom": folder / "store"})
-    assert (tmp_path / "comparison.html").read_text() == page
+    write_report("Demo", cells, folder, stores={"phantom": folder / "store"})
+    assert (folder / "comparison.html").read_text() == page
 
 
 def test_names_are_text_and_not_markup(tmp_path):
@@ -413,7 +496,7 @@ def test_names_are_text_and_not_markup(tmp_path):
     write_report("<h1>title</h1>", [*cells, evil], tmp_path)
     text = (tmp_path / "comparison.html").read_text()
     tags = Page(text).tags
-    assert not {"script", "u"} & set(tags)
+    assert tags.count("script") == 1 and "u" not in tags
     assert tags.count("h1") == 1
     assert "<i>t1" not in text
     markdown = (tmp_path / "comparison.md").read_text()
@@ -503,21 +586,24 @@ def test_no_cost_is_no_section(tmp_path):
 def test_broken_and_large_images(tmp_path):
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"\x89PNG no image")
-    assert context.embed(broken) is None
-    assert context.embed(tmp_path / "missing.png") is None
+    assert pictures.whole(broken) is None and pictures.read(broken) is None
+    assert pictures.whole(tmp_path / "missing.png") is None
     large = tmp_path / "large.png"
     Image.new("L", (3000, 1000)).save(large)
-    assert len(context.embed(large)) < 20_000
+    assert len(pictures.whole(large)) < 20_000
 
 
-@pytest.mark.parametrize("width", [30, 3000])
-def test_pictures_of_generated_images_keep_their_mark(width, tmp_path):
+@pytest.mark.parametrize("size", [30, 3000])
+def test_pictures_of_generated_images_keep_their_mark(size, tmp_path):
     mark = Mark("dcgan", "abc", 1.0, 0).text("0-3")
-    write_png(tmp_path / "fake.png", np.zeros((10, width), np.uint8), text=mark)
-    source = context.embed(tmp_path / "fake.png")
-    with Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2]))) as image:
-        assert image.size[0] == min(width, context.LARGEST)
-        assert image.info.items() >= mark.items()
+    write_png(tmp_path / "whole.png", np.zeros((10, size), np.uint8), text=mark)
+    write_grid(tmp_path / "grid.png", np.zeros((4, 1, 10, size), np.float32), 2, text=mark)
+    grid = pictures.read(tmp_path / "grid.png")
+    sources = [pictures.whole(tmp_path / "whole.png"), pictures.cut(grid, "x", [1]).source]
+    for source, width in zip(sources, (min(size, pictures.LARGEST), size), strict=True):
+        with Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2]))) as image:
+            assert image.size[0] == width
+            assert image.info.items() >= mark.items()
 
 
 def test_curves_follow_the_variants_and_not_their_number():

@@ -3,9 +3,7 @@
 # pandas types a selection from a frame as a union of all that it could be.
 # pyright: reportAttributeAccessIssue=false, reportArgumentType=false
 
-import base64
 import importlib.metadata
-import io
 import json
 import platform
 from collections.abc import Sequence
@@ -15,16 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from PIL import Image
 
 from gan.cells import SPLITS, CellFiles, count_looks, flatten, last_stats, stats
 from gan.errors import GanError
 from gan.files import read_json
-from gan.grids import png_text
 from gan.metrics import facts
 from gan.scoring.extractors import registry
 
-LARGEST = 1400
 PACKAGES = (
     "gan-study",
     "torch",
@@ -39,69 +34,35 @@ PACKAGES = (
 )
 
 
-@dataclass(frozen=True)
-class Picture:
-    """A grid of images: a caption and a ``data:`` address."""
-
-    caption: str
-    source: str
-
-
-def embed(path: Path) -> str | None:
-    """A PNG as ``data:`` address, reduced to at most `LARGEST` pixels a side; None when it is missing or broken.
-
-    It keeps its text, by which a synthetic image is known.
-    """
-    try:
-        with Image.open(path) as image:
-            image.load()
-            if max(image.size) <= LARGEST:
-                data = path.read_bytes()
-            else:
-                text = png_text({key: said for key, said in image.info.items() if isinstance(said, str)})
-                image.thumbnail((LARGEST, LARGEST), Image.Resampling.LANCZOS)
-                buffer = io.BytesIO()
-                image.save(buffer, "PNG", optimize=True, pnginfo=text)
-                data = buffer.getvalue()
-    except (OSError, ValueError, SyntaxError):
-        return None
-    return "data:image/png;base64," + base64.b64encode(data).decode()
-
-
-def pictures(cells: Sequence[CellFiles]) -> tuple[Picture | None, list[Picture]]:
-    """The grid of real images of one data set, and that of the first finished seed of each variant.
-
-    Of a variant that is trained and not scored it is that of the last snapshot.
-    """
-    real, fakes = None, {}
-    for cell in cells:
-        source = None if real else embed(cell.folder / "real.png")
-        if source:
-            real = Picture("source and target (validation)" if task([cell]) else "real (training images)", source)
-        if cell.variant in fakes:
-            continue
-        path, kimg = cell.folder / "fake.png", (cell.object("scores.json").get("snapshot") or {}).get("kimg")
-        if not path.exists() and cell.unscored() and (cell.folder / "generator.pt").exists():
-            path, kimg = _last_snapshot(cell.folder / "snapshots")
-        source = embed(path)
-        if source:
-            after = ", not trained" if kimg is None else f", {kimg:g} kimg"
-            fakes[cell.variant] = Picture(f"{cell.variant} (seed {cell.seed}{after})", source)
-    return real, list(fakes.values())
-
-
-def _last_snapshot(folder: Path) -> tuple[Path, float | None]:
-    """The grid of the last snapshot, and its kimg; None for what was made and not trained."""
-    grids = {float(path.stem.removeprefix("kimg")): path for path in folder.glob("kimg*.png")}
-    last = max(grids, default=0.0)
-    return grids.get(last, folder / "none.png"), last or None
-
-
 def task(cells: Sequence[CellFiles]) -> str | None:
     """``t1n > t2w`` of a data set whose images are translated, from the first recipe; None if images are generated."""
-    data = next((recipe for cell in cells if (recipe := cell.object("recipe.json"))), {}).get("data", {})
-    sides = data.get("translate") if isinstance(data, dict) else None
+    sides = _data(cells).get("translate")
     return f"{' + '.join(sides['source'])} > {' + '.join(sides['target'])}" if sides else None
+
+
+def panels(cells: Sequence[CellFiles]) -> list[str]:
+    """The names of the panels of a generated sample, from the first recipe; empty where they have no fixed ones.
+
+    Of a translation: sources, translations, targets, differences.
+    """
+    data = _data(cells)
+    names = [*(data.get("contrasts") or []), *filter(None, [data.get("mask")])]
+    if sides := data.get("translate"):
+        targets = sides["target"]
+        names = [*sides["source"], *(f"{one}, translated" for one in targets), *targets]
+        names += [f"{one}, difference" for one in targets]
+    return [] if data.get("labels") == "contrast" else names
+
+
+def real_panels(cells: Sequence[CellFiles]) -> list[str]:
+    """The names of the panels of a real sample: `panels`, or of a translation source and target."""
+    sides = _data(cells).get("translate")
+    return [*sides["source"], *sides["target"]] if sides else panels(cells)
+
+
+def _data(cells: Sequence[CellFiles]) -> dict[str, Any]:
+    data = next((recipe for cell in cells if (recipe := cell.object("recipe.json"))), {}).get("data", {})
+    return data if isinstance(data, dict) else {}
 
 
 def untrained(cells: Sequence[CellFiles]) -> list[str]:

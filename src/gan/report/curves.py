@@ -16,7 +16,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from gan.cells import JOINT, CellFiles
 from gan.metrics.facts import direction, floor_of, title
-from gan.report.figures import INK, STYLE, plain, svg
+from gan.report.figures import INK, STYLE, label_ends, legend_of, plain, svg
 from gan.report.table import MEASURE, WHOLE, measure_label
 
 STEEP = 8  # a panel whose values span more than this factor is logarithmic
@@ -73,12 +73,9 @@ def _figure(panels: list[tuple[str, pd.DataFrame]], looks: dict, title: str) -> 
             axes.set_visible(False)
         for axes in grid[max(0, len(panels) - columns) : len(panels)]:
             axes.set_xlabel("kimg (thousands of real images seen)")
-        lines = [Line2D([], [], color=looks[name][0], linestyle=looks[name][1], linewidth=2.2) for name in variants]
-        names = [plain(name) for name in variants]
-        if any(rows.floor.notna().any() for _, rows in panels):
-            lines.append(Line2D([], [], color=INK, linewidth=1, linestyle=FLOOR))
-            names.append(f"floor: {floor_of(str(panels[0][1].metric.iloc[0]))}")
-        figure.legend(lines, names, loc="outside upper left", ncol=6, frameon=False, handlelength=1.8)
+        floor = f"floor: {floor_of(str(panels[0][1].metric.iloc[0]))}"
+        known = any(rows.floor.notna().any() for _, rows in panels)
+        legend_of(figure, variants, looks, [(Line2D([], [], color=INK, linewidth=1, linestyle=FLOOR), floor)] * known)
         return svg(figure, title)
 
 
@@ -100,6 +97,15 @@ def _panel(axes: Axes, rows: pd.DataFrame, looks: dict) -> None:
     if not distance:  # parts of a whole
         axes.set_ylim(bottom=0)
     axes.margins(x=0.02)
+    last = (
+        rows.groupby(["variant", "kimg"], sort=False)
+        .value.mean()
+        .reset_index()
+        .sort_values("kimg")
+        .groupby("variant")
+        .last()
+    )
+    label_ends(axes, {name: (row.kimg, row.value) for name, row in last.iterrows()}, looks)
 
 
 def _without_start(rows: pd.DataFrame) -> pd.DataFrame:

@@ -12,7 +12,7 @@ import io
 import itertools
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib
 import numpy as np
@@ -37,11 +37,12 @@ STYLE = {
     **{"grid.alpha": 0.25, "axes.grid": True, "axes.axisbelow": True, "grid.linewidth": 0.6},
 }
 POINTS = 300  # of a line at most
+Look = tuple[str, object]  # colour and line style
 LOSSES = ("loss/G", "loss/D")
 OF_THE_MACHINE = ("speed/", "memory/", "cost/", "phase/")
 
 
-def look(variants: Sequence[str]) -> dict[str, tuple[str, object]]:
+def look(variants: Sequence[str]) -> dict[str, Look]:
     """Colour and line style of each variant, the same in every figure of a page."""
     pairs = itertools.cycle([(colour, style) for style in STYLES for colour in PALETTE])
     return dict(zip(variants, pairs, strict=False))
@@ -81,6 +82,54 @@ def intervals(seeds: pd.DataFrame, means: pd.DataFrame, looks: dict) -> str:
         better = {-1: " (lower is better)", 1: " (higher is better)", 0: ""}[direction(metric)]
         axes.set_xlabel(f"{title(metric)}{better}")
         return svg(figure, f"{title(metric)} with 95 % intervals")
+
+
+def legend_of(
+    figure: Figure, variants: Sequence[str], looks: dict[str, Look], more: Sequence[tuple[Line2D, str]] = ()
+) -> None:
+    """A legend above the panels: the line and the number of each variant, then what ``more`` adds."""
+    keys = [Line2D([], [], color=looks[name][0], linestyle=looks[name][1], linewidth=2.2) for name in variants]
+    names = [plain(f"{number_of(name, looks)} {name}" if len(looks) > 1 else name) for name in variants]
+    columns = max(1, min(6, 100 // (4 + max(map(len, [*names, *(name for _, name in more)])))))
+    keys, names = [*keys, *(line for line, _ in more)], [*names, *(name for _, name in more)]
+    figure.legend(keys, names, loc="outside upper left", ncol=columns, frameon=False, handlelength=2.4)
+
+
+def number_of(variant: str, looks: dict[str, Look]) -> int:
+    """By which a line is called next to its end, so that no colour has to be told apart."""
+    return list(looks).index(variant) + 1
+
+
+def label_ends(
+    axes: Axes, ends: Mapping[str, tuple[float, float]], looks: dict[str, Look], names: bool = False, offset: float = 4
+) -> None:
+    """The number (or the name) of each variant, ``offset`` points right of (x, y), moved apart where they would touch.
+
+    For the limits that the axes have now. Nothing for a single variant's number.
+    """
+    if len(looks) < 2 and not names:
+        return
+    axes.autoscale_view()
+    to_fraction = axes.transScale + axes.transLimits
+    places = {name: to_fraction.transform(point) for name, point in ends.items()}
+    places = {name: place for name, place in places.items() if np.isfinite(place).all()}
+    heights = apart([place[1] for place in places.values()], 0.062)
+    for (name, place), height in zip(places.items(), heights, strict=True):
+        text = plain(name) if names else str(number_of(name, looks))
+        axes.annotate(
+            *(text, (place[0], height), (offset, 0)),
+            **{"xycoords": "axes fraction", "textcoords": "offset points", "fontsize": 8.5, "va": "center"},
+        )
+
+
+def apart(values: Sequence[float], gap: float) -> list[float]:
+    """``values`` moved as little as a pass upwards needs to lie ``gap`` from each other, about their own middle."""
+    order = sorted(range(len(values)), key=values.__getitem__)
+    found = list(values)
+    for below, above in itertools.pairwise(order):
+        found[above] = max(found[above], found[below] + gap)
+    shift = (sum(values) - sum(found)) / len(values) if values else 0.0
+    return [value + shift for value in found]
 
 
 def statistics(cells: Sequence[CellFiles]) -> list[tuple[str, pd.DataFrame]]:
@@ -136,9 +185,7 @@ def _statistics(
             _without_spikes(axes, pd.concat([line[name] for _, line in lines]))
         variants = list(dict.fromkeys(variant for variant, frame in runs if set(names) & set(frame)))
         if legend and len(variants) > 1:
-            keys = [Line2D([], [], color=looks[name][0], linestyle=looks[name][1], linewidth=2.2) for name in variants]
-            said = [plain(name) for name in variants]
-            figure.legend(keys, said, loc="outside upper left", ncol=6, frameon=False, handlelength=1.8)
+            legend_of(figure, variants, looks)
         return svg(figure, title)
 
 
@@ -169,6 +216,7 @@ def svg(figure: Figure, title: str) -> str:
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Title": title})
     text = buffer.getvalue()
     text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
+    text = re.sub(r'<g id="[^"]*"', "<g", text)  # they repeat in each figure, and nothing refers to them
     for place, colour in enumerate(PALETTE):
         text = text.replace(colour, f"var(--v{place})")
     text = text.replace(INK, "var(--ink)").replace(FAINT, "var(--faint)")

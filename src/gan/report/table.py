@@ -44,7 +44,8 @@ SCORE_COLUMNS = [
 ]
 COMPARISON_COLUMNS = [
     *["dataset", "variant", "contrast", *MEASURE, "status", "seeds", "value", "low", "high", "spread", *FLOOR, *ABOVE],
-    *["n_floor", "n_floor_subjects", "k", "kimg", "device", "cost_hours", *cost.COLUMNS, "left_out", "warnings"],
+    *["n_floor", "n_floor_subjects", "k", "kimg", "kimg_low", "kimg_high", "device", "cost_hours", *cost.COLUMNS],
+    *["left_out", "warnings"],
 ]
 
 
@@ -88,16 +89,17 @@ def scores(cells: Iterable[CellFiles]) -> pd.DataFrame:
 def comparison(seeds: pd.DataFrame) -> pd.DataFrame:
     """One row per dataset x variant x contrast x measurement: mean over seeds with its 95 % interval.
 
-    ``spread`` is the standard deviation between seeds (NaN for one seed), ``seeds`` how many were averaged,
-    ``cost_hours`` and what follows it the mean per seed, of peaks the largest. A cell without scores keeps a row with
-    its reason in ``status``; a variant of which only some seeds are finished has both. Rows are in the order of
-    ``seeds``, which are of `scores`. ``warnings`` is for what `gan.report.trust` says of a variant.
+    ``spread`` is the standard deviation between seeds (NaN for one seed), ``seeds`` how many were averaged, ``kimg``,
+    ``cost_hours`` and what follows it the mean per seed, of peaks the largest; ``kimg_low`` and ``kimg_high`` the least
+    and the most. An interval ends where the range of the metric does. A cell without scores keeps a row with its reason
+    in ``status``; a variant of which only some seeds are finished has both. Rows are in the order of ``seeds``, which
+    are of `scores`. ``warnings`` is for what `gan.report.trust` says of a variant.
     """
     rows = []
     for keys, group in seeds[seeds.status == "finished"].groupby(
         ["dataset", "variant", "contrast", *MEASURE], sort=False, dropna=False
     ):
-        low, high = interval(group)
+        low, high = possible(str(group.metric.iloc[0]), *interval(group))
         above = interval(group, *ABOVE)
         rows.append(
             dict(zip(["dataset", "variant", "contrast", *MEASURE], keys, strict=True))
@@ -106,7 +108,8 @@ def comparison(seeds: pd.DataFrame) -> pd.DataFrame:
                 **{"spread": group.value.std(ddof=1), **group[FLOOR].mean()},
                 **dict(zip(ABOVE, (group.above_floor.mean(), *above), strict=True)),
                 **{name: group[name].iloc[0] for name in ("n_floor", "n_floor_subjects", "k")},
-                **{"kimg": group.kimg.mean(), "device": group.device.iloc[0], "cost_hours": group.cost_hours.mean()},
+                **{"kimg": group.kimg.mean(), "kimg_low": group.kimg.min(), "kimg_high": group.kimg.max()},
+                **{"device": group.device.iloc[0], "cost_hours": group.cost_hours.mean()},
                 **group[cost.COLUMNS].mean(),
                 **group[[*cost.PEAKS]].max(),
                 "left_out": group.left_out.iloc[0],
@@ -138,6 +141,12 @@ def interval(group: pd.DataFrame, value: str = "value", low: str = "low", high: 
         between = student_t.ppf(0.975, count - 1) * values.std(ddof=1) / math.sqrt(count)
     mean = float(values.mean())
     return mean - math.hypot(between, below), mean + math.hypot(between, above)
+
+
+def possible(metric: str, *values: float) -> list[float]:
+    """``values`` cut off at the ends of the range of ``metric``."""
+    known = facts.fact(metric)
+    return [min(max(value, known.low), known.high) if known and value == value else value for value in values]
 
 
 def no_contest(recipe: dict[str, Any]) -> str:
@@ -238,6 +247,17 @@ def number(value: float, digits: int = 3) -> str:
 def signed(value: float) -> str:
     """A difference as `number` with its sign."""
     return number(value) if pd.isna(value) or value == 0 else f"{'+' if value > 0 else '−'}{number(abs(value))}"
+
+
+def duration(hours: float, device: str = "") -> str:
+    """Hours for people, in s, min or h, of ``device``: ``12 GPU min``, ``3.40 GPU h``; a dash for NaN."""
+    if pd.isna(hours):
+        return "–"
+    seconds = 3600 * hours
+    value, unit = (number(hours), "h") if hours >= 2 else (f"{seconds / 60:.0f}", "min")
+    if seconds < 90:
+        value, unit = f"{seconds:.0f}", "s"
+    return " ".join(filter(None, (value, device, unit)))
 
 
 def leading_contrast(names: Iterable[str]) -> str | None:

@@ -2,7 +2,7 @@
 
 import jinja2
 
-from gan.report.table import number
+from gan.report.table import duration, number
 
 
 def template(name: str, package: str = "gan.report") -> jinja2.Template:
@@ -14,5 +14,5 @@ def template(name: str, package: str = "gan.report") -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["number"] = number
+    environment.filters |= {"number": number, "duration": duration}
     return environment.get_template(name)

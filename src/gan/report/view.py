@@ -6,6 +6,7 @@ HTML and Markdown are made from the same `Wide` tables, so that they cannot say 
 # pandas types a selection from a frame as a union of all that it could be.
 # pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -56,6 +57,7 @@ class Line:
     seeds: str = ""
     kimg: str = ""
     cost: str = ""
+    hours: float = math.nan
     status: str = ""
     warnings: str = ""
     note: str = ""
@@ -161,14 +163,22 @@ def _wide(rows: pd.DataFrame, done: pd.DataFrame, dataset: str, contrast: str, l
         if len(mine):
             first = mine.iloc[0]
             line.warnings = str(first.warnings)
-            line.seeds, line.kimg = str(int(first.seeds)), UNTRAINED if pd.isna(first.kimg) else f"{first.kimg:g}"
-            line.cost = f"{number(first.cost_hours, 2)} {first.device} h"
+            line.seeds, line.kimg = str(int(first.seeds)), _kimg(first)
+            line.cost, line.hours = tables.duration(first.cost_hours, first.device), first.cost_hours
         lines.append(line)
     conditions = ", ".join(columns[0].details)
     if published:
         return Wide(dataset, contrast, conditions, columns, lines, [], note=AGAINST_TRAINING)
     floors = [_floor(group.iloc[0]) for group in groups]
     return Wide(dataset, contrast, conditions, columns, lines, floors, _floor_of(groups[0].iloc[0]))
+
+
+def _kimg(row: pd.Series) -> str:
+    """The snapshots of the seeds: one kimg, or from the least to the most."""
+    if pd.isna(row.kimg):
+        return UNTRAINED
+    low, high = f"{row.kimg_low:g}", f"{row.kimg_high:g}"
+    return low if low == high else f"{low} to {high}"
 
 
 def _best(rows: pd.DataFrame) -> int | None:
