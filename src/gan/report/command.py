@@ -13,6 +13,9 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="gan report", description="Compare the cells that have scores.")
     parser.add_argument("--study", type=Path, required=True, help="folder of the study: results/<study>")
     parser.add_argument("--out", type=Path, help="folder of the tables and the page; default: <study>/so_far")
+    parser.add_argument(
+        "--shareable", action="store_true", help="without any picture of a patient, in <study>/shareable"
+    )
     given = parser.parse_args(argv)
     from gan.report.page import write_report  # with pandas and scipy, which take a second
 
@@ -20,9 +23,10 @@ def main(argv: list[str] | None = None) -> int:
     if not cells:
         raise GanError(f"{given.study}: no cell has begun there; name results/<study> of a study that runs or has run")
     # not where the workflow writes its own: what it finds there it takes for finished
-    out = given.out or given.study / "so_far"
+    out = given.out or given.study / ("shareable" if given.shareable else "so_far")
     stores = {cell.dataset: given.study / "data" / cell.dataset / "store" for cell in cells}
     study = given.study.resolve()
-    write_report(study.name, cells, out, stores=stores, baselines=baselines(given.study), looks=study.parent / "looks")
+    known = {"stores": stores, "baselines": baselines(given.study), "looks": study.parent / "looks"}
+    write_report(study.name, cells, out, **known, shareable=given.shareable)
     print(out / "comparison.html")
     return 0

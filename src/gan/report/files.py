@@ -36,8 +36,11 @@ class Links:
     links: list[tuple[str, str]]
 
 
-def section(study: Study) -> dict[str, Any]:
-    """Tables next to the page, links of each data set and cell as far as the files exist, and commands."""
+def section(study: Study) -> dict[str, Any] | None:
+    """Tables next to the page, links of each data set and cell as far as the files exist, and commands; None of a page
+    that is passed on alone."""
+    if study.tables.shareable:
+        return None
     stores = [Links(name, _links(study, folder, OF_A_STORE)) for name, folder in study.stores.items()]
     cells = [Links(cell.name, _links(study, cell.folder, OF_A_CELL)) for cell in study.cells]
     return {

@@ -38,10 +38,10 @@ class _Found:
 
 def section(dataset: Dataset) -> dict[str, Any] | None:
     """Pictures as far as there are any; None without."""
-    grids = {cell: found for cell in dataset.cells if (found := _grid(cell))}
+    grids = {cell: found for cell in dataset.drawn if (found := _grid(cell))}
     by_position = any(found.ranges for found in grids.values())
-    real = _real(dataset.cells, by_position)
-    if not grids and real is None:
+    real = None if dataset.hidden else _real(dataset.cells, by_position)
+    if not grids and real is None and not dataset.hidden:
         return None
     pictures = _pictures(dataset, real, grids)
     rows = []
@@ -54,7 +54,7 @@ def section(dataset: Dataset) -> dict[str, Any] | None:
     translates = task(dataset.cells)
     return {
         **{"real": pictures.get(None), "rows": rows, "by_position": by_position, "task": translates},
-        "panels": panels(dataset.cells),
+        **{"panels": panels(dataset.cells), "hidden": dataset.hidden},
         **over_training.section(dataset),
     }
 

@@ -11,6 +11,7 @@ import pandas as pd
 
 from gan.cells import CellFiles
 from gan.report import curves, figures
+from gan.report.shareable import left_out
 from gan.report.trust import Trust
 from gan.report.utility_view import Utility
 
@@ -18,8 +19,8 @@ from gan.report.utility_view import Utility
 @dataclass(frozen=True)
 class Tables:
     """Of all data sets: `gan.report.table.comparison`, its single ``seeds``, `gan.report.pairs.compare`, the metric
-    that leads, by data set how often its test split was looked at, what `gan.report.trust` says of each variant, and
-    what images are good for, if the config asks for it."""
+    that leads, by data set how often its test split was looked at, what `gan.report.trust` says of each variant, what
+    images are good for, if the config asks for it, and whether the page is for passing on."""
 
     rows: pd.DataFrame
     seeds: pd.DataFrame
@@ -28,6 +29,7 @@ class Tables:
     looks: dict[str, str]
     trust: dict[tuple[str, str], Trust]
     utility: Utility | None = None
+    shareable: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,10 @@ class Study:
         return [Dataset(name, self) for name in dict.fromkeys(cell.dataset for cell in self.cells)]
 
     def link(self, path: Path) -> str | None:
-        """The address of a file or folder, relative to the page; None if it does not exist."""
+        """The address of a file or folder, relative to the page; None if it does not exist, and on a page that is passed
+        on alone."""
+        if self.tables.shareable:
+            return None
         return quote(Path(os.path.relpath(path, self.folder)).as_posix()) if path.exists() else None
 
 
@@ -64,6 +69,18 @@ class Dataset:
     @functools.cached_property
     def cells(self) -> list[CellFiles]:
         return [cell for cell in self.study.cells if cell.dataset == self.name]
+
+    @functools.cached_property
+    def hidden(self) -> list[tuple[str, str]]:
+        """What a page for passing on leaves out, with the reasons (`gan.report.shareable`)."""
+        tables = self.study.tables
+        return left_out(self.cells, tables.trust) if tables.shareable else []
+
+    @functools.cached_property
+    def drawn(self) -> list[CellFiles]:
+        """The cells whose pictures are shown."""
+        hidden = {name for name, _ in self.hidden}
+        return [cell for cell in self.cells if cell.variant not in hidden]
 
     @functools.cached_property
     def rows(self) -> pd.DataFrame:

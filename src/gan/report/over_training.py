@@ -43,7 +43,7 @@ def snapshots(cell: CellFiles) -> dict[float, Path]:
 
 def _over(dataset: Dataset) -> list[Run]:
     cells: dict[str, CellFiles] = {}
-    for cell in dataset.cells:
+    for cell in dataset.drawn:
         if cell.variant not in cells and len(snapshots(cell)) > 1:
             cells[cell.variant] = cell
     found = {cell: snapshots(cell) for cell in cells.values()}
@@ -73,7 +73,7 @@ def _over(dataset: Dataset) -> list[Run]:
 def _between(dataset: Dataset) -> list[tuple[str, Picture]]:
     """(kind, picture) of the first run of each variant that has such a grid, one of `KINDS`."""
     grids: dict[tuple[str, str], tuple[Grid, CellFiles, Path]] = {}
-    for cell in dataset.cells:
+    for cell in dataset.drawn:
         for kind in KINDS:
             path = cell.folder / f"shown/{kind}.png"
             if (kind, cell.variant) not in grids and (grid := read(path)):

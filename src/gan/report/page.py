@@ -27,6 +27,7 @@ def write_report(
     baselines: Mapping[str, str] | None = None,
     looks: Path | None = None,
     utility: Mapping[str, Any] | None = None,
+    shareable: bool = False,
 ) -> None:
     """Write the files of the report into ``folder``, each whole or not at all; ``utility.csv`` with ``utility``, and
     ``moved.csv`` where features are known.
@@ -34,8 +35,8 @@ def write_report(
     cells: every cell that the study plans, in the order of the tables; one that is not finished is shown as such.
     stores: the store of each data set, for the counts of subjects and slices. baselines: of each variant that has one,
     the variant that it modifies (`gan.study.Study.baselines`). looks: the ledger of what was scored on a test split
-    (`gan.cells.ledger`). utility: that section of the config (`Utility.of`). The metric by which snapshots were chosen
-    leads.
+    (`gan.cells.ledger`). utility: that section of the config (`Utility.of`). shareable: without any picture of a patient
+    (`gan.report.shareable`). The metric by which snapshots were chosen leads.
     """
     seeds = table.scores(cells)
     rows = table.comparison(seeds)
@@ -44,7 +45,7 @@ def write_report(
     rows["warnings"] = [", ".join(_warnings(trusted, row)) for row in rows.itertuples()]
     compared = pairs.compare(cells, pairs.by_seed(seeds, baselines or {}), baselines or {}, lead)
     useful = Utility.of(cells, utility)
-    found = Tables(rows, seeds, compared, lead, context.looks(cells, looks), trusted, useful)
+    found = Tables(rows, seeds, compared, lead, context.looks(cells, looks), trusted, useful, shareable)
     table.write_csv(found.rows, folder / "comparison.csv")
     table.write_csv(found.seeds, folder / "scores.csv")
     table.write_csv(found.pairs, folder / "differences.csv")
@@ -90,6 +91,7 @@ def render(study: Study) -> str:
             for place, dataset in enumerate(study.datasets, 1)
         ],
         sections=sections.shown(sections.OF_STUDY, study),
+        shareable=study.tables.shareable,
     )
 
 
