@@ -25,6 +25,7 @@ from gan.sampling.marks import SOURCE_TYPES, YES, Mark
 from gan.sampling.snapshot import Snapshot, load_generator, load_header, save_generator
 from gan.sampling.tasks import CHUNK, at_once, latents, sample
 from gan.study import run_key
+from gan.terms import Terms
 from gan.train.loop import train
 
 RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
@@ -267,7 +268,7 @@ def test_images_of_another_call_are_not_mixed_with(tmp_path, capfd):
     assert {file.name: file.read_bytes() for file in out.iterdir()} == before
 
 
-MARK = {"synthetic": True, "family": "tiny", "run_key": "abc", "kimg": 1.5, "seed": 3}
+MARK = {"synthetic": True, "family": "tiny", "run_key": "abc", "kimg": 1.5, "seed": 3, "terms": Terms().record()}
 
 
 @pytest.mark.parametrize(

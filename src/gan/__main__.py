@@ -18,6 +18,10 @@ COMMANDS = {
     "status": ("gan.status.command:program", "the state of each cell of a study, while jobs run"),
     "readers": ("gan.readers.command:main", "pages on which people say what is real, and what their answers say"),
     "report": ("gan.report.command:main", "compare the cells that have scores so far"),
+    "export": (
+        "gan.governance.command:main",
+        "a trained cell as a folder to pass on: weights, images, card, checklists",
+    ),
     "ui": ("gan.tracking.command:ui", "look at a study in MLflow"),
     "publish": ("gan.tracking.command:publish", "bring a study to MLflow, unfinished cells as well"),
     "build-ops": ("gan.ops.build:main", "build the CUDA kernels"),

@@ -52,8 +52,8 @@ class Study:
         return [Dataset(name, self) for name in dict.fromkeys(cell.dataset for cell in self.cells)]
 
     def link(self, path: Path) -> str | None:
-        """The address of a file or folder, relative to the page; None if it does not exist, and on a page that is passed
-        on alone."""
+        """The address of a file or folder, relative to the page; None if it does not exist, and on a page for passing
+        on, which goes alone."""
         if self.tables.shareable:
             return None
         return quote(Path(os.path.relpath(path, self.folder)).as_posix()) if path.exists() else None

@@ -35,8 +35,8 @@ def write_report(
     cells: every cell that the study plans, in the order of the tables; one that is not finished is shown as such.
     stores: the store of each data set, for the counts of subjects and slices. baselines: of each variant that has one,
     the variant that it modifies (`gan.study.Study.baselines`). looks: the ledger of what was scored on a test split
-    (`gan.cells.ledger`). utility: that section of the config (`Utility.of`). shareable: without any picture of a patient
-    (`gan.report.shareable`). The metric by which snapshots were chosen leads.
+    (`gan.cells.ledger`). utility: that section of the config (`Utility.of`). shareable: without any picture of a
+    patient (`gan.report.shareable`). The metric by which snapshots were chosen leads.
     """
     seeds = table.scores(cells)
     rows = table.comparison(seeds)

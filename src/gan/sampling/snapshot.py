@@ -16,6 +16,7 @@ from gan.errors import GanError
 from gan.families.contract import Dataset, ImageShape, Request, Source
 from gan.families.registry import defaults, families, make_options
 from gan.files import DAMAGED, atomic_path, read_json, require_whole
+from gan.sampling.tensors import SUFFIX, read_tensors
 from gan.study import run_key
 from gan.terms import FILE, Terms, of_study
 
@@ -119,7 +120,14 @@ class Snapshot:
 
 def save_generator(path: str | os.PathLike, snapshot: Snapshot) -> None:
     """Write a snapshot, atomically. Equal weights give equal bytes."""
-    content = {
+    # torch names the archive after a path, but not after an open file: the bytes must not hold a temporary name
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        torch.save(content_of(snapshot), file)
+
+
+def content_of(snapshot: Snapshot) -> dict[str, Any]:
+    """What a file of ``snapshot`` holds: ``state`` has its tensors, all else is as JSON has it."""
+    return {
         "format": FORMAT,
         "family": snapshot.family,
         "options": snapshot.options,
@@ -130,13 +138,10 @@ def save_generator(path: str | os.PathLike, snapshot: Snapshot) -> None:
         "run_key": snapshot.run_key,
         "data": snapshot.data,
     }
-    # torch names the archive after a path, but not after an open file: the bytes must not hold a temporary name
-    with atomic_path(path) as temporary, open(temporary, "wb") as file:
-        torch.save(content, file)
 
 
 def load_generator(path: str | os.PathLike, device: str | torch.device = "cpu") -> Snapshot:
-    """Read a file of `save_generator`. `GanError` if it is absent, broken or of another format."""
+    """Read a file of `save_generator`, or of an export. `GanError` if it is absent, broken or of another format."""
     content = _read(Path(path))
     shape = ImageShape(**content["shape"] | {"size": tuple(content["shape"]["size"])})
     options = make_options(content["family"], content["options"])
@@ -176,9 +181,12 @@ def load_header(path: str | os.PathLike) -> dict[str, Any]:
 
 def _read(path: Path, lazy: bool = False) -> dict[str, Any]:
     try:
-        if not lazy:
-            require_whole(path)
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=lazy)
+        if path.suffix == SUFFIX and path.exists():
+            content = read_tensors(path, lazy)
+        else:
+            if not lazy:
+                require_whole(path)
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=lazy)
     except FileNotFoundError as error:
         raise GanError(f"{path}: no such file; name the generator.pt of a trained cell") from error
     except (OSError, *DAMAGED) as error:
