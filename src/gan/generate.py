@@ -89,7 +89,7 @@ def _written(snapshot: Snapshot, given: argparse.Namespace) -> str:
         return f"{count}: {given.out / ('images.npy' if given.format == 'npy' else 'grid.png')}"
     names, ending = channel_names(snapshot), "png" if given.format == "png" else "nii.gz"
     first_one, last_one = f"{0:05d}_{names[0]}.{ending}", f"{given.n - 1:05d}_{names[-1]}.{ending}"
-    return f"{count}, in {given.n * len(names)} files: {given.out / first_one} to {last_one}"
+    return f"{count}, in {given.n * len(names)} files: {given.out / first_one} to {given.out / last_one}"
 
 
 def _about(snapshot: Snapshot, given: argparse.Namespace, classes: Tensor) -> dict[str, Any]:

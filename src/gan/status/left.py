@@ -42,9 +42,10 @@ def _rate(row: Row, rows: Sequence[Row]) -> float | None:
     """s/kimg."""
     if row.rate is not None:
         return row.rate
-    known = [other for other in rows if other.rate is not None and other.cell.dataset == row.cell.dataset]
-    alike = [other for other in known if other.cell.variant == row.cell.variant]
-    return statistics.median(other.rate for other in alike or known) if known else None
+    same = [other for other in rows if other.cell.dataset == row.cell.dataset]
+    alike = [other.rate for other in same if other.cell.variant == row.cell.variant and other.rate is not None]
+    known = alike or [other.rate for other in same if other.rate is not None]
+    return statistics.median(known) if known else None
 
 
 def _scoring(benchmarks: Path) -> float | None:

@@ -10,7 +10,7 @@ import math
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import pandas as pd
 from mlflow.entities import Metric
@@ -167,7 +167,8 @@ def _is_contrast(name: str | None) -> bool:
     return name not in (None, names.WHOLE, JOINT) and not str(name).startswith(CLASS) and not side_of(str(name))
 
 
-def finite(value: Any) -> bool:
+def finite(value: Any) -> TypeGuard[float]:
+    """Whether ``value`` is a number that MLflow takes."""
     return isinstance(value, int | float) and math.isfinite(value)
 
 

@@ -108,5 +108,5 @@ def floors(cells: Sequence[CellFiles]) -> list[Metric]:
                     values |= {names.final(row, kind): row.get(f"floor_{kind}") for kind in ("low", "high")}
                 for name, value in values.items():
                     if points.finite(value):
-                        found.setdefault((name, step), Metric(name, round(float(value), 6), time, step))
+                        found.setdefault((name, step), Metric(name, round(value, 6), time, step))
     return list(found.values())
