@@ -239,7 +239,7 @@ def test_only_inception_is_called_fid():
         "inception": [f"{name}_inception" for name in ("kd", *own)] + ["kid", "fid"],
         **{
             one: [f"{name}_{one}" for name in ("kd", "fd", *own)]
-            for one in ("indomain", "indomain3d", "medicalnet", "radiomics", "random", "vgg19")
+            for one in ("indomain", "indomain3d", "medicalnet", "network", "radiomics", "random", "vgg19")
         },
     }
 
