@@ -90,7 +90,8 @@ def score_sizes(
         limits = tissue_limits(train[contrast].histogram.sum(0))
         each = [sizes(of, limits, voxel) for of in (ours, train[contrast], held_out[contrast])]
         for metric in each[0]:
-            found.setdefault(metric, {})[contrast] = compare(*(of[metric] for of in each), draws)
+            values, known, unseen = (of[metric] for of in each)
+            found.setdefault(metric, {})[contrast] = compare(values, known, unseen, draws)
     return [row for metric, measured in found.items() for row in metric_rows(metric, measured)]
 
 

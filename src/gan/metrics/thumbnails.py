@@ -1,10 +1,12 @@
 """Images as short vectors whose distance says how well they correlate: the second eye of the search for copies."""
 
 import itertools
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn.functional import adaptive_avg_pool2d, adaptive_avg_pool3d
 
 SIDE, SIDE_OF_VOLUMES = 32, 16  # points of the longest side of a thumbnail
 REACH = 1  # points by which a thumbnail is moved, in each direction of each axis
@@ -16,9 +18,9 @@ def thumbnails(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     Of volumes [n, D, H, W] over cubes, the longest side `SIDE_OF_VOLUMES` points: [n, d, h, w].
     """
     volumes = images.ndim == 4
+    means: Callable[..., torch.Tensor] = adaptive_avg_pool3d if volumes else adaptive_avg_pool2d
     factor = max(1, max(images.shape[1:]) / (SIDE_OF_VOLUMES if volumes else SIDE))
     size = [max(1, round(side / factor)) for side in images.shape[1:]]
-    means = torch.nn.functional.adaptive_avg_pool3d if volumes else torch.nn.functional.adaptive_avg_pool2d
     return means(torch.from_numpy(images.astype(np.float32))[:, None], size)[:, 0].numpy()
 
 

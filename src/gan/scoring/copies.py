@@ -177,8 +177,8 @@ class CopyProbe:
             rows = self.real.train[one.group][list(one.near)]
             first, second = (self.real.grey(one.group, rows[place : place + 1]) for place in (0, 1))
             ratios = dict(zip((eye.name for eye in self.eyes), map(float, one.ratios), strict=True))
-            shown = [one.grey, *({name: images[0] for name, images in of.items()} for of in (first, second))]
-            pairs.append(Pair(*map(_pictures, shown), ratios, one.surprise))
+            near, other = (_pictures({name: images[0] for name, images in of.items()}) for of in (first, second))
+            pairs.append(Pair(_pictures(one.grey), near, other, ratios, one.surprise))
         return pairs
 
 

@@ -196,8 +196,8 @@ class MaskProbe:
         rows = score_areas(fake, real, subjects, self.mask, **drawn)
         if self.voxel is not None:
             unseen, others = known.areas["val"], known.subjects["val"]
-            ml = [of / 100 * self.voxels * self.voxel for of in (fake, real, unseen)]
-            found = score_label_sizes(*ml, subjects, others, self.mask, **drawn)
+            ours, train, held_out = (of / 100 * self.voxels * self.voxel for of in (fake, real, unseen))
+            found = score_label_sizes(ours, train, held_out, subjects, others, self.mask, **drawn)
             numbers = {"n_floor": len(unseen), "n_floor_subjects": len(np.unique(others))}
             rows += [row | numbers for row in found]
         return [row | conditions for row in rows]

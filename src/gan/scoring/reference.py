@@ -98,7 +98,7 @@ class ImageFacts:
 
     def save(self, path: str | os.PathLike) -> None:
         """Write an uncompressed .npz, atomically."""
-        arrays = {f"similarity/{name}": values for name, values in self.similarity.items()}
+        arrays: dict[str, NDArray] = {f"similarity/{name}": values for name, values in self.similarity.items()}
         arrays["pairs"] = self.pairs
         for kind in ("areas", "subjects"):
             arrays |= {f"{kind}/{split}": of for split, of in getattr(self, kind).items()}
