@@ -183,6 +183,11 @@ def protocol(table: pd.DataFrame, cells: Sequence[CellFiles]) -> dict[str, Any]:
     }
 
 
+def extractor(id: str) -> str | None:
+    """`gan.scoring.extractors.registry.sentence`."""
+    return registry.sentence(id)
+
+
 def versions() -> list[tuple[str, str]]:
     """Versions of what made the report, with Python and the operating system."""
     found = [("Python", platform.python_version()), ("system", f"{platform.system()} {platform.machine()}")]

@@ -9,12 +9,11 @@ from typing import Any
 from gan.errors import GanError
 from gan.families.registry import options_of
 from gan.metrics import facts
-from gan.report.context import data_summary, versions
+from gan.report.context import data_summary, extractor, versions
 from gan.report.given import Dataset, Study
 from gan.report.references import named, references
 from gan.report.table import conditions
 from gan.report.verdict import enumerated
-from gan.scoring.extractors import registry
 
 SHOWN_VERSIONS = ("gan-study", "torch", "snakemake", "Python")
 
@@ -84,7 +83,7 @@ def _scores(dataset: Dataset) -> list[str]:
     if done.empty or dataset.lead is None:
         return []
     first = done[done.metric == dataset.lead].iloc[0]
-    known, sentence = facts.fact(dataset.lead), registry.sentence(str(first.extractor))
+    known, sentence = facts.fact(dataset.lead), extractor(str(first.extractor))
     said = f"The leading score is {facts.title(dataset.lead)}"
     said += f" ({', '.join(conditions(first)[1:])})" + (f": {known.sentence}" if known else "")
     parts = [f"{said}.", f"Its extractor is {first.extractor}" + (f", {sentence}." if sentence else ".")]

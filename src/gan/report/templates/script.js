@@ -135,5 +135,8 @@ for (const drawing of document.querySelectorAll("figure > svg")) {
     const text = new XMLSerializer().serializeToString(copy).replace(/var\((--[a-z0-9]+)\)/g, (_, variable) => style.getPropertyValue(variable).trim().replaceAll('"', "'"));
     save(`${fileName(name)}.svg`, "image/svg+xml", text);
   });
-  drawing.closest("figure").append(element("p", { className: "tools" }, button));
+  const figure = drawing.closest("figure");
+  figure.classList.add("drawing");
+  figure.tabIndex = 0; // it scrolls on a small screen
+  figure.append(element("p", { className: "tools" }, button));
 }
