@@ -14,6 +14,7 @@ from gan.__main__ import COMMANDS
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 ENVIRONMENTS = sorted(path.stem for path in (REPOSITORY / "envs").glob("*.yaml"))
+IMAGES = ("Dockerfile", "envs/study.def")
 # what no module of ours imports by name: Snakemake reads its scripts' arguments, pandas Parquet and Excel; ninja builds
 # what registries import on demand, where there is torch
 MODELS = ("families", "scoring/extractors")
@@ -87,8 +88,22 @@ def test_environment_holds_what_its_rules_import_and_no_more(environment):
     assert set(pinned(environment)) == imported(started(environment)) & direct() | UNNAMED[environment]
 
 
-def test_environments_and_image_have_one_python():
-    image = re.search(r"^From: python:([\d.]+)", (REPOSITORY / "envs/study.def").read_text(), re.MULTILINE)[1]
+@pytest.mark.parametrize("image", IMAGES)
+def test_image_installs_the_lock_and_then_this_project_alone(image):
+    """Nothing that pip would choose by itself, and the lock is among the files that the image gets."""
+    text = (REPOSITORY / image).read_text()
+    lock, project = re.findall(r"pip install (.*)", text)
+    assert re.fullmatch(r"--no-cache-dir -r (/src/)?requirements\.lock", lock)
+    assert re.fullmatch(r"--no-cache-dir --no-deps (/src|--editable \.)", project)
+    before = text[: text.index(lock)]
+    assert re.search(r"^ *(COPY|pyproject\.toml) requirements\.lock .*/$", before, re.MULTILINE)
+    for line in re.findall(r"^(?:COPY|    (?=\w+\.toml|src )) *(.+) \S+$", text, re.MULTILINE):
+        assert all((REPOSITORY / name).exists() for name in line.split()), line
+
+
+def test_environments_and_images_have_one_python():
+    found = {re.search(r"^from:? python:([\d.]+)", (REPOSITORY / name).read_text(), re.M | re.I)[1] for name in IMAGES}
+    (image,) = found
     for environment in ENVIRONMENTS:
         assert f"python={image}" in dependencies(environment)
     assert f"--python-version {image}" in (REPOSITORY / "Makefile").read_text()
