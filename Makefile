@@ -6,7 +6,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test lint format ui docs lock clean
+.PHONY: demo test lint format ui docs site tutorial lock clean
 
 demo: $(READY)  ## the phantom study: three variants, minutes on two CPU cores
 	$(BIN)/snakemake --cores $(CORES) --configfile demo.yaml -- all
@@ -34,6 +34,13 @@ ui: $(READY)  ## browse a study in MLflow on 127.0.0.1: make ui STUDY=demo
 
 docs: $(READY)  ## write docs/config.md from the schema and the options
 	$(BIN)/python docs/render_config.py
+
+site: $(READY)  ## the documentation as a site in build/site; a broken link or anchor is an error
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going -q -b html -d build/doctrees docs build/site
+	@echo "Open build/site/index.html."
+
+tutorial: $(READY)  ## type docs/tutorial.md in a fresh clone; writes its outputs and pictures (needs chromium)
+	$(BIN)/python docs/type_tutorial.py --folder build/tutorial
 
 lock: $(READY)  ## write requirements.lock from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --no-header -o requirements.lock
