@@ -414,6 +414,35 @@ def test_fewer_samples_are_shown_where_the_page_would_be_too_large(study, tmp_pa
     assert all(len(row.others) == 2 for row in few["rows"]), "all seeds"
 
 
+@pytest.mark.parametrize(
+    ("data", "real", "fake", "names", "size"),
+    [
+        (
+            {"contrasts": ["t1", "t2"], "translate": {"source": ["t1"], "target": ["t2"]}},
+            *((3, 2, 16, 16), (3, 4, 16, 16)),
+            ["t1", "t2, translated", "t2", "t2, difference"],
+            (2 * 66 - 2, 16),
+        ),
+        ({"contrasts": ["t1", "t2"]}, (3, 2, 8, 8, 8), (3, 2, 8, 8, 8), ["t1", "t2"], (3 * 18 - 2, 24)),
+        ({"contrasts": ["t1"], "mask": "seg"}, (3, 2, 8, 8), (3, 2, 8, 8), ["t1", "seg"], (3 * 18 - 2, 8)),
+    ],
+    ids=["translation", "volumes", "mask"],
+)
+def test_panels_are_named(tmp_path, data, real, fake, names, size):
+    cell = CellFiles("set", "a", 0, tmp_path / "set/a/seed0")
+    cell.folder.mkdir(parents=True)
+    write(cell, "recipe.json", {"data": data})
+    for name, shape in (("real", real), ("fake", fake)):
+        write_grid(cell.folder / f"{name}.png", np.zeros(shape, np.float32), 3)
+    shown = gallery.section(Study("x", [cell], None, tmp_path).datasets[0])  # type: ignore[arg-type]
+    (row,) = shown["rows"]
+    samples = (size[0] + GAP) // (len(names) * fake[-1] + GAP)
+    assert [name for name, _ in row.first.heads[0]] == names * samples
+    assert sum(width for _, width in row.first.heads[0]) == row.first.width
+    assert (row.first.width, row.first.height) == size and row.first.link == "set/a/seed0/fake.png"
+    assert len(shown["real"].heads[0]) == 3 * real[1]
+
+
 def test_intervals_end_where_the_metric_does(tmp_path):
     rows = [[kid(0.95 + step, width=0.2, metric="precision_random")] for step in (-0.04, 0, 0.04)]
     row = table.comparison(table.scores(cells_with(tmp_path, a=rows))).iloc[0]

@@ -16,7 +16,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from gan.cells import JOINT, CellFiles
 from gan.metrics.facts import direction, floor_of, title
-from gan.report.figures import INK, STYLE, label_ends, legend_of, plain, svg
+from gan.report.figures import INK, STYLE, label_ends, legend_height, legend_of, plain, svg
 from gan.report.table import MEASURE, WHOLE, measure_label
 
 STEEP = 8  # a panel whose values span more than this factor is logarithmic
@@ -63,7 +63,7 @@ def _figure(panels: list[tuple[str, pd.DataFrame]], looks: dict, title: str) -> 
     columns = min(2, len(panels))
     count = math.ceil(len(panels) / columns)
     with matplotlib.rc_context(STYLE):
-        height = (2.6 if columns > 1 else 3.6) * count + 0.25 * math.ceil(len(variants) / 6)
+        height = (2.6 if columns > 1 else 3.6) * count + legend_height(looks)
         figure = Figure(figsize=(9.2, height), layout="constrained")
         grid = figure.subplots(count, columns, squeeze=False).ravel()
         for axes, (name, rows) in zip(grid, panels, strict=False):

@@ -95,6 +95,11 @@ def legend_of(
     figure.legend(keys, names, loc="outside upper left", ncol=columns, frameon=False, handlelength=2.4)
 
 
+def legend_height(looks: dict[str, Look]) -> float:
+    """Inches that `legend_of` takes at most, so that panels keep their height."""
+    return 0.22 * math.ceil((len(looks) + 1) / 3)
+
+
 def number_of(variant: str, looks: dict[str, Look]) -> int:
     """By which a line is called next to its end, so that no colour has to be told apart."""
     return list(looks).index(variant) + 1
@@ -114,10 +119,11 @@ def label_ends(
     places = {name: to_fraction.transform(point) for name, point in ends.items()}
     places = {name: place for name, place in places.items() if np.isfinite(place).all()}
     heights = apart([place[1] for place in places.values()], 0.062)
+    lift = max(0.0, 0.02 - min(heights, default=0.0))  # off the labels of the axis below
     for (name, place), height in zip(places.items(), heights, strict=True):
         text = plain(name) if names else str(number_of(name, looks))
         axes.annotate(
-            *(text, (place[0], height), (offset, 0)),
+            *(text, (place[0], height + lift), (offset, 0)),
             **{"xycoords": "axes fraction", "textcoords": "offset points", "fontsize": 8.5, "va": "center"},
         )
 

@@ -22,7 +22,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from gan.cells import CellFiles
 from gan.metrics import facts
-from gan.report.figures import FAINT, INK, STYLE, Look, label_ends, legend_of, plain, svg
+from gan.report.figures import FAINT, INK, STYLE, Look, label_ends, legend_height, legend_of, plain, svg
 from gan.report.given import Dataset
 from gan.report.table import leading_contrast
 
@@ -126,7 +126,7 @@ def by_position(found: Mapping[CellFiles, dict[str, Any]], dataset: Dataset) -> 
     values = _means(scored, lambda points: points["value"])
     floors = _means(scored, lambda points: points["floor"])
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(9.2, 3.6), layout="constrained")
+        figure = Figure(figsize=(9.2, 3.2 + legend_height(dataset.looks)), layout="constrained")
         axes = figure.subplots()
         for variant, line in values.items():
             colour, style = dataset.looks[variant]
@@ -207,7 +207,7 @@ def _by_contrast(found: Mapping[CellFiles, dict[str, Any]], looks: dict[str, Loo
     with matplotlib.rc_context(STYLE):
         count = math.ceil(len(contrasts) / columns)
         variants = list(dict.fromkeys(cell.variant for cell in found))
-        figure = Figure(figsize=(9.2, 3.0 * count + 0.25 * math.ceil(len(variants) / 5)), layout="constrained")
+        figure = Figure(figsize=(9.2, 3.0 * count + legend_height(looks)), layout="constrained")
         grid = figure.subplots(count, columns, squeeze=False).ravel()
         for axes in grid[len(contrasts) :]:
             axes.set_visible(False)
