@@ -56,7 +56,7 @@ rule all:
     default_target: True
     input:
         [path for cell in STUDY.cells() for path in results(cell)],
-        f"{ROOT}/comparison.html",
+        rules.compare.output,
         # While kernels are made again, Snakemake looks at what depends on them by `ancient` only through this input.
         KERNELS,
         TERMS,

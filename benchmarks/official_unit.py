@@ -62,7 +62,9 @@ def step(
     modules: Sequence[ModuleType], parts: dict[str, nn.Module], given: argparse.Namespace, batch: Batch
 ) -> Callable[[], None]:
     """A step in the order of its ``train.py``: both discriminators, then both autoencoders."""
-    in_a, in_b, out_a, out_b, d_a, d_b = parts.values()
+    in_a, in_b, out_a, out_b = (parts[name] for name in [*PARTS][:4])
+    d_a: Any = parts["D of sources"]
+    d_b: Any = parts["D of targets"]
     trained = ([d_a, d_b], [in_a, out_a, in_b, out_b])
     optimizers = [
         torch.optim.Adam(itertools.chain(*(net.parameters() for net in nets)), 1e-4, (0.5, 0.999), weight_decay=1e-4)

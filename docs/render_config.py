@@ -17,7 +17,8 @@ HEAD = """# Every option
 range are refused before anything runs, and so are sources that are not there and patterns that match nothing. Faults of
 YAML and keys given twice are reported with their line; `profiles/default`, which Snakemake reads by itself, checks the
 files of `--configfile` (with `--workflow-profile none` Snakemake's own message names no line). The names in
-`study.datasets` and `study.variants` are targets of `snakemake` ([cluster](cluster.md#one-variant-one-data-set-one-cell)).
+`study.datasets` and `study.variants` are targets of `snakemake`
+([cluster](cluster.md#one-variant-one-data-set-one-cell)).
 
 `gan init my_study` writes this file, `demo.yaml`, the profiles and a short Snakefile, which loads the workflow of the
 installed package, into an empty folder: a study outside the clone. Its `study.name` is that of the folder.

@@ -23,9 +23,10 @@ from gan.grids import GAP, write_grid, write_png
 from gan.metrics import facts
 from gan.report import context, figures, gallery, pictures, references, table, verdict, view, write_report
 from gan.report import cost as cost_of
-from gan.report.given import Study
+from gan.report.given import Study, Tables
 from gan.sampling.marks import Mark
 
+NO_TABLES = Tables(*[pd.DataFrame()] * 3, None, {}, {})
 T2 = 4.302652729911275  # Student's t, 97.5 %, 2 degrees of freedom
 
 
@@ -408,7 +409,7 @@ def test_pictures_are_whole_samples_at_a_multiple_of_their_pixels(page):
 def test_fewer_samples_are_shown_where_the_page_would_be_too_large(study, tmp_path, monkeypatch):
     _, cells = study
     monkeypatch.setattr(gallery, "BUDGET", 100_000)
-    given = Study("x", cells, None, tmp_path)  # type: ignore[arg-type]
+    given = Study("x", cells, NO_TABLES, tmp_path)
     few = gallery.section(given.datasets[0])
     assert few["real"].width == 2 * 64 and len(few["rows"]) == len(VARIANTS)
     assert all(len(row.others) == 2 for row in few["rows"]), "all seeds"
@@ -434,12 +435,14 @@ def test_panels_are_named(tmp_path, data, real, fake, names, size):
     write(cell, "recipe.json", {"data": data})
     for name, shape in (("real", real), ("fake", fake)):
         write_grid(cell.folder / f"{name}.png", np.zeros(shape, np.float32), 3)
-    shown = gallery.section(Study("x", [cell], None, tmp_path).datasets[0])  # type: ignore[arg-type]
+    shown = gallery.section(Study("x", [cell], NO_TABLES, tmp_path).datasets[0])
     (row,) = shown["rows"]
     samples = (size[0] + GAP) // (len(names) * fake[-1] + GAP)
     assert [name for name, _ in row.first.heads[0]] == names * samples
     assert sum(width for _, width in row.first.heads[0]) == row.first.width
-    assert (row.first.width, row.first.height) == size and row.first.link == "set/a/seed0/fake.png"
+    times = 6 if len(fake) == 5 else 1  # voxels are enlarged
+    assert (row.first.width, row.first.height) == (times * size[0], times * size[1])
+    assert row.first.link == "set/a/seed0/fake.png"
     assert len(shown["real"].heads[0]) == 3 * real[1]
 
 

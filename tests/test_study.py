@@ -232,7 +232,7 @@ def test_recipes_name_no_place(config, source):
         ("training.kimg", "many", 'training.kimg is "many"; it must be a number'),
         ("variants", None, "variants is empty; it must be a block of keys and values"),
         ("study.seeds", 3, "study.seeds is 3; it must be a list"),
-        ("metrics.extractors", ["vgg"], "'vgg'; allowed: inception, indomain, indomain3d, medicalnet, random"),
+        ("metrics.extractors", ["vgg"], "'vgg'; allowed: inception, indomain, indomain3d, medicalnet, radiomics"),
         ("metrics.extractors", ["indomain3d"], "metrics.extractors is indomain3d, which sees whole volumes alone"),
     ],
 )

@@ -99,7 +99,9 @@ def _pictures(dataset: Dataset, real: _Found | None, grids: dict[CellFiles, _Fou
     own, drawn = real_panels(dataset.cells), panels(dataset.cells)
 
     def attempt(samples: int) -> dict[CellFiles | None, Picture]:
-        made = {None: _picture(dataset, real, title, own, samples)} if real else {}
+        made: dict[CellFiles | None, Picture | None] = {}
+        if real:
+            made[None] = _picture(dataset, real, title, own, samples)
         for cell, found in grids.items():
             trained = ", not trained" if found.kimg is None else f", {found.kimg:g} kimg"
             caption = f"{cell.variant} (seed {cell.seed}{trained})"

@@ -1,5 +1,8 @@
 """What the sections of the page are given: the cells of a study, its tables, and where the page will be."""
 
+# pandas types a selection from a frame as a union of all that it could be.
+# pyright: reportReturnType=false
+
 import functools
 import os
 from collections.abc import Sequence

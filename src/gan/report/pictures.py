@@ -71,7 +71,7 @@ def read(path: Path) -> Grid | None:
     try:
         with Image.open(path) as image:
             image.load()
-            text = {key: said for key, said in image.info.items() if isinstance(said, str)}
+            text = {str(key): said for key, said in image.info.items() if isinstance(said, str)}
             where = json.loads(text.pop(GEOMETRY))
             shown = image.copy() if image.mode in _GREY else image.convert("L")
             return Grid(shown, text, **{key: int(value) for key, value in where.items()})
@@ -99,7 +99,7 @@ def whole(path: Path) -> str | None:
             image.load()
             if max(image.size) <= LARGEST:
                 return _encoded(path.read_bytes())
-            text = {key: said for key, said in image.info.items() if isinstance(said, str)}
+            text = {str(key): said for key, said in image.info.items() if isinstance(said, str)}
             image.thumbnail((LARGEST, LARGEST), Image.Resampling.LANCZOS)
             return _address(image, text)
     except (OSError, ValueError, SyntaxError):

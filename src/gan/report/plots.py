@@ -59,7 +59,7 @@ def precision_recall(dataset: Dataset) -> str:
         if (known := facts.fact(str(metric))) and not known.training
     }
     both = {
-        name: done[chosen & (done.metric.map(named) == name)].drop_duplicates("variant").set_index("variant")
+        name: done[chosen & (done.metric.map(named) == name)].drop_duplicates(["variant"]).set_index("variant")
         for name in ("precision", "recall")
     }
     variants = [name for name in both["precision"].index if name in both["recall"].index]
@@ -89,7 +89,7 @@ def precision_recall(dataset: Dataset) -> str:
 def _seeds(dataset: Dataset, variant: str, row: pd.Series) -> pd.Series:
     seeds = dataset.seeds
     mine = seeds[(seeds.variant == variant) & (seeds.contrast == row.contrast) & (seeds.metric == row.metric)]
-    return mine[mine.extractor == row.extractor].drop_duplicates("seed").sort_values("seed").value
+    return mine[mine.extractor == row.extractor].drop_duplicates(["seed"]).sort_values("seed").value
 
 
 def feature_map(found: Mapping[CellFiles, dict[str, Any]], looks: dict[str, Look]) -> str:

@@ -53,6 +53,7 @@ def feature_map(fake: NDArray[np.float32], real: dict[str, NDArray[np.float32]])
     if min(centred.shape) < 3:
         return {}
     _, values, axes = svds(centred, k=2, v0=np.ones(min(centred.shape)), solver="arpack")
+    assert axes is not None
     order = np.argsort(values)[::-1]
     values, axes = values[order], axes[order]
     # The sign of an axis is arbitrary: its largest component is positive.
