@@ -1,5 +1,7 @@
 """MedicalNet's graph, by weights of torchvision's ResNets with kernels of volumes, and what is refused of its file."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -13,10 +15,10 @@ from gan.scoring.extractors.medicalnet.model import MedicalNet, standardised
 from gan.scoring.extractors.medicalnet.options import Options
 
 
-def flat_network() -> nn.Module:
+def flat_network() -> Any:
     """The ResNet of depth 10 of images, with the strides and dilations of MedicalNet."""
     torch.manual_seed(0)
-    network = resnet.ResNet(resnet.BasicBlock, [1, 1, 1, 1]).eval()
+    network: Any = resnet.ResNet(resnet.BasicBlock, [1, 1, 1, 1]).eval()
     network.conv1 = nn.Conv2d(1, 64, 7, stride=2, padding=3, bias=False)
     for layer, dilation in ((network.layer3, 2), (network.layer4, 4)):
         block = layer[0]
@@ -25,8 +27,9 @@ def flat_network() -> nn.Module:
             convolution.dilation = convolution.padding = (dilation, dilation)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
-            nn.init.uniform_(module.running_mean, -0.1, 0.1)
-            nn.init.uniform_(module.running_var, 0.5, 2)
+            assert module.running_mean is not None and module.running_var is not None
+            module.running_mean.uniform_(-0.1, 0.1)
+            module.running_var.uniform_(0.5, 2)
     network.fc = nn.Identity()
     return network
 

@@ -1,5 +1,7 @@
 """Sizes and brightness of what volumes show, as distributions: closed forms, and what each metric has to see."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
@@ -60,7 +62,8 @@ def real() -> dict[str, dict[str, PixelSums]]:
 
 
 def rows_of(volumes: np.ndarray, real: dict, bootstrap: int = 0) -> dict[str, dict]:
-    fake, drawn = {"t1": PixelSums.of(volumes)}, {"bootstrap": bootstrap, "seed": 0}
+    fake: dict[str, PixelSums] = {"t1": PixelSums.of(volumes)}
+    drawn: dict[str, Any] = {"bootstrap": bootstrap, "seed": 0}
     rows = score_pixels(fake, **real, **drawn) + score_sizes(fake, **real, voxel=0.2, **drawn)
     return {row["metric"]: row for row in rows if row["contrast"] == "all"}
 

@@ -387,6 +387,13 @@ def test_the_page_shows_answer_curves_images_settings_cost_and_data(page):
     assert re.search(r"<td>train</td><td class=\"n\">14</td><td class=\"n\">616</td>", page)
 
 
+def test_an_extractor_that_is_left_out_is_named_with_its_reason(tmp_path):
+    cells = cells_with(tmp_path, dcgan=[[kid(0.1)]])
+    write(cells[0], "scores.json", cells[0].object("scores.json") | {"left_out": {"indomain3d": "it needs 32 volumes"}})
+    found = context.protocol(table.comparison(table.scores(cells)), cells)
+    assert dict(found["extractors"])["indomain3d"] == "left out: it needs 32 volumes"
+
+
 def test_contents_lead_to_every_section(page):
     ids = set(re.findall(r'\bid="([^"]+)"', page))
     wanted = {address[1:] for address in Page(page).addresses if address.startswith("#")}

@@ -285,7 +285,9 @@ SPOILED = ("axial slices of different volumes", "upper half empty", "upside down
 @pytest.mark.parametrize("fault", SPOILED)
 def test_the_encoder_of_volumes_sees_faults_of_the_whole(fault, whole_distance):
     good = heads(40, 5)[:, 0]
-    bad = (FAULTS | FAULTS_OF_VOLUMES)[fault].change(Samples({"t1": good}, None), np.random.default_rng(0)).grey["t1"]
+    change = (FAULTS | FAULTS_OF_VOLUMES)[fault].change
+    assert change is not None
+    bad = change(Samples({"t1": good}, None), np.random.default_rng(0)).grey["t1"]
     assert whole_distance(bad) > 5 * abs(whole_distance(good))
 
 
