@@ -19,13 +19,15 @@ from test_shareable import SEARCH
 from test_terms import origin
 
 from gan.cells import CellFiles
+from gan.families.contract import ImageShape
+from gan.families.registry import families, make_options
 from gan.files import checksum, read_json, write_json
 from gan.governance.allowed import copied
 from gan.governance.command import main
 from gan.governance.facts import read_facts
 from gan.governance.reporting import AUTHOR, ITEMS
 from gan.governance.reproducibility import SAME, statement
-from gan.sampling.snapshot import load_generator, load_header
+from gan.sampling.snapshot import Snapshot, load_generator, load_header, save_generator
 from gan.sampling.tasks import sample
 from gan.terms import FILE, Terms
 
@@ -327,3 +329,22 @@ def test_statement_says_unknown_and_never_leaves_out(cell, exported, tmp_path):
         assert (found["hardware"]["device"] if name == "cost.json" else found["choice"]["rule"]) == "unknown"
         assert text.count("unknown") > (exported / "reproducibility.md").read_text().count("unknown")
         assert (found["digest"] == whole["digest"]) == (name == "cost.json"), SAME
+
+
+def test_a_generator_that_translates_is_exported_without_images(tmp_path, capsys):
+    cell, out = make_cell(tmp_path, OPEN), tmp_path / "folder"
+    family, options, task = "pix2pix", {"channels": 2, "depth": 2}, {"source": ["t1"], "target": ["t2"]}
+    shape = ImageShape(1, (20, 16), sources=1)
+    network = families()[family].model.build_kept(make_options(family, options), shape).eval()
+    facts = {"channels": ["t2"], "mask": None, "labels": [], "label_counts": [], "translate": task}
+    save_generator(cell / "snapshots/kimg01.5.pt", Snapshot(network, family, options, shape, 1, 1.5, "abc", facts))
+    recipe = read_json(cell / "recipe.json")
+    recipe["data"]["translate"] = task
+    recipe["variant"] |= {"family": family, "options": options}
+    write_json(cell / "recipe.json", recipe)
+    assert export(cell, out, "--n", "2") == 1
+    assert "a translation is made of a patient's scan; leave --n out" in capsys.readouterr().err
+    assert export(cell, out) == 0
+    assert (out / "model.safetensors").exists() and not (out / "images").exists()
+    assert header_of(out)["pipeline_tag"] == "image-to-image"
+    assert load_generator(out / "model.safetensors").task == task
