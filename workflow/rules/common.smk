@@ -14,6 +14,7 @@ from gan.scoring.extractors import registry
 from gan.status.last import note
 from gan.study import METRICS_REVISION, Cell, canonical, load
 from gan.utility.options import REVISION as UTILITY_REVISION
+from gan.utility.options import TASKS, Settings, arms_of
 
 RESULTS = "results"
 
@@ -36,6 +37,9 @@ STARTED = time.time()
 TRAINED = [*STUDY.cells(), *STUDY.sources()]
 SCORED = [cell for cell in STUDY.cells() if STUDY.scored(cell.dataset)]
 METRICS = STUDY.metrics
+UTILITY = STUDY.utility or {"arms": []}
+USEFUL = [cell for cell in SCORED if STUDY.tasks(cell)]
+REFERENCE = f"{ROOT}/utility/{{dataset}}/{{task}}/seed{{seed}}"
 KERNELS = f"{ROOT}/kernels.json"
 TERMS = f"{ROOT}/terms.json"
 # The files that extractors need, by their checksum: another place to get one from repeats nothing.
@@ -85,6 +89,7 @@ wildcard_constraints:
     seed=r"\d+",
     extractor="|".join(STUDY.extractors()),
     sha256="[0-9a-f]{12}",
+    task="|".join(TASKS),
 
 
 def cell(wildcards):
@@ -190,4 +195,21 @@ def judges(name):
     """This file of every extractor that judges the data set, in the order of the config."""
     return lambda wildcards: [
         f"{REAL}/{kind}/{name}" for kind in STUDY.judges(wildcards.dataset)
+    ]
+
+
+def asked_of_utility(generated):
+    """The arms of generated or of real images, and the settings of their networks."""
+    arms = arms_of(UTILITY["arms"], generated=generated)
+    return lambda w: canonical(
+        {"arms": arms, "regions": STUDY.dataset(w.dataset)["regions"]}
+        | {key: UTILITY[key] for key in Settings.names()}
+    )
+
+
+def references(name):
+    """This file of the real arm of each task of a cell."""
+    return lambda w: [
+        f"{REFERENCE}/{name}".format(dataset=w.dataset, task=task, seed=w.seed)
+        for task in STUDY.tasks(cell(w))
     ]

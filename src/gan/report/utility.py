@@ -131,7 +131,8 @@ def _row(task: Task, measure: str, arm: Scores, real: Scores | None) -> dict[str
     own = estimate(_outcomes(task, measure, arm, seeds), drawn)
     scored = ~np.isnan(np.array(patients(task, measure, arm, seeds))).all(0)
     found = {"seeds": len(seeds), "patients": int(scored.sum()), "left_out": int((~scored).sum())}
-    found |= dict(zip(("value", "low", "high"), _span(own), strict=True))
+    value, low, high = _span(own)
+    found |= {"value": value, "low": max(low, 0.0), "high": high if measure.startswith("hd95") else min(high, 1.0)}
     if real is None:
         return found
     one, other, p = _paired(task, measure, arm, real, seeds)

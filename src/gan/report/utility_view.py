@@ -210,6 +210,7 @@ def _markdown(parts: Sequence[Shown], without: Sequence[tuple[str, str]]) -> str
             ]
             rows.append([escape(line.variant), line.arm, *entries, line.seeds, line.p or "–", line.word])
         text.append("\n" + markdown_rows(header, rows))
-        text += [f"- {escape(one.variant)}, {escape(' '.join(one.sentences))}" for one in part.anatomies]
+        text += [f"- {escape(one.variant)}: {escape(' '.join(one.sentences))}" for one in part.anatomies]
+        text.append("")
     text += [f"- {escape(variant)}: no task, {escape(reason)}" for variant, reason in without]
     return "\n".join(text) + "\n"
