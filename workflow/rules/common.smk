@@ -38,7 +38,6 @@ TRAINED = [*STUDY.cells(), *STUDY.sources()]
 SCORED = [cell for cell in STUDY.cells() if STUDY.scored(cell.dataset)]
 METRICS = STUDY.metrics
 UTILITY = STUDY.utility or {"arms": []}
-USEFUL = [cell for cell in SCORED if STUDY.tasks(cell)]
 REFERENCE = f"{ROOT}/utility/{{dataset}}/{{task}}/seed{{seed}}"
 KERNELS = f"{ROOT}/kernels.json"
 TERMS = f"{ROOT}/terms.json"

@@ -4,7 +4,7 @@ All but the first are from ``shown/plots.json`` of each cell (`gan.scoring.plots
 """
 
 # pandas types a selection from a frame as a union of all that it could be.
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
 
 import itertools
 import math

@@ -52,10 +52,9 @@ def feature_map(fake: NDArray[np.float32], real: dict[str, NDArray[np.float32]])
     centred = known - mean
     if min(centred.shape) < 3:
         return {}
-    _, values, axes = svds(centred, k=2, v0=np.ones(min(centred.shape)), solver="arpack")
-    assert axes is not None
-    order = np.argsort(values)[::-1]
-    values, axes = values[order], axes[order]
+    found: Any = svds(centred, k=2, v0=np.ones(min(centred.shape)), solver="arpack")
+    order = np.argsort(found[1])[::-1]
+    values, axes = found[1][order], found[2][order]
     # The sign of an axis is arbitrary: its largest component is positive.
     axes *= np.sign(axes[[0, 1], np.abs(axes).argmax(1)])[:, None]
     total = float(np.square(centred).sum())
