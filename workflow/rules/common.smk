@@ -60,7 +60,9 @@ if not DEPLOYED:
 
 # For the scripts that fill a new conda environment, where there is no clone.
 if "conda" in DEPLOYED and workflow.is_main_process:
-    os.environ.update(GAN_INSTALLABLE=str(installable(Path(".snakemake/gan").absolute())))
+    os.environ.update(
+        GAN_INSTALLABLE=str(installable(Path(".snakemake/gan").absolute()))
+    )
 
 if "apptainer" in DEPLOYED and not Path(IMAGE).exists():
     sys.exit(
@@ -98,7 +100,9 @@ def cell(wildcards):
 def results(cell):
     """The last files of a cell: its scores, or where there are none its generator; with `utility` that too."""
     names = ["scores.json" if STUDY.scored(cell.dataset) else "generator.pt"]
-    names += ["utility.json"] if STUDY.scored(cell.dataset) and STUDY.tasks(cell) else []
+    names += (
+        ["utility.json"] if STUDY.scored(cell.dataset) and STUDY.tasks(cell) else []
+    )
     return [f"{ROOT}/{cell.folder}/{name}" for name in names]
 
 
