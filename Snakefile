@@ -34,9 +34,11 @@ localrules:
 SILENT = "error: a job ended without a message, as if killed; run the same call again, training resumes from its last checkpoint"
 
 
-# For `gan status`, which shows the study that ran last.
+# For `gan status`, which shows the study that ran last; and the present terms of what each cell is made of, for all that says
+# them. No rule makes them: what depends on a file by `ancient` is left out of a run that makes that file again.
 onstart:
     note(STUDY)
+    write_json(TERMS, STUDY.all_terms())
 
 
 # What the comparison says, if this run has made it, and where it is.
@@ -59,7 +61,6 @@ rule all:
         rules.compare.output,
         # While kernels are made again, Snakemake looks at what depends on them by `ancient` only through this input.
         KERNELS,
-        TERMS,
         f"{ROOT}/tracking.json" if STUDY.config["tracking"]["enabled"] else [],
 
 

@@ -57,10 +57,10 @@ def look(judge: Path, split: str) -> dict[str, float]:  # noqa: F811
     store, own = Store.open(judge / "store"), Judge(*files(judge), "cpu", judge / "store")
     images = stored_to_uint8(store.images[store.rows(split)])
     batch = Samples({name: images[:, place] for place, name in enumerate(CONTRASTS)}, None)
-    features = own._features(Protocol(bootstrap=0), True)
+    features = own._features(Protocol(bootstrap=0), store.meta)
     probes = [
         AsPublishedProbe(40, 1000, own.device, own.panel[0], judging.score_curve, "val", 1, True),
-        *(*features, *own._copies(features, Protocol(bootstrap=0), CONTRASTS)),
+        *(*features, *own._copies(features, Protocol(bootstrap=0), store.meta)),
     ]
     for probe in probes:
         probe.add(batch)

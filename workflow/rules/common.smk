@@ -9,6 +9,7 @@ from pathlib import Path
 from gan.answer import answer
 from gan.data.planned import check_inputs
 from gan.errors import GanError, failures
+from gan.files import write_json
 from gan.project import installable
 from gan.scoring.extractors import registry
 from gan.status.last import note

@@ -27,7 +27,6 @@ TABLE_OF_USE = (
 
 localrules:
     baselines,
-    terms,
     compare,
     publish,
 
@@ -45,23 +44,9 @@ rule baselines:
         "../scripts/baselines.py"
 
 
-# The terms of what each cell is made of. Nothing is made again for another declaration but what says it.
-rule terms:
-    output:
-        terms=TERMS,
-    log:
-        f"{LOGS}/terms.log",
-    priority: 1
-    params:
-        terms=canonical(STUDY.all_terms()),
-    script:
-        "../scripts/terms.py"
-
-
 rule compare:
     input:
         baselines=rules.baselines.output.baselines,
-        terms=TERMS,
         results=[path for cell in STUDY.cells() for path in results(cell)],
         curves=[f"{ROOT}/{cell.folder}/curve.json" for cell in SCORED],
     output:
@@ -98,6 +83,7 @@ rule compare:
         study=STUDY.name,
         cells=CELLS,
         utility=canonical(STUDY.utility),
+        terms=canonical(STUDY.all_terms()),
     script:
         "../scripts/compare.py"
 
@@ -106,7 +92,6 @@ rule publish:
     input:
         page=rules.compare.output.page,
         baselines=rules.baselines.output.baselines,
-        terms=TERMS,
     output:
         tracking=f"{ROOT}/tracking.json",
     log:

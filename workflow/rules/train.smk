@@ -33,8 +33,6 @@ rule train:
         kernels=ancient(KERNELS),
         # the weights of the cell that this one starts from, if any
         init_from=start_weights,
-        # ancient: other terms are no reason to train again
-        terms=ancient(TERMS),
     output:
         generator=f"{CELL}/generator.pt",
         weights=f"{CELL}/weights.pt",
@@ -62,20 +60,20 @@ rule train:
         mem_mb=ask("train", "mem_mb"),
         runtime=ask("train", "runtime"),
     params:
+        terms=TERMS,
         recipe=recipe,
         folder=CELL,
         checkpoints=f"{RESULTS}/checkpoints",
     shell:
         # exec: a signal of the scheduler must reach the training process itself, which then saves its state
         "exec python -m gan run --recipe {params.recipe:q} --store {input.store} --folder {params.folder}"
-        " --checkpoints {params.checkpoints} --judge {input.judge} --init-from {input.init_from:q} --terms {input.terms} --log {log}"
+        " --checkpoints {params.checkpoints} --judge {input.judge} --init-from {input.init_from:q} --terms {params.terms} --log {log}"
         f" --runtime {WORD}"
 
 
 rule make:
     input:
         store=rules.slices.output.store,
-        terms=ancient(TERMS),
     output:
         generator=f"{CELL}/generator.pt",
         snapshots=directory(f"{CELL}/snapshots"),
@@ -106,6 +104,7 @@ rule make:
         mem_mb=ask("data", "mem_mb"),
         runtime=ask("data", "runtime"),
     params:
+        terms=TERMS,
         recipe=recipe,
         folder=CELL,
         checkpoints=f"{RESULTS}/checkpoints",
@@ -114,7 +113,7 @@ rule make:
         ),
     shell:
         "exec python -m gan run --recipe {params.recipe:q} --store {input.store} --folder {params.folder}"
-        " --checkpoints {params.checkpoints} {params.images:q} --runtime device=cpu,threads={threads} --terms {input.terms} --log {log}"
+        " --checkpoints {params.checkpoints} {params.images:q} --runtime device=cpu,threads={threads} --terms {params.terms} --log {log}"
 
 
 # Networks do the work here, so it asks for what scoring asks for. What it has made so far survives a kill, below the checkpoints.
@@ -124,7 +123,6 @@ rule derive:
         generator=made_of,
         encoder=made_with,
         kernels=ancient(KERNELS),
-        terms=ancient(TERMS),
     output:
         generator=f"{CELL}/generator.pt",
         snapshots=directory(f"{CELL}/snapshots"),
@@ -154,10 +152,11 @@ rule derive:
         device=ask("evaluate", "device"),
         ops=ask("evaluate", "ops"),
     params:
+        terms=TERMS,
         recipe=recipe,
         folder=CELL,
         checkpoints=f"{RESULTS}/checkpoints",
     shell:
         "exec python -m gan run --recipe {params.recipe:q} --store {input.store} --folder {params.folder}"
         " --checkpoints {params.checkpoints} --generator {input.generator} --encoder {input.encoder}"
-        " --runtime device={resources.device},ops={resources.ops},threads={threads} --terms {input.terms} --log {log}"
+        " --runtime device={resources.device},ops={resources.ops},threads={threads} --terms {params.terms} --log {log}"

@@ -22,6 +22,8 @@ DEFAULTS: dict[str, Any] = {
     "mask": None,
     "labels": None,
     "translate": None,
+    "regions": None,
+    "terms": None,
     "slices": {"axis": "axial", "every": 1, "size": 256, "fit": "resize", "threshold": 50, "fraction": 0.25},
     "volumes": None,
     "intensity": {"map": "percentile", "low": None, "high": None},
@@ -46,7 +48,7 @@ FRACTIONS = (0.25, 0.1, 0.05, 0.02, 0.0)
 ENOUGH = 0.1  # of a subject's slices
 NEGATIVE = 0.01  # of the voxels, as in the notes of the data steps
 AXES = ("sagittal", "coronal", "axial")  # across x, y, z
-RESERVED = ("data", "features", "logs", "benchmarks", "mlflow")
+RESERVED = ("data", "features", "logs", "benchmarks", "mlflow", "readers", "utility")
 PARTS = ((0.7, 0.15), (0.6, 0.2), (0.5, 0.25), (0.4, 0.3), (0.2, 0.4))  # train; val and test each
 LEAST = 5  # subjects of which two can be in val and two in test
 
