@@ -58,7 +58,7 @@ def score_cell(
     generator = load_generator(path, judge.device)
     shown = Shown(judge.leader())
     rows, probes = judge.scores(path, generator, protocol, [shown])
-    judge.write_shown(cell / "shown", shown, generator, protocol.seed)
+    shown.write(cell / "shown", generator, judge.reference, judge.store, protocol.seed)
     rows += _as_published(cell, generator.kimg)
     _write_moved(cell, generator.run_key, probes, judge)
     if copies := next((probe for probe in probes if isinstance(probe, CopyProbe)), None):

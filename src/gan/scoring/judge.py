@@ -35,7 +35,6 @@ from gan.scoring.planes import slices_of
 from gan.scoring.probes import AsPublishedProbe, FeatureProbe, LikenessProbe, MaskProbe, Probe, Samples
 from gan.scoring.reference import ImageFacts, RealFeatures, Reference
 from gan.scoring.samples import Translations, generated, way_back
-from gan.scoring.shown import Shown
 from gan.study import METRICS_REVISION, canonical
 from gan.train.device import pick_device
 
@@ -97,7 +96,7 @@ class Judge:
         device: str = "auto",
         store: str | os.PathLike | None = None,
     ):
-        self.device, self._store = pick_device(device), store
+        self.device, self.store = pick_device(device), store
         self._searches: dict[tuple[tuple[str, ...], int], Search] = {}
         reasons = {path: files.left_out(path) for path in extractors}
         self.left_out = {files.kind(path): reason for path, reason in reasons.items() if reason}
@@ -124,10 +123,6 @@ class Judge:
     def leader(self) -> Extractor:
         """The leading extractor."""
         return self.panel[registry.leading([extract.name for extract in self.panel])]
-
-    def write_shown(self, folder: Path, shown: Shown, generator: Snapshot, seed: int) -> None:
-        """Write what ``shown`` has seen, next to the real images (`gan.scoring.shown`)."""
-        shown.write(folder, generator, self.reference, self._store, seed)
 
     def curve(self, path: Path, protocol: Protocol) -> list[dict[str, Any]]:
         """The metrics of `CURVE` of the snapshot ``path`` on the validation split, kept in a JSON file next to it."""
@@ -188,7 +183,7 @@ class Judge:
         """What moved, where there are radiomic features."""
         drawn = protocol.bootstrap, protocol.seed
         known = [probe for probe in features if isinstance(probe.extract, RadiomicFeatures)]
-        return [MovedProbe(probe, self._store, labels, *drawn) for probe in known]
+        return [MovedProbe(probe, self.store, labels, *drawn) for probe in known]
 
     def _copies(
         self,
@@ -198,13 +193,13 @@ class Judge:
         targets: Sequence[str] | None = None,
     ) -> list[CopyProbe]:
         """The search for copies among samples of ``data``, or translations into ``targets``; needs the store."""
-        if self._store is None:
+        if self.store is None:
             return []
         leading = features[registry.leading([extract.name for extract in self.panel])]
         names = targets or [one.name for one in to_score(data, leading.axes)]
         known = tuple(names), protocol.seed
         if known not in self._searches:
-            store = Store.open(self._store)
+            store = Store.open(self.store)
             self._searches[known] = Search(store, leading.extract, self.reference, protocol.seed, names)
         return [CopyProbe(self._searches[known], leading, protocol.bootstrap)]
 
@@ -232,7 +227,7 @@ class Judge:
         probes: list[Probe] = [*features, *self._copies(features, protocol, data)]
         probes += self._moved(features, protocol, mask_labels)
         probes += [LikenessProbe(bootstrap, seed), PixelProbe(bootstrap, seed, sided(data), voxel)]
-        probes.append(ContentProbe(self.panel, bootstrap, seed, self._store))
+        probes.append(ContentProbe(self.panel, bootstrap, seed, self.store))
         if mask := data["mask"]:
             probes.append(MaskProbe(mask, mask_labels, bootstrap, seed, voxel))
         return probes
@@ -270,11 +265,11 @@ class Judge:
     def _slices(
         self, path: Path, generator: Snapshot, task: dict[str, Any], split: str, backward: bool = False
     ) -> Translations:
-        if self._store is None:
+        if self.store is None:
             raise GanError(f"{path}: translates images, and the judge was given no store of them")
         self.check_contrasts(path, generator.data, task["target"])
         conditional = bool(generator.options.get("conditional"))
-        return Translations(Store.open(self._store), task, conditional, split, self.device, backward)
+        return Translations(Store.open(self.store), task, conditional, split, self.device, backward)
 
     def _translated(
         self,
