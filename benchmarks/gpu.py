@@ -34,6 +34,7 @@ from gpu_place import Place  # noqa: E402
 from gan.errors import command  # noqa: E402
 from gan.files import read_json, write_json  # noqa: E402
 
+REHEARSAL = 6  # times as long on a CPU, which may do other work as well
 ATTEMPTS = 3  # processes of a part: after one that dies, the next begins with the case that follows
 
 
@@ -43,7 +44,7 @@ def run(folder: Path, out: Path, names: Sequence[str], device: str, minutes: flo
     end, results = time.monotonic() + 60 * minutes, {"about": about(device), "parts": {}}
     for place, name in enumerate(names):
         later = sum(PARTS[other][1] for other in names[place + 1 :])
-        limit = PARTS[name][1]
+        limit = PARTS[name][1] * (REHEARSAL if device == "cpu" else 1)
         if name == "training":
             limit = max(limit, end - time.monotonic() - later)
         limit = min(limit, end - time.monotonic())
