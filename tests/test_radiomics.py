@@ -97,8 +97,8 @@ def test_a_constant_image_in_closed_form():
 def test_a_checkerboard_in_closed_form():
     board = np.where(np.indices((32, 32)).sum(0) % 2, 200, 40).astype(np.uint8)  # levels 25 and 5
     found = values(board[None])
-    beside, across = 2 * 32 * 31, 2 * 31 * 31  # pairs that differ, and diagonal ones, which do not
-    contrast = 20**2 * beside / (beside + across)
+    along, across = 2 * 32 * 31, 2 * 31 * 31  # pairs that differ, and diagonal ones, which do not
+    contrast = 20**2 * along / (along + across)
     rows, diagonals = 2 * 32 * 32, 2 * 63  # runs of one pixel, and whole diagonals
     long = (rows + 2 * (32**2 + 2 * sum(k**2 for k in range(1, 32)))) / (rows + diagonals)
     expected = {

@@ -46,7 +46,7 @@ def said(number: int) -> dict:
 
 
 def answer(browser, number: int) -> dict:
-    """Answer by keyboard, odd images by digits alone; whether it goes on only when all is answered is looked at."""
+    """Answer by keyboard, odd images by digits alone; check that no image is left before all of it is answered."""
     one = said(number)
     assert browser.value("document.getElementById('next').disabled")
     call = ("1" if one["call"] == REAL else "2") if number % 2 else ("r" if one["call"] == REAL else "s")
