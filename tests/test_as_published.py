@@ -148,7 +148,7 @@ def test_the_report_shows_them_last_with_the_reason_and_claims_nothing(study, tm
     assert text.count(view.AGAINST_TRAINING) == 2, "under the scores, and under the best snapshots"
     assert page.count(view.AGAINST_TRAINING.removesuffix(".")) == 3, "and under the curves"
     assert page.index("Train-FID") > page.index("KID")
-    assert set(by_seed(table.scores(study), {"copies": "better"}).metric) == {"kid"}
+    assert set(by_seed(study, table.scores(study), {"copies": "better"}).metric) == {"kid"}
     assert "train_" not in (tmp_path / "differences.csv").read_text()
     assert table.headline(compared) == "kid"
 

@@ -16,7 +16,7 @@ BASELINES = {"b": "a"}
 
 
 def compared(cells, baselines, lead="kid"):
-    return pairs.compare(cells, pairs.by_seed(table.scores(cells), baselines), baselines, lead)
+    return pairs.compare(cells, pairs.by_seed(cells, table.scores(cells), baselines), baselines, lead)
 
 
 def values(*numbers):
@@ -155,6 +155,16 @@ def test_only_seeds_that_both_have_are_paired(tmp_path):
     row = only(cells_with(tmp_path, a=values(0.1, 0.2, 0.9), b=values(0.05, 0.1)))
     assert (row["seeds"], row["seed_list"]) == (2, "0 1")
     assert row["difference"] == pytest.approx(-0.075)
+
+
+def test_a_baseline_that_no_seed_changes_is_that_of_every_seed(tmp_path):
+    cells = cells_with(tmp_path, a=values(0.1), b=values(0.05, 0.06, 0.058))
+    write(cells[0], "recipe.json", {"variant": {"family": "lookup", "options": {}}})
+    rng = np.random.default_rng(0)
+    draw(cells, a=rng.normal(0.1, 0.001, (1, 200)), b=rng.normal(0.056, 0.001, (3, 200)))
+    row = only(cells)
+    assert (row["seeds"], row["covers"], row["verdict"]) == (3, "seeds and patients", "better")
+    assert row["difference"] == pytest.approx(0.056 - 0.1)
 
 
 def test_unlike_scores_are_not_paired(tmp_path):

@@ -88,7 +88,9 @@ def test_each_system_differs_in_what_is_said_of_it_and_in_nothing_else(config):
 
 def test_every_system_takes_part_in_a_shown_study():
     """On the phantom, with small networks; those of volumes are on their page."""
-    shown = {name for of in ("presets", "presets_translate") for name in _shown(ROOT / f"docs/examples/{of}.yaml").variants}
+    shown = {
+        name for of in ("presets", "presets_translate") for name in _shown(ROOT / f"docs/examples/{of}.yaml").variants
+    }
     of_volumes = {name for name in SYSTEMS if "_3d" in name}
     assert set(SYSTEMS) - of_volumes <= shown
     page = (ROOT / "docs/volumes.md").read_text()

@@ -43,7 +43,8 @@ def write_report(
     lead = table.headline(rows, table.chosen_by(cells))
     trusted = trust.of_variants(rows, cells, lead)
     rows["warnings"] = [", ".join(_warnings(trusted, row)) for row in rows.itertuples()]
-    compared = pairs.compare(cells, pairs.by_seed(seeds, baselines or {}), baselines or {}, lead)
+    joined = pairs.by_seed(cells, seeds, baselines or {})
+    compared = pairs.compare(cells, joined, baselines or {}, lead)
     useful = Utility.of(cells, utility)
     found = Tables(rows, seeds, compared, lead, context.looks(cells, looks), trusted, useful, shareable)
     table.write_csv(found.rows, folder / "comparison.csv")

@@ -10,7 +10,8 @@ How a difference gets its interval and its p-value
         h(a) = sqrt((t_{K-1, 1-a/2} s / sqrt(K))^2 + (z_{1-a/2} b)^2),
 
     margins joined in quadrature (Zou and Donner 2008) as in `gan.report.table`. p is the a at which h(a) = abs(d).
-    Without replicates it is that of the paired t-test, and the interval covers the seeds alone.
+    Without replicates it is that of the paired t-test, and the interval covers the seeds alone. A baseline that no seed
+    changes, such as a table of grey levels, has one cell, which is that of every seed.
 
 How words are given
     Only the leading metric gets a word, and only for the mean over contrasts: it was named before the results. The
@@ -37,7 +38,7 @@ from scipy.stats import t as student_t
 from gan.cells import CellFiles
 from gan.metrics.facts import direction, training
 from gan.report.context import shown
-from gan.report.table import MEASURE, SEEDS, WHOLE_NUMBERS, leading_contrast, no_contest
+from gan.report.table import MEASURE, SEEDS, WHOLE_NUMBERS, leading_contrast, no_contest, varies
 from gan.study import differences
 
 LEVEL = 0.05
@@ -49,18 +50,22 @@ COLUMNS = [
 ]
 
 
-def by_seed(seeds: pd.DataFrame, baselines: Mapping[str, str]) -> pd.DataFrame:
+def by_seed(cells: Sequence[CellFiles], seeds: pd.DataFrame, baselines: Mapping[str, str]) -> pd.DataFrame:
     """The difference of every score to that of the baseline under the same seed, a row each.
 
-    seeds: `gan.report.table.scores`. Columns: those of ``seeds``, ``baseline``, and ``difference``, variant minus
-    baseline. Scores pair only within a data set and under the same measurement, contrast and seed, that of the training
-    and that of the evaluation; those against the training images do not.
+    seeds: `gan.report.table.scores` of ``cells``. Columns: those of ``seeds``, ``baseline``, ``baseline_seed``, and
+    ``difference``, variant minus baseline. Scores pair only within a data set and under the same measurement, contrast
+    and seed, that of the training and that of the evaluation; those against the training images do not.
     """
     done = seeds[(seeds.status == "finished") & ~seeds.metric.map(lambda metric: training(str(metric)))]
     mine = done.assign(baseline=done.variant.map(baselines)).dropna(subset="baseline")
-    keys = ["dataset", "contrast", *MEASURE, "seed"]
-    theirs = done[["variant", "value", *keys]].rename(columns={"variant": "baseline", "value": "baseline_value"})
-    joined = mine.merge(theirs, on=[*keys, "baseline"])
+    keys = ["dataset", "baseline", "contrast", *MEASURE]
+    names = {"variant": "baseline", "value": "baseline_value", "seed": "baseline_seed"}
+    theirs = done.rename(columns=names)[[*keys, "baseline_value", "baseline_seed"]]
+    joined = mine.merge(theirs, on=keys)
+    fixed = {(cell.dataset, cell.variant) for cell in cells if not varies(cell.object("recipe.json"))}
+    every = np.array([pair in fixed for pair in zip(joined.dataset, joined.baseline, strict=True)], bool)
+    joined = joined[every | (joined.seed == joined.baseline_seed)]
     return joined.assign(difference=joined.value - joined.baseline_value)
 
 
@@ -174,7 +179,8 @@ class _Replicates:
         found = []
         for row in group.itertuples():
             key = (row.metric, row.contrast, row.extractor, row.n_real, row.n_fake, row.evaluation_seed)
-            own, other = (self._of(row.dataset, name, row.seed).get(key, []) for name in (row.variant, row.baseline))
+            sides = (row.variant, row.seed), (row.baseline, row.baseline_seed)
+            own, other = (self._of(row.dataset, *side).get(key, []) for side in sides)
             if len(own) < 2 or len(own) != len(other):
                 return math.nan
             found.append(np.subtract(own, other))

@@ -28,6 +28,7 @@ from scipy.stats import t as student_t
 
 from gan.cells import WHOLE, CellFiles
 from gan.errors import GanError
+from gan.families.options import Options
 from gan.families.registry import make_options
 from gan.files import atomic_path, inert
 from gan.metrics import facts
@@ -152,12 +153,22 @@ def possible(metric: str, *values: float) -> list[float]:
 def no_contest(recipe: dict[str, Any]) -> str:
     """Why a variant with this recipe takes no part in which one is better (`gan.families.options.Options.no_contest`);
     empty if it does, or if its family is not known here."""
-    variant, data = recipe.get("variant"), recipe.get("data")
+    options, data = _options(recipe), recipe.get("data")
+    return options.no_contest(isinstance(data, dict) and bool(data.get("translate"))) if options else ""
+
+
+def varies(recipe: dict[str, Any]) -> bool:
+    """Whether another seed gives a variant with this recipe another result (`gan.families.options.Options.varies`)."""
+    options = _options(recipe)
+    return options is None or options.varies()
+
+
+def _options(recipe: dict[str, Any]) -> Options | None:
+    """Those of a recipe; None if its family is not known here."""
     try:
-        options = make_options(variant["family"], variant["options"])  # type: ignore[index]
+        return make_options(recipe["variant"]["family"], recipe["variant"]["options"])
     except (GanError, KeyError, TypeError, AttributeError):
-        return ""
-    return options.no_contest(isinstance(data, dict) and bool(data.get("translate")))
+        return None
 
 
 def contest(rows: pd.DataFrame) -> pd.DataFrame:

@@ -18,7 +18,7 @@ class Pairs:
     def __init__(self, cells: list[CellFiles], baselines: dict[str, str], stamp: int):
         self.baselines, self.cells, self.named = baselines, cells, stamp
         self.seeds = scores(cells)
-        self.differences = by_seed(self.seeds, baselines)
+        self.differences = by_seed(cells, self.seeds, baselines)
         self.lead = headline(self.seeds, chosen_by(cells))
         self.compared = compare(cells, self.differences, baselines, self.lead)
         self.trusted = of_variants(comparison(self.seeds), cells, self.lead)
