@@ -1,6 +1,7 @@
 """The states of cells, told from files alone: what a study on a cluster leaves while it runs, breaks and ends."""
 
 import contextlib
+import copy
 import json
 import os
 import re
@@ -18,9 +19,10 @@ from gan.files import write_json
 from gan.status.command import main, read_study
 from gan.status.jobs import read_jobs
 from gan.status.last import last, note
-from gan.status.left import Left, time_left
+from gan.status.left import Benchmarks, Left, time_left
 from gan.status.show import render
 from gan.status.states import Row, survey
+from gan.status.steps import Shared, Step, Steps
 from gan.study import Cell, Study, run_key
 from gan.train.loop import train
 from gan.train.outputs import Paths
@@ -38,8 +40,14 @@ with StopSignals() as stop, locked(Path(sys.argv[1]), stop):
 """
 
 
+@pytest.fixture(scope="module")
+def read() -> Study:
+    with contextlib.chdir(REPOSITORY):
+        return read_study([Path("tests/tiny.yaml")])
+
+
 @pytest.fixture
-def study(tmp_path, monkeypatch) -> Study:
+def study(read, tmp_path, monkeypatch) -> Study:
     """The study of tests/tiny.yaml, seen from an empty working folder with its config and the data all made."""
     for name in ("config.yaml", "tests/tiny.yaml"):
         shutil.copy(REPOSITORY / name, tmp_path)
@@ -49,7 +57,7 @@ def study(tmp_path, monkeypatch) -> Study:
     for name in ("indomain/extractor.pt", "indomain/real.npz", "images.npz", "judge.json"):
         touch(RESULTS / "tiny/features/phantom" / name)
     touch(RESULTS / "tiny/kernels.json")
-    return read_study([Path("tiny.yaml")])
+    return copy.deepcopy(read)
 
 
 def touch(path: Path, text: str = "") -> Path:
@@ -152,7 +160,7 @@ def started(age: float = 1.0) -> str:
 
 
 def look(study: Study, cell: Cell = DCGAN):
-    return next(row for row in survey(study, RESULTS) if row.cell == cell)
+    return next(row for row in survey(study, RESULTS).rows if row.cell == cell)
 
 
 def words(study: Study, cell: Cell = DCGAN) -> tuple[str, str]:
@@ -165,16 +173,18 @@ def words(study: Study, cell: Cell = DCGAN) -> tuple[str, str]:
 
 def test_before_anything_has_run_cells_wait_for_the_data(study):
     shutil.rmtree(RESULTS)
-    assert [(row.state, row.note) for row in survey(study, RESULTS)] == [("waiting", "fetch")] * 2
+    seen = survey(study, RESULTS)
+    assert [(row.state, row.note) for row in seen.rows] == [("waiting", "fetch")] * 2
+    assert {job.state for job in seen.shared} == {"waiting"}
 
 
 STEPS = {
     "fetch": "data/phantom/raw",
     "convert": "data/phantom/volumes/volumes.csv",
     "slices": "data/phantom/store/store.json",
-    "extractor": "features/phantom/indomain/extractor.pt",
-    "features": "features/phantom/indomain/real.npz",
-    "image_facts": "features/phantom/images.npz",
+    "extractor indomain": "features/phantom/indomain/extractor.pt",
+    "features indomain": "features/phantom/indomain/real.npz",
+    "image facts": "features/phantom/images.npz",
     "judge": "features/phantom/judge.json",
     "kernels": "kernels.json",
 }
@@ -195,7 +205,7 @@ def test_a_file_that_cannot_be_had_is_shown(study):
 
 
 def test_what_the_data_was_made_of_may_go(study):
-    for name in ("fetch", "convert", "features"):
+    for name in ("fetch", "convert", "features indomain"):
         (RESULTS / "tiny" / STEPS[name]).unlink()
     assert words(study) == ("waiting", "its turn")
 
@@ -376,6 +386,82 @@ def test_scoring_is_part_of_a_cell(study):
     assert look(study).state == "done"
 
 
+def test_utility_is_part_of_a_cell(study):
+    study.utility = {"arms": []}
+    study.config["datasets"]["phantom"]["mask"] = "seg"
+    folder, snakemake = finish(study), Snakemake()
+    reference = RESULTS / "tiny/utility/phantom/segment/seed0/reference.json"
+    assert words(study) == ("scored", "reference of segment, seed 0")
+    assert look(study).ahead == ("utility",) and look(study, ADA).ahead == ("train", "curve", "score", "utility")
+    snakemake.say(
+        f"\n[{time.asctime()}]\nrule reference:\n    log: results/tiny/logs/phantom/segment_seed0_reference.log\n"
+        "    jobid: 5"
+    )
+    seen = survey(study, RESULTS)
+    (runs,) = [job for job in seen.shared if job.state == "running"]
+    assert (runs.name, runs.step.made) == ("phantom: reference of segment, seed 0", reference)
+    shown = render(seen.rows, 150, shared=seen.shared, cpu_h=0.25).splitlines()[-1]
+    told = re.sub(r"\(\ds\)", "(0s)", shown)
+    assert told == (
+        "8 of 12 shared jobs done; running: phantom: reference of segment, seed 0 (0s); 0.25 CPU-hours of other jobs"
+    )
+    snakemake.fail(5, "reference")
+    assert words(study) == ("scored", "reference of segment, seed 0 failed")
+    text = render((seen := survey(study, RESULTS)).rows, 100, shared=seen.shared)
+    assert text.count("phantom: reference of segment, seed 0: ended without a word (killed?)\n  results/") == 1
+    touch(reference)
+    snakemake.begin(6, "utility", age=0)
+    assert words(study) == ("scored", "utility runs")
+    for key, state in (("other", "scored"), (run_key(study.recipe(DCGAN)), "done")):
+        write_json(folder / "utility.json", {"run_key": key, "tasks": {"segment": {}}})
+        assert look(study).state == state
+
+
+def test_a_cell_that_is_made(study):
+    """Not trained: its job has another log, no statistics, and no checkpoint."""
+    study.variants.append("lookup")
+    study.config["variants"]["lookup"] = {"family": "copy", "options": {}, "training": {}, "init_from": None}
+    made, snakemake = Cell("phantom", "lookup", 0), Snakemake()
+    (RESULTS / "tiny/features/phantom/judge.json").unlink()
+    assert words(study, made) == ("waiting", "its turn"), "it is made without a judge"
+    snakemake.begin(3, "make", made, age=600)
+    assert words(study, made) == ("running", "10m")
+    snakemake.fail(3, "make")
+    assert (look(study, made).state, look(study, made).said) == ("failed", "ended before it was made (killed?)")
+    snakemake.begin(4, "make", made, age=0)
+    log = touch(RESULTS / "tiny/logs/phantom/lookup_seed0_make.log", "error: no images\n")
+    assert (look(study, made).state, look(study, made).log) == ("failed", log)
+    finish(study, made, scored=False)
+    state_of(study, made).mkdir(parents=True)
+    assert words(study, made) == ("trained", "judge"), "the folder of what it has kept is no training"
+    finish(study, made)
+    row = look(study, made)
+    assert (row.state, row.ahead) == ("done", ())
+    shown = render([row], 100, bar=True).splitlines()[1]
+    assert "█" in shown and "░" not in shown and "0/0" not in shown
+
+
+def test_what_others_start_from_is_a_row_too(study):
+    start = {"dataset": "phantom", "variant": "stylegan2", "seed": None, "path": None, "sha256": None}
+    study.config["variants"]["dcgan"]["init_from"] = start
+    (source,) = study.sources()
+    assert words(study) == ("waiting", f"train {source.folder}")
+    assert words(study, source) == ("waiting", "its turn") and look(study, source).ahead == ("train",)
+    touch(finish(study, source, scored=False) / "weights.pt")
+    assert words(study, source) == ("done", "not scored, others are made with it")
+    assert words(study) == ("waiting", "its turn")
+
+
+def test_every_rule_of_the_workflow_is_known(study):
+    """A new rule has to be shown and counted here, or it is a target."""
+    rules = "".join(path.read_text() for path in (REPOSITORY / "workflow/rules").glob("*.smk"))
+    study.utility, study.metrics["extractors"] = {}, ["inception", "indomain"]
+    study.config["datasets"]["phantom"]["mask"] = "seg"
+    of_cells = {"train", "make", "derive", "curve", "score", "utility"}
+    shared = {step.rule for step in Steps(study, RESULTS / "tiny").all()}
+    assert {*re.findall(r"^rule (\w+):", rules, re.MULTILINE)} == of_cells | shared | {"prefetch"}
+
+
 def test_results_of_other_settings_are_not_this_study(study):
     folder = finish(study)
     recipe = json.loads((folder / "recipe.json").read_text())
@@ -424,9 +510,10 @@ def test_the_table_is_aligned_fits_and_sums_up(study):
     finish(study)
     state = begin(study, ADA, kimg=0.064)
     with trainer(state):
-        rows = survey(study, RESULTS)
-    left = time_left(rows, RESULTS / "tiny/benchmarks")
-    text = render(rows, 100, left, bar=True)
+        seen = survey(study, RESULTS)
+    rows = seen.rows
+    left = time_left(rows, seen.shared, Benchmarks(RESULTS / "tiny/benchmarks"))
+    text = render(rows, 100, left, seen.shared, bar=True)
     head, ada, dcgan = text.splitlines()[:3]
     assert all(len(line) <= 100 for line in text.splitlines())
     for name, shown in {"kimg": "0.064/0.128", "ETA": "3s", "job": "17"}.items():
@@ -434,9 +521,10 @@ def test_the_table_is_aligned_fits_and_sums_up(study):
     assert head.startswith("phantom  ") and "kd_indomain" in head
     assert re.search(r"^stylegan2_ada/s0  running +█+░+ +0.064/0.128 +60 +3s +2x +17 +2.00$", ada)
     assert re.search(r"^dcgan/s0 +done +█+ +0.128/0.128 +1x +0.0123 test +1.50$", dcgan)
-    assert text.splitlines()[-2:] == [
-        "1 done, 1 running, 0 failed of 2 cells; 3.50 GPU-hours so far",
-        "about 3s left, one cell at a time, scoring not counted",
+    assert text.splitlines()[-3:] == [
+        "1 done, 1 running, 0 failed of 2 cells; 3.50 GPU-hours of training so far",
+        "8 of 11 shared jobs done",
+        "about 3s left, one job at a time; not counted, as none has ended yet: curve, score",
     ]
     assert "phantom/stylegan2_ada/s0: collapse at 0.064 kimg: few images" in text.splitlines()
     plain = render(rows, 100, left, bar=True, utf8=False)
@@ -445,23 +533,36 @@ def test_the_table_is_aligned_fits_and_sums_up(study):
     assert "█" not in render(rows, 70, bar=True), "no room for a bar"
 
 
-def row_of(state, kimg=None, rate=None, variant="dcgan", trained=False, seed=0, **own):
+def row_of(state, kimg=None, rate=None, variant="dcgan", seed=0, ahead=("train", "curve", "score"), **own):
     cell = Cell("phantom", variant, seed)
-    return Row(cell, 100.0, state=state, kimg=kimg, rate=rate, trained=trained, **own)
+    own |= {"busy": state == "running", "ahead": () if state == "done" else ahead}
+    return Row(cell, 100.0, state=state, kimg=kimg, rate=rate, **own)
 
 
 def test_the_time_left_is_that_of_the_whole_study(tmp_path):
-    waiting = row_of("waiting", variant="ada")
-    assert time_left([waiting], tmp_path) is None, "no speed to go by"
+    def left(*rows, shared=()):
+        return time_left(rows, shared, Benchmarks(tmp_path))
+
+    waiting, unknown = row_of("waiting", variant="ada"), ("curve", "score")
+    assert left(waiting) is None, "no speed to go by"
     running = row_of("running", kimg=40.0, rate=2.0)
-    rows = [running, waiting, row_of("done", 100.0, 7.0, trained=True), row_of("running", 50.0, 4.0, variant="ada")]
+    rows = [running, waiting, row_of("done", 100.0, 7.0), row_of("running", 50.0, 4.0, variant="ada")]
     # 60 kimg at 2 s, 100 at 4 s as the other cell of the variant, 50 at 4 s: 720 s in two rows, one of which has 400 s
-    assert time_left(rows, tmp_path) == Left(400.0, 2, scoring=False)
-    assert time_left([rows[2]], tmp_path) is None, "nothing is left"
-    for rule, seconds in {"curve": 30, "score": 50.5}.items():
-        touch(tmp_path / f"phantom/dcgan_seed0_{rule}.tsv", f"s\th:m:s\n{seconds}\t0\n")
-    assert time_left([running], tmp_path) == Left(200.5, 1, scoring=True)
-    assert time_left([row_of("trained", 100.0, trained=True)], tmp_path) == Left(80.5, 1, scoring=True)
+    assert left(*rows) == Left(400.0, 2, unknown)
+    assert left(rows[2]) is None, "nothing is left"
+    for rule, text in {"curve": "30\t36", "score": "50.5\t-", "make": "9\t99"}.items():
+        touch(tmp_path / f"phantom/dcgan_seed0_{rule}.tsv", f"s\tcpu_time\n{text}\n")
+    assert left(running) == Left(200.5, 1)
+    assert left(row_of("trained", 100.0, ahead=unknown)) == Left(80.5, 1)
+    assert Benchmarks(tmp_path).cpu_h == 0.01, "what is made has a cost of its own"
+    # one that is made, then judged by networks: 9 s, 80.5 s, and what none has taken yet
+    made = row_of("waiting", ahead=("make", *unknown, "utility"))
+    made.total = 0.0
+    step = Step("reference", "x", "phantom", tmp_path, tmp_path / "logs/segment_seed0_reference.log")
+    wanted = [Shared(step, "running"), Shared(step, "done")]
+    assert left(made, shared=wanted) == Left(89.5, 1, ("utility", "reference"))
+    touch(tmp_path / "phantom/segment_seed3_reference.tsv", "s\n600\n")
+    assert left(made, running, shared=wanted) == Left(600, 2, ("utility",))
 
 
 def test_an_event_of_many_cells_is_one_line():
@@ -492,7 +593,7 @@ def test_the_study_that_ran_last_is_shown(study, capsys):
 
 def test_long_errors_are_wrapped_but_paths_are_not(study):
     log = touch(RESULTS / "tiny/logs/phantom/dcgan_seed0_train.log", "error: " + "lower the learning rate " * 9)
-    lines = render(survey(study, RESULTS), 60).splitlines()
+    lines = render(survey(study, RESULTS).rows, 60).splitlines()
     assert all(len(line) <= 60 for line in lines)
     assert f"  {log}" in lines
 

@@ -19,7 +19,6 @@ from gan.cells import stats as read_stats
 from gan.errors import GanError
 from gan.families.registry import defaults, trained
 from gan.files import checksum
-from gan.status.states import survey
 from gan.study import Cell, run_key
 from gan.train.loop import train
 from gan.train.outputs import release
@@ -420,16 +419,6 @@ def test_a_source_outside_of_the_grid_must_fit_its_data_too(config):
     config["variants"]["early"]["options"] = {"conditional": True}
     with pytest.raises(GanError, match=r"variants\.early\.options\.conditional is true, but datasets\.chaos\.labels"):
         load(config)
-
-
-def test_status_names_the_training_that_a_cell_waits_for(config, tmp_path):
-    loaded = load(with_start(config) | {"metrics": {"extractors": ["indomain"]}})
-    for made in ("data/ixi/store/store.json", "features/ixi/judge.json", "kernels.json"):
-        (tmp_path / "ixi" / made).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "ixi" / made).touch()
-    notes = {row.cell: row.note for row in survey(loaded, tmp_path)}
-    assert notes[Cell("ixi", "late", 1)] == "train phantom/early/seed1"
-    assert notes[Cell("ixi", "stylegan2", 1)] == "its turn"
 
 
 def test_the_workflow_trains_what_a_cell_starts_from(tmp_path):

@@ -13,7 +13,7 @@ from typing import Any
 from gan import project
 from gan.errors import GanError, command
 from gan.status.last import last
-from gan.status.left import time_left
+from gan.status.left import Benchmarks, time_left
 from gan.status.show import render
 from gan.status.states import survey
 from gan.study import Study, load
@@ -62,11 +62,13 @@ def find(folder: Path | None, overlays: list[Path] | None) -> tuple[str, Study]:
 
 def _text(title: str, study: Study, results: Path) -> str:
     terminal = sys.stdout.isatty()
-    rows = survey(study, results)
+    seen, benchmarks = survey(study, results), Benchmarks(results / study.name / "benchmarks")
     table = render(
-        rows,
+        seen.rows,
         shutil.get_terminal_size((PAGE, 24)).columns if terminal else PAGE,
-        time_left(rows, results / study.name / "benchmarks"),
+        time_left(seen.rows, seen.shared, benchmarks),
+        seen.shared,
+        cpu_h=benchmarks.cpu_h,
         utf8=(sys.stdout.encoding or "").lower().replace("-", "") == "utf8",
         bar=terminal,
         colour=terminal and "NO_COLOR" not in os.environ,

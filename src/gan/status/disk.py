@@ -16,13 +16,16 @@ LAST_ROWS = 2**16  # bytes at the end of stats.jsonl that are read
 @dataclass(frozen=True)
 class Run:
     """Where the files of one cell are. ``state``: folder of its checkpoints; ``places``: that one, and the cell's own
-    unless that holds results of another recipe; ``logs``: of the study."""
+    unless that holds results of another recipe; ``logs``: of the study; ``rule``: train or make, as the log of the job
+    that makes its generator is called; ``resources``: the section of the config with what that job asks for."""
 
     cell: Cell
     key: str
     state: Path
     places: list[Path]
     logs: Path
+    rule: str
+    resources: str
 
     def object(self, name: str) -> dict[str, Any]:
         """A JSON object of the run, from either folder; empty if it is missing or broken."""
@@ -36,12 +39,24 @@ class Run:
         return self.logs / self.cell.dataset / f"{self.cell.variant}_seed{self.cell.seed}_{rule}.log"
 
     def done(self) -> bool:
+        """True once it has its scores."""
         scores = self.object("scores.json")
         return scores.get("run_key") == self.key and bool(scores.get("scores"))
 
+    def curved(self) -> bool:
+        """True once its snapshots are scored."""
+        return self.object("curve.json").get("run_key") == self.key
+
+    def useful(self, tasks: list[str]) -> bool:
+        """True once networks were trained on its images for all ``tasks``."""
+        found = self.object("utility.json")
+        known = found.get("tasks")
+        return found.get("run_key") == self.key and isinstance(known, dict) and {*tasks} <= {*known}
+
     def trained(self) -> bool:
-        """True once training has ended: in its state before Snakemake knows, in the cell's folder afterwards."""
-        if self.state.is_dir():
+        """True once training has ended: in its state before Snakemake knows, in the cell's folder afterwards; what is
+        made and not trained has no such state."""
+        if self.rule == "train" and self.state.is_dir():
             return (self.state / "cost.json").exists()
         return any((place / "generator.pt").exists() for place in self.places)
 

@@ -1,4 +1,4 @@
-"""How long a study takes yet, from the speed of its cells and what scoring took so far."""
+"""How long a study takes yet, and what its other jobs have cost: from the speed of its cells and its benchmarks."""
 
 import csv
 import statistics
@@ -7,35 +7,65 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gan.status.states import Row
+from gan.status.steps import Shared
 
-SCORING = ("curve", "score")  # the rules
+QUICK = ("judge", "baselines", "compare", "publish")  # jobs of seconds, which have no benchmark
 
 
 @dataclass(frozen=True)
 class Left:
-    """seconds: until all cells are scored; at_once: cells at a time, as many as run now; scoring: whether what scoring
-    takes is known and counted."""
+    """seconds: until all jobs have ended; at_once: jobs at a time, as many as run now; unknown: jobs that are not
+    counted, as none of their kind has ended yet."""
 
     seconds: float
     at_once: int
-    scoring: bool
+    unknown: tuple[str, ...] = ()
 
 
-def time_left(rows: Sequence[Row], benchmarks: Path) -> Left | None:
-    """For the cells of a study; None if all is done, or while a cell has no speed to go by: its own, else that of its
-    variant on the same data, else that of the data set's cells. benchmarks: those of the study."""
-    scoring, spans = _scoring(benchmarks), []
+class Benchmarks:
+    """What jobs took, from the folder ``benchmarks`` of a study; a file that cannot be read is left out."""
+
+    def __init__(self, folder: Path):
+        self._taken: dict[str, list[float]] = {}
+        self.cpu_h = 0.0
+        """CPU hours of all jobs; of a cell that is made they are the cost of the cell and are not counted here."""
+        for path in folder.rglob("*.tsv"):
+            row, kind = _row(path), kind_of(path)
+            if (seconds := row.get("s")) is not None:
+                self._taken.setdefault(kind, []).append(seconds)
+                self.cpu_h += 0 if kind == "make" else row.get("cpu_time", 0.0) / 3600
+
+    def median(self, kind: str) -> float | None:
+        """What a job of ``kind`` took, in s; None while none has ended."""
+        return statistics.median(self._taken[kind]) if kind in self._taken else None
+
+
+def kind_of(path: Path) -> str:
+    """What sort of a job a log or a benchmark is of: the end of its name."""
+    return path.stem.rpartition("_")[2]
+
+
+def time_left(rows: Sequence[Row], shared: Sequence[Shared], benchmarks: Benchmarks) -> Left | None:
+    """For all jobs of a study; None if no cell has to be made or scored yet, or while one that is trained has no speed
+    to go by: its own, else that of its variant on the same data, else that of the data set's cells."""
+    spans, unknown = [], {}
     for row in rows:
-        if row.state == "done":
-            continue
-        rate = 0.0 if row.trained else _rate(row, rows)
+        rate = _rate(row, rows) if "train" in row.ahead else 0.0
         if rate is None:
             return None
-        spans.append((row.total - (row.kimg or 0)) * rate + (scoring or 0))
+        taken = {kind: benchmarks.median(kind) for kind in row.ahead if kind != "train"}
+        unknown |= {kind: None for kind, seconds in taken.items() if seconds is None}
+        if row.ahead:
+            spans.append((row.total - (row.kimg or 0)) * rate + sum(filter(None, taken.values())))
     if not spans:
         return None
-    at_once = max(1, sum(row.state == "running" for row in rows))
-    return Left(max(*spans, sum(spans) / at_once) if len(spans) > 1 else spans[0], at_once, scoring is not None)
+    for job in shared:
+        if job.state != "done" and job.step.rule not in QUICK:
+            seconds = benchmarks.median(kind_of(job.step.log))
+            unknown |= {job.step.rule: None} if seconds is None else {}
+            spans.append(seconds or 0.0)
+    at_once = max(1, sum(row.busy for row in rows) + sum(job.state == "running" for job in shared))
+    return Left(max(*spans, sum(spans) / at_once) if len(spans) > 1 else spans[0], at_once, tuple(unknown))
 
 
 def _rate(row: Row, rows: Sequence[Row]) -> float | None:
@@ -48,15 +78,17 @@ def _rate(row: Row, rows: Sequence[Row]) -> float | None:
     return statistics.median(known) if known else None
 
 
-def _scoring(benchmarks: Path) -> float | None:
-    """What the scoring of a cell took, in s: the median over cells of each rule, in all."""
-    taken = {rule: [*filter(None, map(_seconds, benchmarks.glob(f"*/*_seed*_{rule}.tsv")))] for rule in SCORING}
-    return sum(map(statistics.median, taken.values())) if all(taken.values()) else None
-
-
-def _seconds(path: Path) -> float | None:
+def _row(path: Path) -> dict[str, float]:
+    """The numbers of a benchmark by their names."""
     try:
         with open(path, encoding="utf-8") as file:
-            return float(next(csv.DictReader(file, delimiter="\t"))["s"])
-    except (OSError, ValueError, KeyError, StopIteration):
-        return None
+            row = next(csv.DictReader(file, delimiter="\t"), {})
+    except (OSError, ValueError):
+        return {}
+    found = {}
+    for name in ("s", "cpu_time"):
+        try:
+            found[name] = float(row.get(name) or "")
+        except ValueError:  # a job too short to be measured has a dash
+            continue
+    return found

@@ -1,7 +1,6 @@
 """The state of each cell of a study, from its files, its lock, and the logs of Snakemake and Slurm alone."""
 
 import contextlib
-import re
 import statistics
 import time
 from dataclasses import dataclass, field
@@ -11,25 +10,26 @@ from typing import Any
 from gan.cells import WHOLE, no_scores, number
 from gan.scoring.extractors import registry
 from gan.status.disk import Run, held, modified, read_object
-from gan.status.jobs import AGAIN, Job, last_line, read_jobs, tail
+from gan.status.jobs import AGAIN, Job, last_line, read_jobs
+from gan.status.steps import UNSAID, Shared, Step, Steps, error_of, look, own_rule, span, survey_steps
 from gan.study import Cell, Study, run_key
 
-STATES = ("done", "trained", "running", "queued", "waiting", "stopped", "failed")
+STATES = ("done", "scored", "trained", "running", "queued", "waiting", "stopped", "failed")
+SCORING, UTILITY = ("curve", "score"), "utility"  # rules, as their logs are called
 RECENT = 10  # rows whose speed counts
 STARTUP = 180.0  # s from the start of a job until training holds its lock, at most
 SKEW = 60.0  # s that the clocks of two machines may differ
 SILENT = 600.0  # s without a row after which a running cell is reported as silent
-UNSAID = "ended without a word (killed?)"
-BUG = re.compile(r"^Traceback \(most recent call last\):\n(?:[ \t].*\n)+\S.*\s*\Z", re.MULTILINE)
 
 
 @dataclass
 class Row:
     """One cell. ``note``: detail of its state; ``said``: a sentence on what went wrong, ``log`` has more.
 
-    kimg: shown to the discriminator so far, of ``total``; rate: s/kimg; score: (metric, value, split); gpu_h, cpu_h:
-    hours spent up to the last row of statistics; job: id in Slurm; trained: whether training has ended; events: by
-    name the last message of each event of the training, with its kimg.
+    kimg: shown to the discriminator so far, of ``total``, which is 0 for a cell that is made and not trained; rate:
+    s/kimg; score: (metric, value, split); gpu_h, cpu_h: hours spent up to the last row of statistics; job: id in Slurm;
+    ahead: the jobs that have to end yet, as their logs are called; busy: whether one of them runs; events: by name the
+    last message of each event of the training, with its kimg.
     """
 
     cell: Cell
@@ -45,7 +45,8 @@ class Row:
     cpu_h: float = 0.0
     said: str = ""
     log: Path | None = None
-    trained: bool = False
+    ahead: tuple[str, ...] = ()
+    busy: bool = False
     events: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -56,39 +57,75 @@ class Row:
         return max(0.0, self.total - self.kimg) * self.rate
 
 
-def survey(study: Study, results: Path) -> list[Row]:
-    """One row for every cell of ``study``, in its order; ``results`` is the folder that Snakemake writes into."""
+@dataclass(frozen=True)
+class Survey:
+    """A study: its cells, in its order, then those outside of the grid that one of it starts from or works on; and the
+    jobs that cells share, in the order in which they run."""
+
+    rows: list[Row]
+    shared: list[Shared]
+
+
+def survey(study: Study, results: Path) -> Survey:
+    """The state of all jobs of ``study``; ``results`` is the folder that Snakemake writes into."""
     jobs = {results / name: job for name, job in read_jobs(results.parent / ".snakemake").items()}
-    return [_row(study, cell, results, jobs) for cell in study.cells()]
+    steps, others, rows, wanted = Steps(study, results / study.name), study.sources(), [], {}
+    for cell in [*study.cells(), *others]:
+        row, ends = _row(study, cell, results, jobs, steps, grid=cell not in others)
+        rows.append(row)
+        wanted |= dict.fromkeys(step for end in ends for step in end.open())
+    done = all(row.state == "done" for row in rows)  # else the last jobs run again, though their files may be there
+    wanted |= dict.fromkeys([*steps.first().open(), *(s for s in steps.last() if not (done and s.made.exists()))])
+    return Survey(rows, survey_steps(steps.all(), wanted, jobs))
 
 
-def _row(study: Study, cell: Cell, results: Path, jobs: dict[Path, Job]) -> Row:
+def _row(
+    study: Study, cell: Cell, results: Path, jobs: dict[Path, Job], steps: Steps, *, grid: bool
+) -> tuple[Row, list[Step]]:
+    """The row of a cell, and the shared jobs that it needs yet. grid: whether the study asks for its scores."""
     recipe, root = study.recipe(cell), results / study.name
     key, folder = run_key(recipe), root / cell.folder
     state = results / "checkpoints" / key
     own = run_key(read_object(folder / "recipe.json")) == key
-    run = Run(cell, key, state, [state, folder] if own else [state], root / "logs")
+    run = Run(cell, key, state, [state, folder] if own else [state], root / "logs", *own_rule(study, cell))
     row, lines = Row(cell, recipe["training"]["kimg"]), run.rows()
     _progress(row, lines)
     _cost(row, lines, run.object("cost.json"))
     row.events = {str(line["event"]): _event(line) for line in lines if line.get("event") and line.get("message")}
-    row.trained = run.trained()
     row.score = _score(run)
-    if run.done():
-        row.state, row.kimg = "done", row.total
-    elif held(state / "lock"):
+    unscored = no_scores(study.dataset(cell.dataset)) if grid else "others are made with it"
+    row.ahead = _ahead(run, unscored is None, study.tasks(cell))
+    before = steps.before(cell) if run.rule in row.ahead else []
+    scoring = steps.scoring(cell) if SCORING[-1] in row.ahead else []
+    utility = steps.utility(cell) if UTILITY in row.ahead else []
+    # What it does now, else what it waits for.
+    if held(state / "lock"):
         _running(row, run, lines)
-    elif row.trained:
-        row.kimg = row.total
-        if reason := no_scores(study.dataset(cell.dataset)):
-            row.state, row.note = "done", f"not scored, {reason}"
-        else:
-            _trained(row, run, jobs)
-    else:
+    elif before:
         _open(row, run, jobs)
         if row.state == "waiting":
-            row.note, row.said, row.log = _missing(study, cell, root, jobs)
-    return row
+            row.note = _missing(before, jobs) or "its turn"
+    else:
+        row.kimg = row.total
+        if scoring:
+            _trained(row, run, jobs, "trained", SCORING)
+        elif utility:
+            _trained(row, run, jobs, "scored", (UTILITY,))
+        else:
+            row.state, row.note = "done", f"not scored, {unscored}" if unscored else ""
+        if not row.note and row.state in ("trained", "scored"):
+            row.note = _missing(scoring or utility, jobs)
+    return row, [*before, *scoring, *utility]
+
+
+def _ahead(run: Run, scored: bool, tasks: list[str]) -> tuple[str, ...]:
+    """The jobs of a cell that have to end yet, as their logs are called. scored: whether its scores are asked for;
+    tasks: of its utility."""
+    useful = (UTILITY,) if scored and tasks and not run.useful(tasks) else ()
+    if scored and run.done():
+        return useful
+    own = () if run.trained() else (run.rule,)
+    return (*own, *(SCORING[run.curved() :] if scored else ()), *useful)
 
 
 def _progress(row: Row, lines: list[dict[str, Any]]) -> None:
@@ -146,22 +183,24 @@ def _leading(rows: Any, metric: str | None = None) -> tuple[str, float, str] | N
 
 def _running(row: Row, run: Run, lines: list[dict[str, Any]]) -> None:
     owner, since = read_object(run.state / "lock"), modified(run.state / "lock")
-    row.state, row.job = "running", str(owner.get("job") or "")
+    row.state, row.job, row.busy = "running", str(owner.get("job") or ""), True
     last = max([since, *(number(line.get("time")) or 0.0 for line in lines[-1:])])
-    if (silence := time.time() - last) > SILENT:
+    if run.rule == "make":  # it has no rows of statistics
+        row.note = span(time.time() - since)
+    elif (silence := time.time() - last) > SILENT:
         row.note = f"silent {span(silence)}"
 
 
-def _trained(row: Row, run: Run, jobs: dict[Path, Job]) -> None:
-    """Trained, and how far scoring is."""
-    row.state = "trained"
+def _trained(row: Row, run: Run, jobs: dict[Path, Job], state: str, rules: tuple[str, ...]) -> None:
+    """In ``state``, and how far the jobs of ``rules``, which come next, are."""
+    row.state = state
     ended = max(modified(place / "cost.json") for place in run.places) - SKEW
-    tried = [(job.began, rule, job) for rule in ("curve", "score") if (job := jobs.get(run.log(rule)))]
+    tried = [(job.began, rule, job) for rule in rules if (job := jobs.get(run.log(rule)))]
     began, rule, job = max(tried, default=(0.0, "", None), key=lambda found: found[:2])
     if not job or began < ended or job.ended == "finished":
         return
     log, (fate, _) = run.log(rule), job.fate()
-    row.job, words = job.slurm, _error(log, job)
+    row.job, words = job.slurm, error_of(log, job)
     if job.ended is None and (not job.started or fate == AGAIN):
         row.note = f"{rule} queued"
     elif words:
@@ -169,13 +208,13 @@ def _trained(row: Row, run: Run, jobs: dict[Path, Job]) -> None:
     elif job.ended == "failed" or fate:
         row.state, row.said, row.log = "failed", f"{rule}: {fate or UNSAID}", job.slurm_log or log
     elif job.ended is None:
-        row.note = f"{rule} runs"
+        row.note, row.busy = f"{rule} runs", True
 
 
 def _open(row: Row, run: Run, jobs: dict[Path, Job]) -> None:
     """Not trained, and nobody trains it: queued, starting, stopped, failed, or not begun."""
-    log, now = run.log("train"), time.time()
-    job, held_at, words = jobs.get(log), modified(run.state / "lock"), _error(log, jobs.get(log))
+    log, now, made = run.log(run.rule), time.time(), row.total == 0
+    job, held_at, words = jobs.get(log), modified(run.state / "lock"), error_of(log, jobs.get(log))
     fate, began = job.fate() if job else ("", 0.0)
     row.job = job.slurm if job else ""
     if job and job.ended is None:
@@ -183,85 +222,30 @@ def _open(row: Row, run: Run, jobs: dict[Path, Job]) -> None:
             row.state, row.note = "queued", "again" if job.started else span(now - job.began)
             return
         seen = modified(job.slurm_log) if job.slurm_log else began
-        if not fate and not words and held_at < began and now - seen < STARTUP:
-            row.state, row.note = "running", "starting"
+        silent = held_at >= began or now - seen >= STARTUP
+        if not fate and not words and (not silent or (made and not held_at)):
+            row.state, row.note, row.busy = "running", span(now - began) if made else "starting", True
             return
     row.log = next((path for path in (job and job.slurm_log, log) if path and path.exists()), None)
     if words:
         row.state, row.said, row.log = "failed", words, log
     elif fate == "out of memory":
-        row.state, row.said = "failed", "out of memory; raise mem_mb of resources.train"
+        row.state, row.said = "failed", f"out of memory; raise mem_mb of resources.{run.resources}"
     elif held_at or row.kimg is not None:
         last = last_line(log)
-        why = fate or ("state saved" if "state saved" in last or "could not be queued" in last else "killed?")
-        row.state, row.said = "stopped", f"stopped at {row.kimg or 0:.4g} kimg ({why})"
+        kept = any(words in last for words in ("state saved", "are kept", "could not be queued"))
+        at = "" if made else f" at {row.kimg or 0:.4g} kimg"
+        row.state, row.said = "stopped", f"stopped{at} ({fate or ('state saved' if kept else 'killed?')})"
     elif job and job.ended in (None, "failed"):
-        row.state, row.said = "failed", f"ended before it trained ({fate or 'killed?'})"
+        row.state, row.said = "failed", f"ended before it {'was made' if made else 'trained'} ({fate or 'killed?'})"
     else:
         row.job, row.log = "", None
 
 
-def _missing(study: Study, cell: Cell, root: Path, jobs: dict[Path, Job]) -> tuple[str, str, Path | None]:
-    """The step that a cell waits for, and how it failed if it did."""
-    for chain in filter(None, _chains(study, cell, root)):
-        made = [path.exists() for _, path, _ in chain]
-        if made[-1]:  # what it was made of may be gone since
-            continue
-        step, _, log = chain[max((place for place, there in enumerate(made) if there), default=-1) + 1]
-        job = jobs.get(log)
-        words = _error(log, job) if not (job and job.ended is None and not job.started) else ""
-        if not words and job and job.ended == "failed":
-            words = job.fate()[0] or UNSAID
-            log = job.slurm_log or log
-        return (f"{step} failed", f"{step}: {words}", log) if words else (step, "", None)
-    return "its turn", "", None
-
-
-def _chains(study: Study, cell: Cell, root: Path) -> tuple[list[tuple[str, Path, Path]], ...]:
-    """The steps that make data, judge, kernels and weights for training, in order: rule, file that it makes, log."""
-    data, features, logs = (root / part / cell.dataset for part in ("data", "features", "logs"))
-    store = [
-        ("fetch", data / "raw", logs / "fetch.log"),
-        ("convert", data / "volumes/volumes.csv", logs / "convert.log"),
-        ("slices", data / "store/store.json", logs / "slices.log"),
-    ]
-    judge = []
-    for kind in study.judges(cell.dataset):
-        judge.append(("extractor", features / kind / "extractor.pt", logs / f"{kind}_extractor.log"))
-        judge.append(("features", features / kind / "real.npz", logs / f"{kind}_features.log"))
-    judge.append(("image_facts", features / "images.npz", logs / "image_facts.log"))
-    judge.append(("judge", features / "judge.json", logs / "judge.log"))
-    named = [(kind, f"{kind}-{sha256[:12]}") for kind, sha256 in study.extractor_files().items()]
-    files = [
-        [(f"file of {k}", root.parent / f"extractors/{name}.pt", logs.parent / f"{name}.log")] for k, name in named
-    ]
-    if not study.scored(cell.dataset):
-        judge, files = [], []
-    kernels = [("kernels", root / "kernels.json", root / "logs/kernels.log")]
-    if made_with := study.encoder(cell.variant):
-        judge.append(("extractor", features / made_with / "extractor.pt", logs / f"{made_with}_extractor.log"))
-    needed = []
-    for source, file in ((study.source(cell), "weights.pt"), (study.works_on(cell), "generator.pt")):
-        if source:
-            step = "train" if study.trained(source.variant) else "make"
-            log = root / "logs" / source.dataset / f"{source.variant}_seed{source.seed}_{step}.log"
-            needed.append([(f"{step} {source.folder}", root / source.folder / file, log)])
-    return *files, store, judge, kernels, *needed
-
-
-def _error(log: Path, job: Job | None) -> str:
-    """The last line of a log that ends in an error or a traceback of the last attempt; else empty."""
-    if job and modified(log) < job.began - 1:
-        return ""
-    line = last_line(log)
-    return line if line.startswith("error: ") or BUG.search(tail(log)) else ""
-
-
-def span(seconds: float) -> str:
-    """A time for people: ``40s``, ``12m``, ``3h 20m``, ``2d 4h``."""
-    minutes, hours, days = (int(seconds // unit) for unit in (60, 3600, 86400))
-    if days:
-        return f"{days}d {hours % 24}h"
-    if hours:
-        return f"{hours}h {minutes % 60}m"
-    return f"{minutes}m" if minutes else f"{int(seconds)}s"
+def _missing(steps: list[Step], jobs: dict[Path, Job]) -> str:
+    """The job that has to end before those that read ``steps``, and whether it has failed; empty without one."""
+    opened = dict.fromkeys(step for end in steps for step in end.open())
+    failed = [step.name for step in opened if look(step, jobs).state == "failed"]
+    if failed:
+        return f"{failed[0]} failed"
+    return next((step.name for step in opened), "")
