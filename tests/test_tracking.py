@@ -38,23 +38,35 @@ def empty_store(tmp_path_factory):
     return folder / stores.DATABASE
 
 
+@pytest.fixture(scope="module")
+def ready(tmp_path_factory, empty_store):
+    """A study that nobody publishes: drawing its grids takes longer than copying them."""
+    folder = tmp_path_factory.mktemp("ready") / "demo"
+    make_study(folder, variants=SMALL, seeds=2)
+    shutil.copy(empty_store, folder / stores.DATABASE)
+    return folder
+
+
 @pytest.fixture
-def study(tmp_path, empty_store, monkeypatch):
+def study(tmp_path, ready, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    return made(tmp_path / "results/demo", empty_store, SMALL, seeds=2)
+    return copied(ready, tmp_path / "results/demo", "*/*")
 
 
 @pytest.fixture
-def one(tmp_path, empty_store, monkeypatch):
+def one(tmp_path, ready, monkeypatch):
     """A study of one cell, for what does not depend on their number."""
     monkeypatch.chdir(tmp_path)
-    return made(tmp_path / "results/demo", empty_store, {"stylegan2_ada": SMALL["stylegan2_ada"]}, seeds=1)
+    return copied(ready, tmp_path / "results/demo", "stylegan2_ada/seed0")
 
 
-def made(folder: Path, empty_store: Path, variants: dict[str, float], seeds: int) -> tuple[Path, list[CellFiles]]:
-    cells = make_study(folder, variants=variants, seeds=seeds)
-    shutil.copy(empty_store, folder / stores.DATABASE)
-    return folder, cells
+def copied(ready: Path, folder: Path, which: str) -> tuple[Path, list[CellFiles]]:
+    """The cells ``which`` of ``ready`` in ``folder``, in their order there."""
+    for path in (ready / "phantom").glob(which):
+        shutil.copytree(path, folder / path.relative_to(ready))
+    shutil.copy(ready / stores.DATABASE, folder)
+    order = [*SMALL]
+    return folder, sorted(CellFiles.below(folder), key=lambda cell: (order.index(cell.variant), cell.seed))
 
 
 def send(folder: Path, cells: list[CellFiles], uri: str | None = None):
@@ -312,7 +324,7 @@ def test_a_second_publisher_is_turned_away(one):
     [
         ("http://127.0.0.1:9", "http://127.0.0.1:9 does not answer"),
         ("http://nowhere.invalid:5000", "does not answer"),
-        ("gopher://x", "not published"),
+        ("sqlite:///x.db", "tracking.uri sqlite:///x.db is not the address of a server"),
         ("http://me:secret@127.0.0.1:9", "http://127.0.0.1:9 does not answer"),
     ],
 )
@@ -435,14 +447,19 @@ def test_saved_views_decode_and_name_metrics_that_exist(study):
     assert views.unpack(tags[views.MEANS]["state"])["groupBy"]["groupByKeys"][0]["groupByData"] == "variant"
 
 
-def test_the_leaderboard_shows_published_scores_first(tmp_path):
-    (cell,) = make_study(tmp_path, variants={"dcgan": 0.1}, seeds=1)
+def test_the_leaderboard_shows_published_scores_first(one):
+    folder, (cell,) = one
     scores = cell.object("scores.json")
     read = [score(name, 0.5, extractor="inception-clean-f58cb9b6") for name in ("kid", "fid")]
     write(cell, "scores.json", scores | {"scores": read + scores["scores"]})
-    assert send(tmp_path, [cell]).ok
-    tags = open_store(tmp_path).get_experiment_by_name("demo/phantom").tags
+    arms = {name: {"dice": [[0.5]], "hd95": [[None]]} for name in ("real", "mixed_50")}
+    write(cell, "utility.json", {"tasks": {"segment": {"regions": {"a": [1]}, "arms": arms}}})
+    assert send(folder, [cell]).ok
+    tags = open_store(folder).get_experiment_by_name("demo/phantom").tags
     state = views.unpack(json.loads(tags[views.TAG + views.LEADERBOARD])["state"])
+    after = state["selectedColumns"].index("metrics.`above_floor/kd_indomain_n2000`") + 1
+    of_use = [f"metrics.`utility/segment_dice_{arm}`" for arm in ("mixed_50", "real")]
+    assert state["selectedColumns"][after : after + 3] == [*of_use, "metrics.`best/kimg`"]
     wanted = ["metrics.`best/kid_n2000`", "metrics.`best/fid_n2000`", "metrics.`best/kd_indomain_n2000`"]
     assert state["selectedColumns"][:3] == wanted
     assert state["orderByKey"] == wanted[2], "read, not ranked by"
@@ -481,9 +498,9 @@ def test_the_store_appears_whole_when_several_begin_at_once(tmp_path):
         assert connection.execute("SELECT COUNT(*) FROM experiments").fetchone()[0] == 1
 
 
-def test_a_moved_study_has_its_artifacts_where_it_lies(tmp_path):
-    before, after = tmp_path / "demo", tmp_path / "moved here/demo"
-    assert send(before, make_study(before, variants={"dcgan": 0.1}, seeds=1)).ok
+def test_a_moved_study_has_its_artifacts_where_it_lies(one, tmp_path):
+    (before, cells), after = one, tmp_path / "moved here/demo"
+    assert send(before, cells).ok
     before.rename(after.parent.mkdir() or after)
     client = stores.connect(None, after)
     (run,) = runs_of(after).values()
@@ -523,13 +540,41 @@ def test_ui_is_bound_to_this_machine_without_telemetry(tmp_path):
     assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
 
 
-def test_ui_links_open_every_view(one):
+def test_data_sets_lead_to_each_other_and_to_what_they_have(one):
+    """Of a study with several: the second one has one contrast, the third is trained and not scored."""
     folder, cells = one
-    send(folder, cells)
+    single, unscored = (
+        CellFiles(name, "stylegan2_ada", 0, folder / name / "stylegan2_ada/seed0") for name in ("single", "unscored")
+    )
+    for cell in (single, unscored):
+        shutil.copytree(cells[0].folder, cell.folder)
+    (unscored.folder / "stats.jsonl").write_text("")
+    for name, key in (("scores.json", "scores"), ("curve.json", "rows")):
+        value = single.object(name)
+        write(single, name, value | {key: [row for row in value[key] if row["contrast"] != "t2f"]})
+        (unscored.folder / name).unlink()
+    result = send(folder, [*cells, single, unscored])
+    client = open_store(folder)
+    found = {one.name: one for one in client.search_experiments()}
+    assert set(found) == {"demo/phantom", "demo/single", "demo/unscored"}
+    key = {name.removeprefix("demo/"): one.experiment_id for name, one in found.items()}
+    texts = {name.removeprefix("demo/"): one.tags[shared.NOTE] for name, one in found.items()}
+    others = f"Other data sets of the study: [phantom](#/experiments/{key['phantom']}), [unscored](#/experiments/"
+    assert others in texts["single"]
+    # No link to a view, and no word of a run, that is not there; no column twice.
+    assert "Views: [curves](" in texts["single"] and shared.REAL in texts["single"]
+    assert "Views:" not in texts["unscored"] and shared.REAL not in texts["unscored"]
+    state = views.unpack(json.loads(found["demo/single"].tags[views.TAG + views.LEADERBOARD])["state"])
+    (run,) = client.search_runs([key["single"]], "run_name = 'stylegan2_ada/s0'")
+    assert len({*state["selectedColumns"]}) == len(state["selectedColumns"])
+    assert not [name for name in run.data.metrics if name.endswith("_t1c")]
+    assert [link.partition("viewStateShareKey=")[2] for link in result.links] == ["curves", "curves", ""]
     lines = ui.links(stores.database(folder), 5001)
-    assert lines[0] == "demo/phantom"
-    assert [line.split()[0] for line in lines[1:]] == [views.CURVES, views.LEADERBOARD, views.MEANS]
-    assert all("http://127.0.0.1:5001/#/experiments/" in line for line in lines[1:])
+    assert [line.split()[0] for line in lines] == [
+        *("demo/phantom", *views.KEYS, "demo/single", *views.KEYS, "demo/unscored", "runs")
+    ]
+    assert all(" http://127.0.0.1:5001/#/experiments/" in line or line in found for line in lines)
+    assert ui.environment(stores.database(folder))["GAN_UI_LANDING"] == "/#/experiments"
 
 
 def test_the_bare_address_leads_to_the_curves_and_the_page_itself_to_no_other(one, monkeypatch):

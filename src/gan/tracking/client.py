@@ -54,6 +54,8 @@ def connect(uri: str | None, folder: Path) -> MlflowClient:
         SqlAlchemyStore(uri, str(path.parent / ARTIFACTS)).engine.dispose()
     elif uri.startswith(("http://", "https://")):
         _check_answers(uri)
+    else:  # MLflow would take a database, and keep its artifacts below whatever folder it is called from
+        raise Unavailable(f"tracking.uri {uri} is not the address of a server; write http://host:5000, or null")
     return MlflowClient(tracking_uri=uri)
 
 

@@ -6,7 +6,7 @@
 import json
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from gan.tracking.paired import Pairs
 from gan.tracking.shared import NOTE, Shared
 
 from mlflow import MlflowClient  # isort: skip  (after gan.tracking.client, which switches telemetry off)
-from mlflow.entities import Experiment, Metric, Param, Run, RunTag  # isort: skip
+from mlflow.entities import Metric, Param, Run, RunTag  # isort: skip
 from mlflow.exceptions import MlflowException  # isort: skip
 
 BATCH = 1000
@@ -55,11 +55,13 @@ def publish(
         with stores.single_writer(folder):
             client = stores.connect(uri, folder)
             publisher = _Publisher(client, folder, uri is None)
-            links = []
-            for dataset in dict.fromkeys(cell.dataset for cell in cells):
+            datasets, links = dict.fromkeys(cell.dataset for cell in cells), []
+            keys = {dataset: publisher.experiment(f"{study}/{dataset}", dataset) for dataset in datasets}
+            for dataset, key in keys.items():
                 mine = [cell for cell in cells if cell.dataset == dataset]
-                experiment = publisher.dataset(f"{study}/{dataset}", mine)
-                links.append(views.link(_without_password(uri or base), experiment.experiment_id))
+                publisher.dataset(key, mine, {name: other for name, other in keys.items() if name != dataset})
+                tags = client.get_experiment(key).tags
+                links.append(views.entrance(_without_password(uri or base), key, tags))
             if uri is None:
                 stores.drop_default(client)
     except Exception as error:  # MLflow raises errors of many kinds; the study continues after any of them
@@ -79,34 +81,34 @@ class _Publisher:
         self.runs = self.points = 0
         self.left_out = ""
 
-    def dataset(self, name: str, cells: list[CellFiles]) -> Experiment:
-        """Publish the cells of one data set, what they share, and the views of its experiment."""
-        experiment = self._experiment(name, cells[0].dataset)
-        known = list(_all_runs(self.client, experiment.experiment_id))
-        shared = Shared(self.client, self.folder, experiment.experiment_id, known)
+    def dataset(self, experiment_id: str, cells: list[CellFiles], others: Mapping[str, str]) -> None:
+        """Publish the cells of one data set, what they share, and the views of its experiment. others: the experiments
+        of the other data sets by their name."""
+        known = list(_all_runs(self.client, experiment_id))
+        shared = Shared(self.client, self.folder, experiment_id, known)
         pairs = Pairs(cells, baselines(self.folder), points.stamp(self.folder / "baselines.json"))
         for cell in cells:
             recipe = cell.object("recipe.json")
             if recipe:
-                self._cell(cell, recipe, experiment.experiment_id, known, pairs)
+                self._cell(cell, recipe, experiment_id, known, pairs)
         self.points += shared.real(cells)
-        shared.describe(experiment, cells[0].dataset, shared.page())
         try:
-            self._views(experiment.experiment_id, cells, pairs)
+            self._views(experiment_id, cells, pairs)
         except MlflowException as error:  # their format is MLflow's own, and may change
             self.left_out = f"; saved views left out ({' '.join(str(error).split())[:100]})"
-        return experiment
+        shared.describe(cells[0].dataset, shared.page(), others)
 
-    def _experiment(self, name: str, dataset: str) -> Experiment:
+    def experiment(self, name: str, dataset: str) -> str:
+        """The id of the experiment of a data set, which is made if it is missing."""
         found = self.client.get_experiment_by_name(name)
         if found is None:
             # Without a location MLflow writes under the working folder of whoever is first.
             location = (self.folder / stores.ARTIFACTS / dataset).as_uri() if self.local else None
             tags = {"dataset": dataset, "mlflow.experimentKind": "custom_model_development"}
-            return self.client.get_experiment(self.client.create_experiment(name, location, tags))
+            return self.client.create_experiment(name, location, tags)
         if found.lifecycle_stage == "deleted":
             self.client.restore_experiment(found.experiment_id)
-        return found
+        return found.experiment_id
 
     def _cell(
         self, cell: CellFiles, recipe: dict[str, Any], experiment_id: str, known: list[Run], pairs: Pairs

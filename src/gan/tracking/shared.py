@@ -9,7 +9,7 @@ from gan.cells import CellFiles
 from gan.tracking import names, points, views
 
 from mlflow import MlflowClient  # isort: skip  (after gan.tracking.client, which switches telemetry off)
-from mlflow.entities import Experiment, Metric, Param, Run, RunTag  # isort: skip
+from mlflow.entities import Metric, Param, Run, RunTag  # isort: skip
 
 NOTE = "mlflow.note.content"  # what MLflow shows as a description
 REAL, PAGE = "real images", "comparison"  # names of runs
@@ -21,11 +21,13 @@ class Shared:
 
     def __init__(self, client: MlflowClient, folder: Path, experiment_id: str, runs: list[Run]):
         self.client, self.folder, self.experiment_id, self.runs = client, folder, experiment_id, runs
+        self.has_real = False
 
     def real(self, cells: Sequence[CellFiles]) -> int:
         """The floors of ``cells`` as scores of a run, next to those of the variants, and the real grid at every step
         that has a grid of samples; returns the number of points sent. No run before there is a floor."""
         found = floors(cells)
+        self.has_real = bool(found)
         if not found:
             return 0
         note = "Not a variant: scores and grid of real images of other patients, which are the floor of all."
@@ -55,21 +57,27 @@ class Shared:
         self._end(run)
         return run.info.run_id
 
-    def describe(self, experiment: Experiment, dataset: str, page: str | None) -> None:
-        """The text on top of the experiment: what it holds, the verdict, and links to views and page."""
+    def describe(self, dataset: str, page: str | None, others: Mapping[str, str]) -> None:
+        """The text on top of the experiment: what it holds, the verdict, and links to its views, the page, and the
+        ``others``, the experiments of the study's other data sets by their name."""
         base = f"#/experiments/{self.experiment_id}"
+        tags = self.client.get_experiment(self.experiment_id).tags  # with the views that were saved just now
         lines = []
         text = self.folder / "comparison.md"
         if text.exists():
             lines += [line for name, line in verdicts(text.read_text(encoding="utf-8")) if name == dataset]
-        lines.append(f"One run for each variant and seed on `{dataset}`; `{REAL}` has what real images get.")
-        shown = [f"[{key}]({views.link('', self.experiment_id, key).lstrip('/')})" for key in views.KEYS]
-        links = f"Views: {', '.join(shown)}."
+        real = f"; `{REAL}` has what real images get" if self.has_real else ""
+        lines.append(f"One run for each variant and seed on `{dataset}`{real}.")
+        shown = [f"[{key}]({views.link('', self.experiment_id, key).lstrip('/')})" for key in views.saved(tags)]
+        links = [f"Views: {', '.join(shown)}."] if shown else []
         if page:
-            links += f" [The page of the study]({base}/runs/{page}/artifacts/comparison.html)."
-        lines.append(links)
-        note = "\n\n".join(lines)
-        if experiment.tags.get(NOTE) != note:
+            links.append(f"[The page of the study]({base}/runs/{page}/artifacts/comparison.html).")
+        if others:
+            named = ", ".join(f"[{name}](#/experiments/{key})" for name, key in others.items())
+            links.append(f"Other data sets of the study: {named}.")
+        lines.append(" ".join(links))
+        note = "\n\n".join(filter(None, lines))
+        if tags.get(NOTE) != note:
             self.client.set_experiment_tag(self.experiment_id, NOTE, note)
 
     def _run(self, name: str, tags: Mapping[str, str], note: str) -> Run:

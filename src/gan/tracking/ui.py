@@ -73,8 +73,8 @@ def command(path: Path, port: int) -> list[str]:
 def environment(path: Path) -> dict[str, str]:
     """Without telemetry and without the job runner, which alone would start eight more processes; with the address
     that the bare one leads to: the curves of a study of one data set, else the list of its data sets."""
-    keys = [key for _, key in _experiments(path)]
-    landing = views.link("", keys[0]) if len(keys) == 1 else "/#/experiments"
+    found = _experiments(path)
+    landing = views.entrance("", found[0][1], found[0][0].tags) if len(found) == 1 else "/#/experiments"
     own = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "GAN_UI_LANDING": landing}
     return {**os.environ, **own}
 
@@ -111,9 +111,8 @@ def links(path: Path, port: int) -> list[str]:
     lines = []
     for experiment, key in _experiments(path):
         lines.append(experiment.name)
-        for view in views.KEYS:
-            if views.TAG + view in experiment.tags:
-                lines.append(f"  {view:12}{views.link(f'http://{HOST}:{port}', key, view)}")
+        shown = [(view, view) for view in views.saved(experiment.tags)] or [("runs", None)]
+        lines += [f"  {name:12}{views.link(f'http://{HOST}:{port}', key, view)}" for name, view in shown]
     return lines
 
 

@@ -10,7 +10,7 @@ import json
 import re
 import time
 import zlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +23,23 @@ TAG = "mlflow.sharedViewState."
 LEADERBOARD, CURVES, MEANS = "leaderboard", "curves", "means"
 KEYS = (CURVES, LEADERBOARD, MEANS)
 SAMPLES = "samples/ema"
-CHARTS_ROUTE = "/#/experiments/{id}/runs?workflowType=machine_learning&compareRunsMode={mode}&viewStateShareKey={key}"
+ROUTE = "/#/experiments/{id}/runs?workflowType=machine_learning&compareRunsMode={mode}"
 
 
-def link(base: str, experiment_id: str, key: str = CURVES) -> str:
-    """The address that opens the saved view ``key`` on the server at ``base``."""
-    mode = "TABLE" if key == LEADERBOARD else "CHART"
-    return base.rstrip("/") + CHARTS_ROUTE.format(id=experiment_id, mode=mode, key=key)
+def link(base: str, experiment_id: str, key: str | None) -> str:
+    """The address that opens the saved view ``key`` on the server at ``base``; None: the plain table of runs."""
+    mode = "TABLE" if key in (None, LEADERBOARD) else "CHART"
+    return base.rstrip("/") + ROUTE.format(id=experiment_id, mode=mode) + (f"&viewStateShareKey={key}" if key else "")
+
+
+def saved(tags: Mapping[str, str]) -> list[str]:
+    """The views that an experiment with these tags has, the one to open first in front."""
+    return [key for key in KEYS if TAG + key in tags]
+
+
+def entrance(base: str, experiment_id: str, tags: Mapping[str, str]) -> str:
+    """The address of the first view that an experiment with these tags has; of its runs before there is one."""
+    return link(base, experiment_id, next(iter(saved(tags)), None))
 
 
 def save(
@@ -104,7 +114,8 @@ def unpack(text: str) -> dict[str, Any]:
 def _base(lead: str, lower: bool, known: Collection[str], first: Sequence[str]) -> dict[str, Any]:
     """State of the table: current runs, sorted by the leading score, with the columns that explain it."""
     own = [lead, *(lead.replace("best/", f"{kind}/") for kind in ("low", "high", "floor", "above_floor", "difference"))]
-    columns = [*first, *own, "best/kimg", "cost/wall_h", "cost/gpu_h", "cost/cpu_h"]
+    use = sorted(name for name in known if name.startswith("utility/"))
+    columns = [*first, *own, *use, "best/kimg", "cost/wall_h", "cost/gpu_h", "cost/cpu_h"]
     widths = {f"metrics.`{name}`": 60 + 8 * len(name) for name in columns if name in known}
     return {
         **{"searchFilter": 'tags.superseded = "false"', "orderByKey": f"metrics.`{lead}`", "orderByAsc": lower},
