@@ -43,11 +43,7 @@ onstart:
 
 # What the comparison says, if this run has made it, and where it is.
 onsuccess:
-    tracking = STUDY.config["tracking"]
-    for line in answer(
-        Path(ROOT), STARTED, tracked=tracking["enabled"], uri=tracking["uri"]
-    ):
-        print(line, file=sys.stderr)
+    tell(STARTED)
 
 
 onerror:
@@ -66,3 +62,14 @@ rule all:
 
 # Last: it looks at the names of all rules.
 include: "workflow/rules/targets.smk"
+
+
+# Where there is nothing to do, Snakemake calls no hook: the comparison is that of an earlier run.
+def idle():
+    if not workflow.dryrun:
+        note(STUDY)
+    tell(since=0)
+
+
+if workflow.is_main_process and {*ASKED[""]} <= {"all"}:
+    when_idle(idle)

@@ -1,14 +1,17 @@
 """The last lines of a run: the verdict in two lines, and where page, tables, samples and MLflow are."""
 
+import atexit
 import json
+import logging
 import os
 import subprocess
 import sys
 
 import pytest
 from fake_study import cells_with, kid, write
+from snakemake.common import NOTHING_TO_BE_DONE_MSG
 
-from gan.answer import answer
+from gan.answer import answer, when_idle
 from gan.served import address, serving
 
 PAGE = r"""# tiny
@@ -90,3 +93,15 @@ def test_cells_that_the_tables_do_not_hold_yet(tmp_path):
         f"The tables do not have this yet: `snakemake all` makes them, `gan report --study {tmp_path}` those so far.",
     ]
     assert answer(tmp_path, 1e12) == []
+
+
+def test_a_call_with_nothing_to_do_ends_with_the_answer(monkeypatch):
+    kept = []
+    monkeypatch.setattr(atexit, "register", kept.append)
+    logger = logging.getLogger("snakemake.logging")
+    monkeypatch.setattr(logger, "filters", [])
+    when_idle(print)
+    logger.warning("Building DAG of jobs...")
+    assert kept == []
+    logger.warning(NOTHING_TO_BE_DONE_MSG)
+    assert kept == [print]

@@ -610,12 +610,13 @@ def test_config_mistakes_are_one_line(study, capsys):
     touch(Path("broken.yaml"), "a: [\n")
     assert main(["--configfile", "broken.yaml"]) == 1
     Path("config.yaml").unlink()
-    assert main([]) == 1
+    assert main([]) == 1  # as in any other folder
     errors = capsys.readouterr().err.splitlines()
     assert [line[: line.index(":", 8)] for line in errors] == [
         *("error: nope.yaml", "error: config", "error: list.yaml", "error: broken.yaml", "error: config.yaml")
     ]
     assert "training.kimgs" in errors[1]
+    assert errors[-1].endswith("no such file here; go to the folder of a study, or make one: gan init my_study")
 
 
 def test_overlays_are_merged_as_snakemake_merges_them(study):

@@ -64,4 +64,6 @@ def test_files_of_a_call_are_checked(words, overlay, tmp_path, monkeypatch):
     overlay.write_text("a: 1\na: 2\n")
     with pytest.raises(SystemExit, match=r"^error: overlay.yaml: line 2: the key 'a' is given twice"):
         check_overlays(words.format("overlay.yaml").split())
-    check_overlays(["--cores", "2", "overlay.yaml", "--configfile", "good.yaml", "absent.yaml"])
+    check_overlays(["--cores", "2", "overlay.yaml", "--configfile=good.yaml", "absent.yaml"])
+    with pytest.raises(SystemExit, match=r"^error: --configfile all: no such file; .* a target goes in front of it"):
+        check_overlays(["--configfile", "good.yaml", "all", "--cores", "2"])

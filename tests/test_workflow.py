@@ -41,8 +41,14 @@ def test_whole_study_gives_tables_pictures_and_runs(finished):
     assert tracked["ok"] and tracked["runs"] == 2 and tracked["points"] > 0
 
 
-def test_finished_study_has_nothing_to_do(study):
-    assert planned(study, "all") == Counter()
+def test_finished_study_has_nothing_to_do_and_says_where_the_answer_is(study):
+    lines = snakemake(study, "all").splitlines()
+    assert lines[-7].startswith("Nothing to be done") and lines[-6].startswith("phantom: ")
+    assert lines[-3:-1] == [
+        "tables   results/tiny/comparison.csv, differences.csv, scores.csv",
+        "samples  results/tiny/*/*/seed*/fake.png",
+    ]
+    assert (study / ".snakemake/gan/tiny.json").exists(), "the study that `gan status` shows"
 
 
 def test_options_of_one_variant_rerun_that_variant_and_the_tables(study):
@@ -166,6 +172,11 @@ def test_a_file_that_cannot_be_had_stops_before_any_training(study, served):
 
 
 CONFIG_MISTAKES = {
+    "a target that is not there": (
+        lambda folder: edit(folder, {"study": {"variants": ["dcgan"]}}),
+        "error: stylegan2_ada: a row of the config that study.variants does not name; add it there",
+        "stylegan2_ada",
+    ),
     "unknown key": (
         lambda folder: edit(folder, {"training": {"kimgs": 3}}),
         "error: config: unknown key training.kimgs; allowed here: kimg",
@@ -214,9 +225,9 @@ CONFIG_MISTAKES = {
 
 @pytest.mark.parametrize("name", CONFIG_MISTAKES)
 def test_mistake_in_the_config_is_one_line(name, tmp_path):
-    mistake, message = CONFIG_MISTAKES[name]
+    mistake, message, *targets = CONFIG_MISTAKES[name]
     mistake(copy_workflow(tmp_path))
-    done = run_snakemake(tmp_path, "all", "--dry-run")
+    done = run_snakemake(tmp_path, *(targets or ["all"]), "--dry-run")
     assert done.returncode == 1
     assert (done.stdout + done.stderr).splitlines()[-1].startswith(message)
 

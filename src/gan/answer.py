@@ -1,8 +1,11 @@
 """The last lines of a run: what the comparison says, in two lines a data set, and where everything lies."""
 
+import atexit
 import html
 import json
+import logging
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from gan.cells import WHOLE, CellFiles, number
@@ -30,6 +33,18 @@ def answer(study: Path, since: float, *, tracked: bool = True, uri: str | None =
         places["MLflow"] = (_linked(study) if uri else address(study)) or f"gan ui --study {study}"
     said = [f"{name}: {line}" for name, line in verdicts(text.read_text(encoding="utf-8"))]
     return [*said, *(f"{name:9}{place}" for name, place in places.items())]
+
+
+def when_idle(say: Callable[[], None]) -> None:
+    """Call ``say`` at the end of this process if Snakemake finds that there is nothing to do."""
+    from snakemake.common import NOTHING_TO_BE_DONE_MSG
+
+    def see(record: logging.LogRecord) -> bool:
+        if record.getMessage() == NOTHING_TO_BE_DONE_MSG:
+            atexit.register(say)
+        return True
+
+    logging.getLogger("snakemake.logging").addFilter(see)
 
 
 def verdicts(text: str) -> list[tuple[str, str]]:

@@ -46,25 +46,32 @@ def check_overlays(words: Sequence[str] | None = None) -> None:
     """Check the files that a call of Snakemake names by ``--configfile``; ends the program with one line for a fault.
 
     words: of the command line, by default that of this process. The default profile calls it, as Snakemake reads these
-    files before the Snakefile, and names no line.
+    files before the Snakefile, and names no line; for a target that the option has swallowed it shows a traceback.
     """
     try:
-        for path in _named(sys.argv[1:] if words is None else words):
-            check_syntax(path)
+        for option, path in _named(sys.argv[1:] if words is None else words):
+            if not path.exists():
+                raise GanError(
+                    f"{option} {path}: no such file; the option takes every word that follows it, so a target goes in "
+                    f"front of it or after --, as in: snakemake --cores 2 --configfile my_study.yaml -- all"
+                )
+            if path.is_file() and path.suffix != ".json":
+                check_syntax(path)
     except GanError as error:
         sys.exit(f"error: {error}")
 
 
-def _named(words: Sequence[str]) -> Iterator[Path]:
-    """The files after the options `OVERLAYS`, up to the next option."""
-    taking = False
+def _named(words: Sequence[str]) -> Iterator[tuple[str, Path]]:
+    """The words after each of the options `OVERLAYS`, up to the next option; after ``=`` one."""
+    taking = ""
     for word in words:
         if word.startswith("-"):
-            option, _, value = word.partition("=")
-            taking = option in OVERLAYS
-            word = value
-        if taking and word and Path(word).is_file() and Path(word).suffix != ".json":
-            yield Path(word)
+            option, joined, value = word.partition("=")
+            taking = option if option in OVERLAYS and not joined else ""
+            if option in OVERLAYS and value:
+                yield option, Path(value)
+        elif taking:
+            yield taking, Path(word)
 
 
 def _size(node: object, path: str | Path, above: tuple[int, ...], known: dict[int, int]) -> int:

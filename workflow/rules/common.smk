@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-from gan.answer import answer
+from gan.answer import answer, when_idle
 from gan.data.planned import check_inputs
 from gan.errors import GanError, failures
 from gan.files import write_json
@@ -138,6 +138,15 @@ def training_judge(wildcards):
     """The judge that scores snapshots during training; ancient: another one is no reason to train again."""
     judge = JUDGE.format(dataset=wildcards.dataset)
     return ancient(judge) if STUDY.scored(wildcards.dataset) else []
+
+
+def tell(since):
+    """Print the last lines of a run that began at ``since`` (s since the epoch)."""
+    tracking = STUDY.config["tracking"]
+    for line in answer(
+        Path(ROOT), since, tracked=tracking["enabled"], uri=tracking["uri"]
+    ):
+        print(line, file=sys.stderr)
 
 
 def ask(kind, what):

@@ -86,6 +86,8 @@ def read_study(overlays: list[Path]) -> Study:
 
     config: dict[str, Any] = {}
     for path in [CONFIG, *overlays]:
+        if path == CONFIG and not path.exists():
+            raise GanError(f"{path}: no such file here; go to the folder of a study, or make one: gan init my_study")
         if not path.exists():
             raise GanError(f"{path}: no such file; name overlays as for snakemake --configfile")
         check_syntax(path)
