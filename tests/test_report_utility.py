@@ -99,21 +99,24 @@ def test_regions_that_are_empty_everywhere_are_left_out_and_counted(tmp_path):
     assert table.difference["mixed_50"] == pytest.approx(-1 / 11, abs=0.01), "the false find counts as a whole patient"
 
 
-def test_classes_are_compared_by_the_area_under_the_curve(tmp_path):
+@pytest.mark.parametrize("task", ["classify", "detect"])
+def test_classes_are_compared_by_the_area_under_the_curve(tmp_path, task):
+    """Of patients, or of two slices of each, one with a tumour and one without."""
     cells = cells_of(tmp_path, ["dcgan"])
-    truth = np.arange(12) % 2
+    truth = np.arange(12 if task == "classify" else 24) % 2
     good, bad = ([[0.0, sign * (2.0 * label - 1)] for label in truth] for sign in (1, 0))
     numbers = {name: {"patients": 12, "images": 60} for name in ("train", "val", "test")}
     judge = {"classes": {"refused": False, "value": 0.6, "real": 0.9, "confusion": [[5, 1], [2, 4]]}}
     arms = {"real": {"logits": good}, "mixed_50": {"logits": bad}}
-    facts = {"task": "classify", "classes": ["low", "high"], "truth": truth.tolist(), "numbers": numbers}
+    facts = {"task": task, "classes": ["low", "high"], "truth": truth.tolist(), "numbers": numbers, "least": 1.0}
+    facts |= {"subjects": (np.arange(24) // 2).tolist()} if task == "detect" else {}
     for cell in cells:
-        write(cell, "utility.json", {"tasks": {"classify": facts | {"arms": arms, "judge": judge}}})
+        write(cell, "utility.json", {"tasks": {task: facts | {"arms": arms, "judge": judge}}})
     useful = Utility.of(cells, SECTION)
     row = useful.table.query("arm == 'mixed_50' and measure == 'auc'").iloc[0]
-    assert (row.value, row.difference, row.verdict) == (0.5, -0.5, "worse") and row.p < 0.05
+    assert (row.value, row.difference, row.verdict, row.patients) == (0.5, -0.5, "worse", 12) and row.p < 0.05
     shown = useful.shown("phantom")["tasks"][0]
-    assert "in 60 % of the images" in shown.anatomies[0].sentences[0]
+    assert "in 60 % of the images" in shown.anatomies[0].sentences[0] and "<svg" in shown.figure()
     assert shown.anatomies[0].confusion == [("low", [15, 3]), ("high", [6, 12])]
 
 

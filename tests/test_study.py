@@ -131,6 +131,7 @@ def test_recipes_name_no_place(config, source):
         ("datasets.images.intensity", {"map": "window"}, "needs the values low and high"),
         ("datasets.images.intensity", {"map": "window", "low": 5, "high": 5}, "must be below high"),
         ("datasets.ixi.regions", {"whole": [1]}, "datasets.ixi.regions is set, but mask is null; name the mask"),
+        ("datasets.ixi.detect", 0, "datasets.ixi.detect is set, but mask is null; name the mask"),
         ("utility", {"arms": ["real"]}, "utility.arms.0 is 'real'; allowed: synthetic, mixed_25"),
         ("utility", {"primary": "oracle"}, "utility.primary is 'oracle'; allowed: synthetic, mixed_25"),
         ("utility", {"arms": ["held"]}, "utility.primary is 'mixed_50', which is not among utility.arms"),

@@ -2,11 +2,13 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy.special import softmax
 
 from gan.data.store import Store, writing
 from gan.errors import GanError
@@ -15,15 +17,14 @@ from gan.families.registry import build, defaults
 from gan.files import write_json
 from gan.metrics.contrast import Mean, Ranked, compare, draws, exchanges, filled, sign_flips
 from gan.metrics.overlap import dice, dice_of_images, hausdorff95
-from gan.metrics.ranking import auc, balanced_accuracy, class_auc
 from gan.metrics.shapes import perimeter, shapes
 from gan.sampling.snapshot import Snapshot, save_generator
 from gan.utility import anatomy, scores
 from gan.utility.arms import sources
 from gan.utility.cell import score_cell
-from gan.utility.images import Labelled, Real, Scan, as_generated, read_split, scan_spacing, scramble
-from gan.utility.options import ARMS, CLASSIFY, SEGMENT, Settings, no_task, tasks_of
-from gan.utility.reference import REFERENCE, Setting, load_network, make_reference, read_setting
+from gan.utility.images import Labelled, Real, Scan, as_generated, detected, read_split, scan_spacing, scramble
+from gan.utility.options import ARMS, CLASSIFY, DETECT, SEGMENT, Settings, no_task, tasks_of
+from gan.utility.reference import REFERENCE, Setting, load_network, make_reference, read_settings
 from gan.utility.training import Made, augmented, labels_of, shares, train
 
 CPU, SIZE, SLICES = torch.device("cpu"), 32, 6
@@ -93,8 +94,9 @@ def test_unseen_patients_in_the_place_of_generated_images_are_what_held_is_train
 
 
 def test_equal_seeds_give_equal_bytes(segment, tmp_path):
+    small = replace(segment, made=Made(SEGMENT, 1, 2, 2))
     for name, seed in (("one", 3), ("other", 3), ("third", 4)):
-        make_reference(segment, [], Settings(steps=2, batch=4), seed, tmp_path / name, "cpu")
+        make_reference(small, [], Settings(steps=2, batch=4), seed, tmp_path / name, "cpu")
     files = [(tmp_path / name / "network.pt").read_bytes() for name in ("one", "other", "third")]
     assert files[0] == files[1] != files[2]
 
@@ -107,6 +109,28 @@ def test_scrambled_images_have_masks_and_classes_of_other_patients(real):
     for code in range(len(train_split.patients)):
         assert len(set(mixed.classes[train_split.subjects == code])) == 1, "a patient has one class"
     assert sorted(mixed.classes) == sorted(train_split.images.classes)
+
+
+def test_slices_with_a_tumour_are_told_from_those_without_and_its_controls_do_what_they_must(real):
+    """Of each patient every second slice has a disc in the mask and the image."""
+
+    def every_second(of: Real) -> Real:
+        there = (np.arange(len(of.images)) % 2)[:, None, None]
+        pixels = np.where(there[:, None] * of.images.masks[:, None], of.images.pixels, 50).astype(np.uint8)
+        return replace(of, images=detected(replace(of.images, pixels=pixels, masks=of.images.masks * there), 1))
+
+    splits = {split: every_second(of) for split, of in real.items()}
+    assert splits["test"].images.classes.tolist() == [0, 1] * (4 * SLICES)
+    found = {}
+    for arm in ("real", "scrambled"):
+        given = sources(arm, splits["train"], 0, by_image=True)
+        network = train(Made(DETECT, 1, 2, 4), given, Settings(steps=30, batch=8), 0, CPU)
+        found[arm] = np.array(scores.score(DETECT, network, splits["test"], {}, CPU)["logits"])
+    truth = splits["test"].images.classes
+    assert areas(found["real"], truth, splits["test"].subjects)[0] > 0.95
+    # By ranks alone a network without knowledge may find two groups of images in either order.
+    own = {arm: softmax(logits, 1)[np.arange(len(truth)), truth].mean() for arm, logits in found.items()}
+    assert own["scrambled"] == pytest.approx(0.5, abs=0.1) and own["real"] > 0.65
 
 
 def test_the_way_of_generated_images_changes_no_pixel(real):
@@ -170,15 +194,35 @@ def test_a_patient_is_scored_over_all_slices(real):
     assert scores.empty(test, {"disc": [1], "nothing": [2]}) == [0, 8]
 
 
+def areas(logits, classes, subjects=None):
+    """Area under the curve and balanced accuracy of all patients."""
+    count = len(classes) if subjects is None else max(subjects) + 1
+    everyone = np.arange(count)[None]
+    who = None if subjects is None else np.array(subjects)
+    return [float(Ranked(logits, np.array(classes), area, who).values(everyone)[0]) for area in (True, False)]
+
+
 def test_areas_under_the_curve():
-    positive = np.array([False, False, True, True])
-    assert auc(np.array([0.1, 0.4, 0.35, 0.8]), positive) == 0.75
-    assert auc(np.ones(4), positive) == 0.5 and math.isnan(auc(np.ones(4), ~positive | positive))
+    scores = np.array([0.1, 0.4, 0.35, 0.8])
+    assert areas(np.stack([-scores, scores], 1), [0, 0, 1, 1])[0] == 0.75
+    assert areas(np.ones((4, 2)), [0, 0, 1, 1])[0] == 0.5 and math.isnan(areas(np.ones((4, 2)), [1, 1, 1, 1])[0])
     logits = np.array([[2, 0.0], [0, 1], [1, 3], [0, 4]])
-    assert class_auc(logits, np.array([0, 0, 1, 1])) == 1 and balanced_accuracy(logits, np.array([0, 0, 1, 1])) == 0.75
+    assert areas(logits, [0, 0, 1, 1]) == [1, 0.75]
     three = 9 * np.eye(3)[[0, 1, 2, 0]]
-    assert class_auc(three, np.array([0, 1, 2, 0])) == 1
-    assert class_auc(three, np.array([1, 2, 0, 1])) < 0.5
+    assert areas(three, [0, 1, 2, 0])[0] == 1 and areas(three, [1, 2, 0, 1])[0] < 0.5
+
+
+def test_every_patient_counts_equally_however_many_slices_there_are():
+    """Patient 0 has slices with and without a tumour, 1 with alone, 2 without alone: four pairs of patients."""
+    scores, classes, subjects = np.array([3.0, 1.0, 2.0, 0.0, 4.0]), [1, 0, 1, 0, 0], [0, 0, 1, 2, 2]
+    logits = np.stack([-scores, scores], 1)
+    area, accuracy = areas(logits, classes, subjects)
+    assert area == np.mean([1, 0.5, 1, 0.5]), "0 over 0, 0 over 2, 1 over 0, 1 over 2"
+    assert accuracy == np.mean([1, np.mean([0, 0.5])]), "all scores above 0 say tumour"
+    often = [0, 1, 2, 3, 4, 3, 4, 3, 4]
+    assert areas(logits[often], np.array(classes)[often], np.array(subjects)[often]) == pytest.approx([area, accuracy])
+    drawn = Ranked(logits, np.array(classes), True, np.array(subjects)).values(np.array([[1, 1, 2], [2, 2, 2]]))
+    assert drawn[0] == 0.5 and math.isnan(drawn[1]), "a patient with, two without; nobody with"
 
 
 # differences between arms
@@ -206,6 +250,10 @@ def test_sign_flips_and_exchanges_find_something_in_five_per_cent_where_nothing_
     assert np.mean(np.array(swapped) < 0.05) <= 0.2
     told = classes[:, None] * np.array([[-3.0, 3.0]]) + rng.normal(0, 0.1, (6, 2))
     assert exchanges([told], [-told], classes, 0) == 2 / 2**6
+    # Of slices whole patients are exchanged: 40 slices of 4 patients give no smaller p than 4 patients can.
+    slices, subjects = np.arange(40) % 2, np.arange(40) // 10
+    sure = slices[:, None] * np.array([[-3.0, 3.0]]) + rng.normal(0, 0.1, (40, 2))
+    assert exchanges([sure], [-sure], slices, 0, subjects) == 2 / 2**4
 
 
 def test_a_false_find_counts_although_the_other_arm_left_the_patient_out():
@@ -275,7 +323,7 @@ def test_a_generator_that_ignores_the_class_is_found(real):
     classify = Setting(CLASSIFY, Made(CLASSIFY, 1, 2, 4), {}, 1, ["dark", "bright"], real)
     network = train(classify.made, [(real["train"].images, 1.0)], Settings(steps=60), 0, CPU)
     found = scores.score(CLASSIFY, network, real["test"], {}, CPU)
-    assert class_auc(np.array(found["logits"]), scores.classes_of(real["test"])) > 0.95
+    assert areas(np.array(found["logits"]), scores.classes_of(real["test"]))[0] > 0.95
     told = anatomy.class_accuracy(classify, network, patients(8, 5).images, CPU)
     assert told["value"] > 0.8 and told["real"] > 0.8 and np.trace(told["confusion"]) > 38
     made = patients(8, 5, classes=1).images  # dark ones alone
@@ -291,6 +339,7 @@ def test_a_generator_that_ignores_the_class_is_found(real):
     [
         ({"mask": "seg"}, {}, [SEGMENT]),
         ({"mask": "seg", "labels": "folder"}, {"conditional": True}, [SEGMENT, CLASSIFY]),
+        ({"mask": "seg", "detect": 0}, {}, [SEGMENT, DETECT]),
         ({"mask": None, "labels": "folder"}, {"conditional": False}, []),
         ({"mask": None, "labels": {"slice": 3}}, {"conditional": True}, []),
         ({"mask": "seg", "translate": {"source": ["a"], "target": ["b"]}}, {}, []),
@@ -353,24 +402,27 @@ def cell(tmp_path_factory):
     return folder
 
 
-def test_a_cell_is_scored_in_both_tasks_and_names_no_patient(cell):
-    how, settings, folders = Settings(steps=2, batch=4, width=2), {}, {}
-    for task in (SEGMENT, CLASSIFY):
-        settings[task] = read_setting(cell / "store", cell / "volumes", task, None, how)
+def test_a_cell_is_scored_in_all_tasks_and_names_no_patient(cell):
+    how, folders, tasks = Settings(steps=2, batch=4, width=2), {}, [SEGMENT, CLASSIFY, DETECT]
+    settings = read_settings(cell / "store", cell / "volumes", tasks, how, detect=18)
+    for task, setting in settings.items():
         folders[task] = cell / task
-        make_reference(settings[task], ["held"], how, 5, folders[task], "cpu")
+        make_reference(setting, ["held", "scrambled"], how, 5, folders[task], "cpu")
     score_cell(cell / "cell", folders, settings, ["synthetic", "mixed_50"], how, device="cpu")
     text = (cell / "cell/utility.json").read_text()
     found = json.loads(text)
-    assert (found["seed"], found["run_key"], set(found["tasks"])) == (
-        5,
-        "abc",
-        {SEGMENT, CLASSIFY},
-    ) and "Doe" not in text
+    assert (found["seed"], found["run_key"], list(found["tasks"])) == (5, "abc", tasks) and "Doe" not in text
     for task, facts in found["tasks"].items():
-        assert list(facts["arms"]) == ["real", "held", "synthetic", "mixed_50"] and facts["n_fake"] == 4 * SLICES, task
-        assert facts["numbers"]["test"] == {"patients": 4, "images": 4 * SLICES}
+        assert list(facts["arms"]) == ["real", "held", "scrambled", "synthetic", "mixed_50"], task
+        assert facts["n_fake"] == 4 * SLICES and facts["numbers"]["test"] == {"patients": 4, "images": 4 * SLICES}
     assert found["tasks"][SEGMENT]["regions"] == {"disc": [1]} and found["tasks"][CLASSIFY]["truth"] == [0, 1, 0, 1]
+    detect = found["tasks"][DETECT]
+    covered = (settings[SEGMENT].real["test"].images.masks > 0).mean((1, 2))
+    assert detect["truth"] == (covered > 0.18).astype(int).tolist() and 0 < sum(detect["truth"]) < 4 * SLICES
+    assert (
+        detect["classes"] == ["without disc", "with disc"] and len(detect["arms"]["mixed_50"]["logits"]) == 4 * SLICES
+    )
+    assert np.sum(detect["judge"]["classes"]["confusion"]) == 4 * SLICES
     score_cell(cell / "cell", folders, settings, ["synthetic", "mixed_50"], how, device="cpu")
     assert (cell / "cell/utility.json").read_text() == text, "equal seeds, equal bytes"
 
@@ -391,4 +443,6 @@ def test_a_damaged_network_and_empty_masks_are_one_line(cell, tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Store, "open", lambda folder: broken)
         with pytest.raises(GanError, match="the masks of its training images are empty; there is nothing to segment"):
-            read_setting(cell / "store", cell / "volumes", SEGMENT, None, Settings())
+            read_settings(cell / "store", cell / "volumes", [SEGMENT], Settings())
+        with pytest.raises(GanError, match="no train slice is with disc on more than 1 % of it; change detect in the"):
+            read_settings(cell / "store", cell / "volumes", [DETECT], Settings(), detect=1)

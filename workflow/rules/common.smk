@@ -212,12 +212,16 @@ def judges(name):
 
 
 def asked_of_utility(generated):
-    """The arms of generated or of real images, and the settings of their networks."""
+    """The arms of generated or of real images, what of the data set they are scored by, and the settings of their networks."""
     arms = arms_of(UTILITY["arms"], generated=generated)
-    return lambda w: canonical(
-        {"arms": arms, "regions": STUDY.dataset(w.dataset)["regions"]}
-        | {key: UTILITY[key] for key in Settings.names()}
-    )
+    settings = {key: UTILITY[key] for key in Settings.names()}
+
+    def asked(wildcards):
+        row = STUDY.dataset(wildcards.dataset)
+        detect = {} if row["detect"] is None else {"detect": row["detect"]}
+        return canonical({"arms": arms, "regions": row["regions"]} | detect | settings)
+
+    return asked
 
 
 def references(name):

@@ -6,7 +6,7 @@ from gan.errors import logged
 from gan.train.device import pick_device
 from gan.utility.cell import score_cell
 from gan.utility.options import Settings
-from gan.utility.reference import read_setting
+from gan.utility.reference import read_settings
 
 with logged(snakemake.log[0]):
     check.say(check.choose(snakemake.resources.ops, pick_device(snakemake.resources.device)))
@@ -16,7 +16,7 @@ with logged(snakemake.log[0]):
     score_cell(
         Path(snakemake.output.utility).parent,
         dict(zip(snakemake.params.tasks, folders, strict=True)),
-        {task: read_setting(*given, task, asked["regions"], how) for task in snakemake.params.tasks},
+        read_settings(*given, snakemake.params.tasks, how, asked["regions"], asked.get("detect")),
         asked["arms"],
         how,
         **json.loads(snakemake.params.protocol),

@@ -25,8 +25,9 @@ def check_dataset(name: str, row: dict[str, Any]) -> None:
     if row["reference"] not in row["contrasts"]:
         allowed = ", ".join(row["contrasts"])
         raise GanError(f"config: datasets.{name}.reference is {row['reference']!r}; allowed: {allowed}")
-    if row["regions"] and row["mask"] is None:
-        raise GanError(f"config: datasets.{name}.regions is set, but mask is null; name the mask, or set it to null")
+    for key in ("regions", "detect"):
+        if row[key] is not None and row["mask"] is None:
+            raise GanError(f"config: datasets.{name}.{key} is set, but mask is null; name the mask, or set it to null")
     if row["mask"] in row["contrasts"]:
         raise GanError(
             f"config: datasets.{name}.mask is {row['mask']!r}, which is among its contrasts; name a label volume"

@@ -23,6 +23,7 @@ DEFAULTS: dict[str, Any] = {
     "labels": None,
     "translate": None,
     "regions": None,
+    "detect": None,
     "terms": None,
     "slices": {"axis": "axial", "every": 1, "size": 256, "fit": "resize", "threshold": 50, "fraction": 0.25},
     "volumes": None,

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from gan.metrics.ranking import balanced_accuracy, class_auc, mean_of_known
+from gan.metrics.ranking import balanced_accuracy, class_auc, margins, mean_of_known, wins
 
 FLIPS, EXCHANGES = 5000, 1000  # at most; all there are, if they are not more
 
@@ -37,15 +37,24 @@ class Mean:
 
 @dataclass(frozen=True)
 class Ranked:
-    """How well logits [n, K] tell ``classes`` [n] apart: the area under the ROC curve, or the balanced accuracy."""
+    """How well logits [N, K] of images tell ``classes`` [N] apart: the area under the ROC curve, or the balanced
+    accuracy. subjects [N]: the patient of each image, codes from 0 on; None: each is a patient's only one."""
 
     logits: NDArray[np.float64]
     classes: NDArray[np.int64]
     area: bool = True
+    subjects: NDArray[np.int64] | None = None
 
     def values(self, drawn: NDArray[np.int64]) -> NDArray[np.float64]:
         score = class_auc if self.area else balanced_accuracy
-        return score(self.logits[drawn], self.classes[drawn])
+        subjects = np.arange(len(self.classes)) if self.subjects is None else self.subjects
+        return score(self.logits, self.classes, subjects, _counts(drawn, int(subjects.max()) + 1))
+
+
+def _counts(drawn: NDArray[np.int64], count: int) -> NDArray[np.float64]:
+    """How often each of ``count`` patients is in each draw, [B, count]."""
+    places = drawn + count * np.arange(len(drawn))[:, None]
+    return np.bincount(places.ravel(), minlength=len(drawn) * count).reshape(-1, count).astype(np.float64)
 
 
 class Estimate(NamedTuple):
@@ -105,20 +114,37 @@ def sign_flips(differences: NDArray[np.float64], seed: int) -> float:
 
 
 def exchanges(
-    arm: Sequence[NDArray], real: Sequence[NDArray], classes: NDArray[np.int64], seed: int, area: bool = True
+    arm: Sequence[NDArray], real: Sequence[NDArray], classes: NDArray, seed: int, subjects: NDArray | None = None
 ) -> float:
-    """The two-sided p-value of a difference between two lists of logits [n, K], a seed each, by exchanging both
-    networks' results of a patient (Bandos et al. 2005). To be exchangeable, logits become ranks; class by class."""
-    score = class_auc if area else balanced_accuracy
-    flips = np.concatenate([np.ones((1, len(classes))), _flips(len(classes), EXCHANGES, seed)]) < 0
-    of = np.broadcast_to(classes, flips.shape)
+    """The two-sided p-value of a difference of areas under the curve between two lists of logits [N, K], a seed each,
+    by exchanging both networks' results of a patient (Bandos et al. 2005). To be exchangeable, scores become ranks;
+    class by class. subjects: as of `Ranked`."""
+    who = np.arange(len(classes)) if subjects is None else subjects
+    count = int(who.max()) + 1
+    swapped = (np.concatenate([np.ones((1, count)), _flips(count, EXCHANGES, seed)]) < 0).astype(np.float64)
     differences = []
     for pair in zip(arm, real, strict=True):
-        one, other = (rankdata(logits, axis=0) for logits in pair)
-        first, second = np.where(flips[..., None], other, one), np.where(flips[..., None], one, other)
-        differences.append(score(first, of) - score(second, of))
+        one, other = map(margins, pair)
+        for name in one:
+            own, ranks = classes == name, (rankdata(one[name]), rankdata(other[name]))
+            if own.any() and not own.all():
+                differences.append(_exchanged(ranks, own, who, swapped))
     found = np.abs(np.mean(differences, 0))
-    return _share(found[1:], found[0], len(classes))
+    return _share(found[1:], found[0], count)
+
+
+def _exchanged(
+    scores: tuple[NDArray, NDArray], own: NDArray[np.bool_], subjects: NDArray, swapped: NDArray
+) -> NDArray[np.float64]:
+    """The differences [B] of the areas under the curve by the ``scores`` [N] of two networks, which exchange the
+    patients of ``swapped`` [B, n]."""
+    uses = 1 - swapped, swapped  # by the first network, of the scores of either; the second one uses the others
+    total = np.zeros(len(swapped))
+    for a, above in enumerate(scores):
+        for b, below in enumerate(scores):
+            found = wins(above, below, own, subjects)
+            total += ((uses[a] @ found) * uses[b] - (uses[1 - a] @ found) * uses[1 - b]).sum(1)
+    return total / (len(np.unique(subjects[own])) * len(np.unique(subjects[~own])))
 
 
 def _flips(count: int, most: int, seed: int) -> NDArray[np.float64]:

@@ -1,35 +1,71 @@
-"""How well patients are told apart by class: area under the ROC curve and balanced accuracy, of many draws at once."""
+"""How well classes are told apart: area under the ROC curve and balanced accuracy, of many draws of patients at once.
+
+A patient has one image or many, and every patient counts equally. Draws are ``counts`` [B, n]: how often each of n
+patients counts in each of B draws; ``subjects`` [N]: the patient of each image, codes from 0 on.
+"""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import rankdata
 
 
-def auc(scores: NDArray[np.floating], positive: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """The chance that a positive patient scores above a negative one, ties count half (Mann and Whitney 1947).
+def class_auc(
+    logits: NDArray[np.floating], classes: NDArray[np.integer], subjects: NDArray[np.integer], counts: NDArray
+) -> NDArray[np.float64]:
+    """The chance that an image of a class scores above one of another class, ties count half (Mann and Whitney 1947),
+    for two patients drawn at random who have such images: [B].
 
-    scores, positive: [..., n]; the result [...] is NaN without patients of both kinds.
+    logits [N, K], classes [N]: of two classes by the difference of their logits, of more the mean over those that have
+    images, each against the rest.
     """
-    count = positive.sum(-1)
-    above = np.where(positive, rankdata(scores, axis=-1), 0).sum(-1) - count * (count + 1) / 2
-    return _ratio(above, count * (positive.shape[-1] - count))
-
-
-def class_auc(logits: NDArray[np.floating], classes: NDArray[np.integer]) -> NDArray[np.float64]:
-    """`auc` of logits [..., n, K] of patients of ``classes`` [..., n]: of two classes by the difference of their
-    logits, of more the mean over those that have patients, each against the rest."""
-    count = logits.shape[-1]
-    against = _rest(logits)
-    known = range(count) if count > 2 else [1]
-    found = [auc(logits[..., name] - against[..., name], classes == name) for name in known]
+    found = []
+    for name, scores in margins(logits).items():
+        own = classes == name
+        found.append(chance(wins(scores, scores, own, subjects), own, subjects, counts))
     return mean_of_known(np.stack(found, -1), -1)
 
 
-def balanced_accuracy(logits: NDArray[np.floating], classes: NDArray[np.integer]) -> NDArray[np.float64]:
-    """The mean over classes that have patients of the share of them whose own logit is the largest: [...]."""
-    right = logits.argmax(-1) == classes
-    own = [classes == name for name in range(logits.shape[-1])]
-    return mean_of_known(np.stack([_ratio((right & of).sum(-1), of.sum(-1)) for of in own], -1), -1)
+def margins(logits: NDArray[np.floating]) -> dict[int, NDArray[np.float64]]:
+    """For each class the score [N] of an image as one of it, by logits [N, K]; of two classes for the second one."""
+    count = logits.shape[-1]
+    against = _rest(logits)
+    return {name: logits[:, name] - against[:, name] for name in (range(count) if count > 2 else [1])}
+
+
+def wins(above: NDArray, below: NDArray, own: NDArray[np.bool_], subjects: NDArray) -> NDArray[np.float64]:
+    """[n, n]: the chance that an image of the class of one patient scores above one of another class of a second
+    patient, 0 where they have none.
+
+    above, below [N]: scores of images as those of the class, and as those of others; ``own`` [N]: which are of it.
+    """
+    count = int(subjects.max()) + 1
+    found = np.zeros((count, count))
+    images = np.bincount(subjects[own], minlength=count)
+    for patient in np.unique(subjects[~own]):
+        others = np.sort(below[~own & (subjects == patient)])
+        passed = np.searchsorted(others, above[own], "left") + np.searchsorted(others, above[own], "right")
+        found[:, patient] = np.bincount(subjects[own], passed / (2 * len(others)), count) / np.maximum(images, 1)
+    return found
+
+
+def chance(found: NDArray, own: NDArray[np.bool_], subjects: NDArray, counts: NDArray) -> NDArray[np.float64]:
+    """The mean [B] of `wins` over pairs of patients who have such images; NaN without any."""
+    count = len(found)
+    have, lack = (np.bincount(subjects[of], minlength=count) > 0 for of in (own, ~own))
+    return _ratio(((counts @ found) * counts).sum(1), (counts @ have) * (counts @ lack))
+
+
+def balanced_accuracy(
+    logits: NDArray[np.floating], classes: NDArray[np.integer], subjects: NDArray[np.integer], counts: NDArray
+) -> NDArray[np.float64]:
+    """The mean over classes that have images of the share of them whose own logit is the largest, the mean over
+    patients: [B]."""
+    right, found, count = logits.argmax(-1) == classes, [], counts.shape[1]
+    for name in range(logits.shape[-1]):
+        own = classes == name
+        images = np.bincount(subjects[own], minlength=count)
+        shares = np.bincount(subjects[own], right[own], count) / np.maximum(images, 1)
+        found.append(_ratio(counts @ shares, counts @ (images > 0)))
+    return mean_of_known(np.stack(found, -1), -1)
 
 
 def mean_of_known(values: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
@@ -45,7 +81,7 @@ def _ratio(above: ArrayLike, below: ArrayLike) -> NDArray[np.float64]:
 
 
 def _rest(logits: NDArray[np.floating]) -> NDArray[np.float64]:
-    """For each class the log of the summed exponentials of all other ones, [..., n, K]."""
+    """For each class the log of the summed exponentials of all other ones, [N, K]."""
     others = np.where(np.eye(logits.shape[-1], dtype=bool), -np.inf, logits[..., None, :])
     most = others.max(-1, keepdims=True)
     return np.log(np.exp(others - most).sum(-1)) + most[..., 0]

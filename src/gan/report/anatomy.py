@@ -1,4 +1,4 @@
-"""What the network of real images says of generated ones: does the mask fit, is the class that which was asked for."""
+"""What the network of real images says of generated ones: does the mask fit, does it show, is the class right."""
 
 # pandas types a selection from a frame as a union of all that it could be.
 # pyright: reportAttributeAccessIssue=false, reportArgumentType=false
@@ -13,7 +13,9 @@ from gan.cells import CellFiles
 from gan.metrics.shapes import SHAPES
 from gan.report.pairs import LEVEL, half_width
 from gan.report.table import number, signed
-from gan.utility.options import SEGMENT
+from gan.utility.options import CLASSIFY, DETECT, SEGMENT
+
+SEES = {CLASSIFY: "sees the class that was asked for", DETECT: "agrees with the mask on whether anything shows"}
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,10 @@ def anatomies(cells: Sequence[CellFiles], task: str) -> list[Anatomy]:
         facts = (cell.object("utility.json").get("tasks") or {}).get(task) or {}
         if "judge" in facts:
             by_variant.setdefault(cell.variant, []).append(facts)
-    make = _segmented if task == SEGMENT else _classified
-    return [make(variant, found) for variant, found in by_variant.items()]
+    if task == SEGMENT:
+        return [_segmented(variant, found) for variant, found in by_variant.items()]
+    sees = SEES[task]
+    return [_classified(variant, found, sees) for variant, found in by_variant.items()]
 
 
 def _segmented(variant: str, found: list[dict[str, Any]]) -> Anatomy:
@@ -79,17 +83,15 @@ def _copies(found: list[dict[str, Any]]) -> list[str]:
     return [f"{text}of masks of unseen patients {_percent(worst['control'])}."]
 
 
-def _classified(variant: str, found: list[dict[str, Any]]) -> Anatomy:
+def _classified(variant: str, found: list[dict[str, Any]], sees: str) -> Anatomy:
     judged, classes = [facts["judge"]["classes"] for facts in found], found[0]["classes"]
     real = _mean([of["real"] for of in judged])
     if any(of["refused"] for of in judged):
-        text = (
-            f"No judgement: the network of real images sees the class in {_percent(real)} of slices of unseen patients."
-        )
+        text = f"No judgement: the network of real images {sees} in {_percent(real)} of slices of unseen patients."
         return Anatomy(variant, [text], [], [], [])
     value = _mean([of["value"] for of in judged])
-    text = f"The network of real images sees the class that was asked for in {_percent(value)} of the images, each "
-    text += f"class counting equally; in slices of unseen patients in {_percent(real)}."
+    text = f"The network of real images {sees} in {_percent(value)} of the images, each class counting equally; in "
+    text += f"slices of unseen patients in {_percent(real)}."
     counts = np.sum([of["confusion"] for of in judged], 0).tolist()
     return Anatomy(variant, [text], [], classes, list(zip(classes, counts, strict=True)))
 

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from gan.cells import CellFiles
 from gan.metrics.contrast import (
@@ -37,12 +38,12 @@ from gan.metrics.contrast import (
 from gan.metrics.ranking import mean_of_known
 from gan.report.pairs import LEVEL, half_width, holm
 from gan.report.table import SEEDS
-from gan.utility.options import ARMS, REAL, SEGMENT, no_task
+from gan.utility.options import ARMS, CLASSIFY, DETECT, REAL, SEGMENT, no_task
 
 PATIENTS = 10  # of the test split, the fewest of which a claim is made
 RESAMPLES = 1000
 EXPLORATORY = "exploratory"
-LEADING = {"segment": "dice", "classify": "auc"}
+LEADING = {"segment": "dice", "classify": "auc", "detect": "auc"}
 COLUMNS = [
     *["dataset", "task", "variant", "arm", "measure", "seeds", "patients", "left_out", "value", "low", "high"],
     *["difference", "difference_low", "difference_high", "p", "p_holm", "margin", "verdict"],
@@ -115,19 +116,20 @@ def measures(task: Task) -> list[str]:
 
 def patients(task: Task, measure: str, arm: Scores, seeds: Sequence[int]) -> list[NDArray[np.float64]]:
     """Of each seed a score for each patient: the mean over regions; of a classification the probability that a patient
-    gets for the own class."""
+    gets for the own class, of a detection the mean over that of slices with and without it."""
     if task.name != SEGMENT:
-        classes = np.array(task.facts["truth"])
-        return [_softmax(np.array(arm[seed]["logits"]))[np.arange(len(classes)), classes] for seed in seeds]
+        classes, subjects = np.array(task.facts["truth"]), _subjects(task)
+        own = [softmax(np.array(arm[seed]["logits"]), 1)[np.arange(len(classes)), classes] for seed in seeds]
+        means = [pd.Series(values).groupby([subjects, classes]).mean() for values in own]
+        return [of.groupby(level=0).mean().to_numpy(np.float64) for of in means]
     return [_over_regions(_regions(task, measure, arm[seed])) for seed in seeds]
 
 
 def _row(task: Task, measure: str, arm: Scores, real: Scores | None) -> dict[str, Any]:
     """The columns from ``seeds`` to ``p``; real: of the real arm, None for itself."""
     seeds = sorted(arm if real is None else set(arm) & set(real))
-    strata = None if task.name == SEGMENT else np.array(task.facts["truth"])
-    count = len(task.facts["truth"]) if strata is not None else len(next(iter(arm.values()))["dice"])
-    drawn = draws(count, RESAMPLES, 0, strata)
+    strata = np.array(task.facts["truth"]) if task.name == CLASSIFY else None
+    drawn = draws(_count(task, arm), RESAMPLES, 0, strata)
     own = estimate(_outcomes(task, measure, arm, seeds), drawn)
     scored = ~np.isnan(np.array(patients(task, measure, arm, seeds))).all(0)
     found = {"seeds": len(seeds), "patients": int(scored.sum()), "left_out": int((~scored).sum())}
@@ -144,7 +146,7 @@ def mean(task: Task, arm: str) -> float:
     """The leading score of an arm, the mean over seeds and patients; of a task of one variant."""
     scores = next(found for (_, name), found in task.arms.items() if name == arm)
     outcomes = _outcomes(task, LEADING[task.name], scores, sorted(scores))
-    everyone = np.arange(len(task.facts["truth"]) if task.name != SEGMENT else len(next(iter(scores.values()))["dice"]))
+    everyone = np.arange(_count(task, scores))
     return float(np.mean([outcome.values(everyone[None]) for outcome in outcomes]))
 
 
@@ -155,7 +157,9 @@ def _paired(
     if task.name != SEGMENT:
         one, other = (_outcomes(task, measure, of, seeds) for of in (arm, real))
         logits = [[np.array(of[seed]["logits"]) for seed in seeds] for of in (arm, real)]
-        return one, other, exchanges(*logits, np.array(task.facts["truth"]), 0, measure == "auc")
+        if measure != LEADING[task.name]:
+            return one, other, math.nan
+        return one, other, exchanges(*logits, np.array(task.facts["truth"]), 0, _subjects(task))
     pairs = [
         filled(*(_regions(task, measure, of[seed]) for of in (arm, real)), PERFECT[measure.split()[0]])
         for seed in seeds
@@ -169,8 +173,20 @@ def _paired(
 def _outcomes(task: Task, measure: str, arm: Scores, seeds: Sequence[int]) -> list[Outcome]:
     if task.name != SEGMENT:
         classes = np.array(task.facts["truth"])
-        return [Ranked(np.array(arm[seed]["logits"]), classes, measure == "auc") for seed in seeds]
+        logits = [np.array(arm[seed]["logits"]) for seed in seeds]
+        return [Ranked(of, classes, measure == "auc", _subjects(task)) for of in logits]
     return [Mean(values) for values in patients(task, measure, arm, seeds)]
+
+
+def _subjects(task: Task) -> NDArray[np.int64]:
+    """The patient of each of the logits of a classification or a detection."""
+    found = task.facts["subjects"] if task.name == DETECT else range(len(task.facts["truth"]))
+    return np.array(found)
+
+
+def _count(task: Task, arm: Scores) -> int:
+    """Of test patients."""
+    return len(next(iter(arm.values()))["dice"]) if task.name == SEGMENT else int(_subjects(task).max()) + 1
 
 
 def _regions(task: Task, measure: str, scores: dict[str, Any]) -> NDArray[np.float64]:
@@ -182,11 +198,6 @@ def _regions(task: Task, measure: str, scores: dict[str, Any]) -> NDArray[np.flo
 
 def _over_regions(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return mean_of_known(values, 1)
-
-
-def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    power = np.exp(logits - logits.max(1, keepdims=True))
-    return power / power.sum(1, keepdims=True)
 
 
 def _span(of: Estimate) -> tuple[float, float, float]:

@@ -22,10 +22,24 @@ from gan.report.figures import FAINT, INK, PALETTE, STYLE, plain, svg
 from gan.report.table import number, signed
 from gan.report.utility import EXPLORATORY, LEADING, Task, patients, table, tasks, without
 from gan.report.view import escape, markdown_rows
-from gan.utility.options import ARMS, REAL, SEGMENT
+from gan.utility.options import ARMS, DETECT, REAL
 
 NAMES = {"dice": "Dice", "hd95": "HD95 (mm)", "auc": "AUC", "balanced_accuracy": "balanced accuracy"}
-HEADINGS = {"segment": "Segmentation", "classify": "Classification"}
+HEADINGS = {
+    "segment": "Segmentation",
+    "classify": "Classification",
+    "detect": "Detection: does the mask show in a slice?",
+}
+QUESTIONS = {
+    "segment": "Do masks fit their images?",
+    "classify": "Is the class the one that was asked for?",
+    "detect": "Does the image show what its mask says?",
+}
+SCORES_SHOWN = {
+    "segment": "Dice of each patient",
+    "classify": "probability of each patient's own class",
+    "detect": "probability of the right answer, of each patient",
+}
 TRAINED = {
     "synthetic": "on images of {variant} alone",
     "mixed_25": "on a quarter of images of {variant} and real ones",
@@ -67,6 +81,15 @@ class Shown:
 
     def figure(self) -> Markup:
         return Markup(figure(self.task))
+
+    @property
+    def question(self) -> str:
+        return QUESTIONS[self.task.name]
+
+    @property
+    def asked(self) -> str:
+        """What the rows of a confusion matrix are."""
+        return "its mask" if self.task.name == DETECT else "asked for"
 
 
 @dataclass(frozen=True)
@@ -121,6 +144,9 @@ def _numbers(task: Task, rows: pd.DataFrame) -> str:
     counts, first = task.facts["numbers"], rows.iloc[0]
     text = f"{counts['test']['patients']} unseen patients ({counts['test']['images']} slices), trained on "
     text += f"{counts['train']['patients']} ({counts['train']['images']} slices)"
+    if task.name == DETECT:
+        shows = sum(task.facts["truth"])
+        text += f"; {shows} slices have a mask on more than {task.facts['least']:g} % of them"
     if first.left_out:
         text += f"; {first.left_out} have nothing to segment and are left out where nothing was found"
     return text
@@ -171,7 +197,7 @@ def figure(task: Task) -> str:
         grid = panels.subplots(1, len(variants), sharey=True, squeeze=False)[0]
         for axes, variant in zip(grid, variants, strict=True):
             _panel(axes, task, variant)
-        name = "Dice of each patient" if task.name == SEGMENT else "probability of each patient's own class"
+        name = SCORES_SHOWN[task.name]
         grid[0].set_ylabel(name)
         return svg(panels, name)
 

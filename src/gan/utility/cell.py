@@ -47,12 +47,12 @@ def score_cell(
     tasks: dict[str, Any] = {}
     for task, setting in settings.items():
         known = read_reference(Path(references[task]))
-        found = dict(known["arms"])
+        found, made = dict(known["arms"]), setting.own(images)
         for arm in arms:
-            given = sources(arm, setting.real["train"], recipe["seed"], made=images)
+            given = sources(arm, setting.real["train"], recipe["seed"], made=made)
             network = train(setting.made, given, how, recipe["seed"], where)
             found[arm] = scores.score(task, network, setting.real["test"], setting.regions, where)
-        judged = judge(setting, load_network(Path(references[task]) / NETWORK, where), images, where)
+        judged = judge(setting, load_network(Path(references[task]) / NETWORK, where), made, where)
         tasks[task] = known | {"arms": found, "n_fake": len(images), "judge": judged}
     write_json(
         cell / "utility.json",

@@ -5,7 +5,7 @@ by their rounding."""
 # pyright: reportAttributeAccessIssue=false
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -176,8 +176,14 @@ def as_generated(real: Labelled, largest: int, seed: int) -> Labelled:
     return Labelled(generated_to_uint8(grey), labels, real.classes[order])
 
 
-def scramble(real: Real, seed: int) -> Labelled:
-    """The images of ``real`` with masks of other patients, and with the patients' classes dealt out at random."""
+def detected(images: Labelled, least: float) -> Labelled:
+    """``images`` whose class is whether their masks cover more than ``least`` % of them: 1, or 0."""
+    return replace(images, classes=((images.masks > 0).mean((1, 2)) * 100 > least).astype(np.int64))
+
+
+def scramble(real: Real, seed: int, by_image: bool = False) -> Labelled:
+    """The images of ``real`` with masks of other patients, and with the patients' classes dealt out at random;
+    by_image: with the classes of the images whose masks they get."""
     rng, images = np.random.default_rng([seed, 8]), real.images
     count = len(real.patients)
     # Each patient gives to the next one of a random round, so that nobody keeps the own mask.
@@ -188,5 +194,7 @@ def scramble(real: Real, seed: int) -> Labelled:
     for patient in range(count):
         mine, other = (np.flatnonzero(real.subjects == code) for code in (patient, giver[patient]))
         takes[mine] = rng.choice(other, len(mine))
+    if by_image:
+        return replace(images, masks=images.masks[takes], classes=images.classes[takes])
     of_patient = np.array([images.classes[real.subjects == code][0] for code in range(count)])
-    return Labelled(images.pixels, images.masks[takes], rng.permutation(of_patient)[real.subjects])
+    return replace(images, masks=images.masks[takes], classes=rng.permutation(of_patient)[real.subjects])

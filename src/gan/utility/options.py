@@ -6,8 +6,8 @@ from typing import Any
 
 from gan.labels import label_of
 
-SEGMENT, CLASSIFY = "segment", "classify"
-TASKS = (SEGMENT, CLASSIFY)
+SEGMENT, CLASSIFY, DETECT = "segment", "classify", "detect"
+TASKS = (SEGMENT, CLASSIFY, DETECT)
 REAL = "real"  # the arm that all others are compared with
 REVISION = 1  # raise when the same images give other networks or scores
 
@@ -67,8 +67,9 @@ def tasks_of(data: Mapping[str, Any], options: Mapping[str, Any]) -> list[str]:
     """
     if data.get("translate") or data.get("volumes"):
         return []
-    segment = [SEGMENT] if data.get("mask") else []
-    return segment + ([CLASSIFY] if options.get("conditional") and label_of(data.get("labels")) == "subject" else [])
+    found = [SEGMENT] if data.get("mask") else []
+    found += [CLASSIFY] if options.get("conditional") and label_of(data.get("labels")) == "subject" else []
+    return found + ([DETECT] if data.get("mask") and data.get("detect") is not None else [])
 
 
 def no_task(data: Mapping[str, Any], options: Mapping[str, Any]) -> str | None:

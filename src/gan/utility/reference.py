@@ -2,7 +2,8 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ from gan.files import DAMAGED, atomic_path, read_json, require_whole, write_json
 from gan.train.device import pick_device
 from gan.utility import scores
 from gan.utility.arms import sources
-from gan.utility.images import Real, check_size, read_split, scan_spacing
-from gan.utility.options import REAL, REVISION, SEGMENT, Settings
+from gan.utility.images import Labelled, Real, check_size, detected, read_split, scan_spacing
+from gan.utility.options import CLASSIFY, DETECT, REAL, REVISION, SEGMENT, Settings
 from gan.utility.training import Made, train
 
 FORMAT = "gan-utility-1"
@@ -26,8 +27,9 @@ NETWORK, REFERENCE = "network.pt", "reference.json"
 
 @dataclass(frozen=True)
 class Setting:
-    """The real images of a data set by split, and what is asked of a network. regions: label numbers by name, empty
-    for a classification; largest: label of the training masks; classes: their names."""
+    """The real images of a data set by split, and what is asked of a network. regions: label numbers by name, of a
+    segmentation; largest: label of the training masks; classes: their names; least: of a detection the % of a slice
+    that its mask has to exceed."""
 
     task: str
     made: Made
@@ -35,40 +37,78 @@ class Setting:
     largest: int
     classes: list[str]
     real: dict[str, Real]
+    least: float | None = None
+
+    def own(self, images: Labelled) -> Labelled:
+        """Generated ``images`` with the classes of the task."""
+        return images if self.least is None else detected(images, self.least)
 
 
-def read_setting(
+def read_settings(
     store: str | os.PathLike,
     volumes: str | os.PathLike,
-    task: str,
-    regions: dict[str, list[int]] | None,
+    tasks: Sequence[str],
     settings: Settings,
-) -> Setting:
-    """The images of ``store`` for ``task``; volumes: the folder its slices were cut from, for their distance in mm.
+    regions: dict[str, list[int]] | None = None,
+    detect: float | None = None,
+) -> dict[str, Setting]:
+    """The images of ``store`` for each of ``tasks``; volumes: the folder its slices were cut from, for their distance
+    in mm.
 
-    regions: None for each label by itself.
+    regions: None for each label by itself; detect: % of a slice that a mask has to exceed. `GanError` if the data set
+    has no such task.
     """
     opened = Store.open(store)
     opened.check_files()
     check_size(opened)
     spacing = scan_spacing(opened, volumes)
     real = {split: read_split(opened, split, spacing) for split in SPLITS}
-    inputs = real["train"].images.pixels.shape[1]
-    largest = int(real["train"].images.masks.max())
-    if task == SEGMENT:
-        if not largest:
-            raise GanError(f"{store}: the masks of its training images are empty; there is nothing to segment")
-        outputs = 1 + max(int(of.images.masks.max()) for of in real.values())
-        known = regions or _each_label(real["train"], opened.meta["mask"])
-        return Setting(task, Made(task, inputs, outputs, settings.width), known, largest, [], real)
-    classes = list(opened.meta["labels"])
+    area = 0.0 if detect is None else detect
+    make = {SEGMENT: partial(_segment, regions=regions), CLASSIFY: _classify, DETECT: partial(_detect, least=area)}
+    return {task: make[task](opened, real, settings.width) for task in tasks}
+
+
+def _segment(store: Store, real: dict[str, Real], width: int, regions: dict[str, list[int]] | None) -> Setting:
+    inputs, largest = _channels(real), _largest(real)
+    if not largest:
+        raise GanError(f"{store.folder}: the masks of its training images are empty; there is nothing to segment")
+    outputs = 1 + max(int(of.images.masks.max()) for of in real.values())
+    known = regions or _each_label(real["train"], store.meta["mask"])
+    return Setting(SEGMENT, Made(SEGMENT, inputs, outputs, width), known, largest, [], real)
+
+
+def _classify(store: Store, real: dict[str, Real], width: int) -> Setting:
+    classes = list(store.meta["labels"])
     for split, of in real.items():
         if missing := [name for place, name in enumerate(classes) if place not in of.images.classes]:
             raise GanError(
-                f"{store}: no {split} patient is of the class {missing[0]}; utility needs one of each class in each "
-                f"split: add subjects, or change split.{split} or split.seed"
+                f"{store.folder}: no {split} patient is of the class {missing[0]}; utility needs one of each class in "
+                f"each split: add subjects, or change split.{split} or split.seed"
             )
-    return Setting(task, Made(task, inputs, len(classes), settings.width), {}, largest, classes, real)
+    return Setting(CLASSIFY, Made(CLASSIFY, _channels(real), len(classes), width), {}, _largest(real), classes, real)
+
+
+def _detect(store: Store, real: dict[str, Real], width: int, least: float) -> Setting:
+    mask, found = store.meta["mask"], {}
+    for split, of in real.items():
+        found[split] = replace(of, images=detected(of.images, least))
+        there = found[split].images.classes
+        if split != "val" and there.min() == there.max():
+            lacks = "without" if there[0] else "with"
+            raise GanError(
+                f"{store.folder}: no {split} slice is {lacks} {mask} on more than {least:g} % of it; change detect in "
+                f"the row of the data set, or set it to null"
+            )
+    classes = [f"without {mask}", f"with {mask}"]
+    return Setting(DETECT, Made(DETECT, _channels(real), 2, width), {}, _largest(real), classes, found, least)
+
+
+def _channels(real: dict[str, Real]) -> int:
+    return real["train"].images.pixels.shape[1]
+
+
+def _largest(real: dict[str, Real]) -> int:
+    return int(real["train"].images.masks.max())
 
 
 def make_reference(
@@ -79,7 +119,8 @@ def make_reference(
     folder, where = Path(folder), pick_device(device)
     real, found = setting.real, {}
     for arm in [REAL, *arms]:
-        given = sources(arm, real["train"], seed, held=real["val"], largest=setting.largest)
+        by_image = setting.task == DETECT
+        given = sources(arm, real["train"], seed, held=real["val"], largest=setting.largest, by_image=by_image)
         network = train(setting.made, given, settings, seed, where)
         found[arm] = scores.score(setting.task, network, real["test"], setting.regions, where)
         if arm == REAL:
@@ -94,7 +135,11 @@ def facts_of(setting: Setting) -> dict[str, Any]:
     facts: dict[str, Any] = {"task": setting.task, "revision": REVISION, "numbers": numbers}
     if setting.task == SEGMENT:
         return facts | {"regions": setting.regions, "empty": scores.empty(test, setting.regions)}
-    return facts | {"classes": setting.classes, "truth": scores.classes_of(test).tolist()}
+    facts |= {"classes": setting.classes}
+    if setting.task == DETECT:
+        of_slices = {"truth": test.images.classes.tolist(), "subjects": test.subjects.tolist()}
+        return facts | {"least": setting.least} | of_slices
+    return facts | {"truth": scores.classes_of(test).tolist()}
 
 
 def save_network(path: Path, made: Made, network: nn.Module) -> None:

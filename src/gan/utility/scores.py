@@ -10,7 +10,7 @@ from torch import nn
 
 from gan.metrics.overlap import dice, hausdorff95
 from gan.utility.images import Real, Scan
-from gan.utility.options import SEGMENT
+from gan.utility.options import DETECT, SEGMENT
 from gan.utility.training import labels_of, predict
 
 Regions = Mapping[str, Sequence[int]]  # the label numbers of each region
@@ -19,11 +19,13 @@ Regions = Mapping[str, Sequence[int]]  # the label numbers of each region
 def score(task: str, network: nn.Module, test: Real, regions: Regions, device: torch.device) -> dict[str, Any]:
     """Of a segmentation ``dice`` and ``hd95`` (mm) of each patient and region, NaN as None where neither the true nor
     the found region has a voxel, and ``hd95`` all None for pictures; of a classification the mean ``logits`` [n][K] of
-    each patient's slices."""
+    each patient's slices; of a detection those of each slice."""
     if task == SEGMENT:
         found = labels_of(network, test.images.pixels, device)
         return {name: _plain(values) for name, values in agreement(test, found, regions).items()}
     logits = predict(network, test.images.pixels, device)
+    if task == DETECT:
+        return {"logits": _plain(logits)}
     return {"logits": _plain(np.array([logits[test.subjects == code].mean(0) for code in range(len(test.patients))]))}
 
 

@@ -14,9 +14,10 @@ from tqdm import tqdm
 from gan.scales import HALF
 from gan.utility.images import Labelled
 from gan.utility.network import Classifier, Segmenter
-from gan.utility.options import CLASSIFY, SEGMENT, Settings
+from gan.utility.options import SEGMENT, Settings
 
-RATES, DECAY = {SEGMENT: 1e-2, CLASSIFY: 3e-3}, 1e-4  # of AdamW; rates are the largest of the one-cycle schedule
+RATES = {Segmenter: 1e-2, Classifier: 3e-3}  # of AdamW, the largest of the one-cycle schedule
+DECAY = 1e-4
 ROWS = 64  # images at a time, where nothing is trained
 TURN, SCALE, SHIFT = 10.0, 0.1, 0.05  # of augmentation at most: degrees, factor, share of a side
 GAIN, OFFSET = 0.1, 0.1  # of grey values; the offset on the scale -1..1
@@ -31,7 +32,7 @@ class Made:
     outputs: int
     width: int
 
-    def build(self) -> nn.Module:
+    def build(self) -> Segmenter | Classifier:
         kind = Segmenter if self.task == SEGMENT else Classifier
         return kind(self.inputs, self.outputs, self.width)
 
@@ -48,7 +49,7 @@ def train(
         torch.manual_seed(seed)
         network = made.build().to(device)
     random = torch.Generator().manual_seed(seed)
-    rate = RATES[made.task]
+    rate = RATES[type(network)]
     optimizer = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=settings.steps + 1, pct_start=0.2)
     counts = shares([share for _, share in sources], settings.batch)
