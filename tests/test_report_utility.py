@@ -8,7 +8,7 @@ import pytest
 from fake_study import make_study, recipe_of, write
 
 from gan.cells import CellFiles
-from gan.report import utility, write_report
+from gan.report import two_sample, utility, write_report
 from gan.report.utility_view import Utility, sentences
 
 SECTION = {"primary": "mixed_50", "margin": 0.05}
@@ -118,6 +118,28 @@ def test_classes_are_compared_by_the_area_under_the_curve(tmp_path, task):
     shown = useful.shown("phantom")["tasks"][0]
     assert "in 60 % of the images" in shown.anatomies[0].sentences[0] and "<svg" in shown.figure()
     assert shown.anatomies[0].confusion == [("low", [15, 3]), ("high", [6, 12])]
+
+
+def test_a_two_sample_test_is_described_and_gets_no_word(tmp_path):
+    """Of patients with one and three slices, each counts as much; 0.5 is said to be in the interval if it is."""
+    found = {}
+    for shift in (0.0, 9.0):
+        cells = cells_of(tmp_path / f"{shift}", ["dcgan"])
+        for cell in cells:
+            rng = np.random.default_rng(cell.seed)
+            of_real = [rng.normal(0, 1, 1 + 2 * (patient % 2)).tolist() for patient in range(12)]
+            made = rng.normal(shift, 1, 40).tolist()
+            write(cell, "utility.json", {"tasks": {}, "two_sample": {"real": of_real, "generated": made}})
+        useful = Utility.of(cells, SECTION)
+        found[shift] = useful.table.set_index("measure").loc["auc"]
+        assert useful.table.verdict.isna().all() and useful.table.margin.isna().all()
+        text = useful.markdown("phantom")
+        assert ("The interval holds 0.5." in text) == (shift == 0) and "A high value is usual" in text
+    same, other = found.values()
+    assert same.low < 0.5 < same.high < 0.9 and (same.patients, same.seeds, same.task) == (12, 3, "two_sample")
+    assert other.value > 0.99 and other.high == 1
+    facts = {"real": [[0.0], [2.0, 2.0, 2.0]], "generated": [1.0]}
+    assert two_sample.outcome(facts).values(np.arange(3)[None]) == [0.5]
 
 
 def test_the_page_has_a_section_and_a_table_only_if_asked(tmp_path):

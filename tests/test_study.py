@@ -55,7 +55,11 @@ def test_tasks_of_utility_are_those_of_the_masks_and_classes_of_a_cell(config):
     asked = load(config)
     assert [asked.tasks(cell) for cell in asked.cells()] == [[], ["classify"]] and keys(config) == before
     config["datasets"]["phantom"] |= {"mask": "seg", "regions": {"WT": [1, 2, 3]}}
-    assert [load(config).tasks(cell) for cell in load(config).cells()] == [["segment"], ["segment", "classify"]]
+    cells, masked = load(config).cells(), keys(config)
+    assert [load(config).tasks(cell) for cell in cells] == [["segment"], ["segment", "classify"]]
+    config["utility"] = {"also": ["two_sample"]}
+    config["datasets"]["phantom"]["detect"] = 0.5
+    assert load(config).tasks(cells[0]) == ["segment", "detect", "two_sample"] and keys(config) == masked
     config["datasets"]["phantom"]["split"] = {"train": 1, "val": 0, "test": 0}
     assert [load(config).tasks(cell) for cell in load(config).cells()] == [[], []], "no patient to test on"
 

@@ -18,14 +18,16 @@ from gan.files import write_json
 from gan.metrics.contrast import Mean, Ranked, compare, draws, exchanges, filled, sign_flips
 from gan.metrics.overlap import dice, dice_of_images, hausdorff95
 from gan.metrics.shapes import perimeter, shapes
+from gan.report import two_sample
 from gan.sampling.snapshot import Snapshot, save_generator
 from gan.utility import anatomy, scores
 from gan.utility.arms import sources
 from gan.utility.cell import score_cell
 from gan.utility.images import Labelled, Real, Scan, as_generated, detected, read_split, scan_spacing, scramble
-from gan.utility.options import ARMS, CLASSIFY, DETECT, SEGMENT, Settings, no_task, tasks_of
+from gan.utility.options import ARMS, CLASSIFY, DETECT, SEGMENT, TWO_SAMPLE, Settings, no_task, tasks_of
 from gan.utility.reference import REFERENCE, Setting, load_network, make_reference, read_settings
 from gan.utility.training import Made, augmented, labels_of, shares, train
+from gan.utility.two_sample import shared, told_apart
 
 CPU, SIZE, SLICES = torch.device("cpu"), 32, 6
 DISCS = {"disc": [1]}
@@ -131,6 +133,21 @@ def test_slices_with_a_tumour_are_told_from_those_without_and_its_controls_do_wh
     # By ranks alone a network without knowledge may find two groups of images in either order.
     own = {arm: softmax(logits, 1)[np.arange(len(truth)), truth].mean() for arm, logits in found.items()}
     assert own["scrambled"] == pytest.approx(0.5, abs=0.1) and own["real"] > 0.65
+
+
+def test_new_patients_cannot_be_told_from_real_ones_and_images_with_a_habit_can(real):
+    many = patients(12 * SLICES, 9).images
+    new = many.take(np.arange(len(many)).reshape(-1, SLICES).T.ravel()[: 18 * SLICES])  # each image of another patient
+    smooth = replace(new, pixels=(new.pixels // 32 * 32).astype(np.uint8))  # as if it could make few grey values
+    setting = Setting(TWO_SAMPLE, Made(TWO_SAMPLE, 1, 2, 4), {}, 0, ["real", "generated"], real)
+    found = {}
+    for name, images in {"new": new, "smooth": smooth}.items():
+        facts = told_apart(setting, images, Settings(steps=40, batch=8), 0, CPU)
+        assert [len(of) for of in facts["real"]] == [SLICES] * 8 and len(facts["generated"]) == 8 * SLICES
+        found[name] = float(two_sample.outcome(facts).values(np.arange(8 + 8 * SLICES)[None])[0])
+    assert found["new"] == pytest.approx(0.5, abs=0.2) and found["smooth"] > 0.95
+    few = [len(part) for part in shared(new.take(np.arange(20)), 60, 20)]
+    assert few == [15, 5], "of fixed images, which may be too few"
 
 
 def test_the_way_of_generated_images_changes_no_pixel(real):
@@ -347,6 +364,8 @@ def test_a_generator_that_ignores_the_class_is_found(real):
     ],
 )
 def test_tasks_of_a_variant(data, options, found):
+    also = [] if "translate" in data or "volumes" in data else [TWO_SAMPLE]
+    assert tasks_of(data, options, [TWO_SAMPLE]) == found + also
     assert tasks_of(data, options) == found and bool(no_task(data, options)) != bool(found)
 
 
@@ -404,8 +423,10 @@ def cell(tmp_path_factory):
 
 def test_a_cell_is_scored_in_all_tasks_and_names_no_patient(cell):
     how, folders, tasks = Settings(steps=2, batch=4, width=2), {}, [SEGMENT, CLASSIFY, DETECT]
-    settings = read_settings(cell / "store", cell / "volumes", tasks, how, detect=18)
+    settings = read_settings(cell / "store", cell / "volumes", [*tasks, TWO_SAMPLE], how, detect=18)
     for task, setting in settings.items():
+        if task == TWO_SAMPLE:
+            continue
         folders[task] = cell / task
         make_reference(setting, ["held", "scrambled"], how, 5, folders[task], "cpu")
     score_cell(cell / "cell", folders, settings, ["synthetic", "mixed_50"], how, device="cpu")
@@ -423,6 +444,8 @@ def test_a_cell_is_scored_in_all_tasks_and_names_no_patient(cell):
         detect["classes"] == ["without disc", "with disc"] and len(detect["arms"]["mixed_50"]["logits"]) == 4 * SLICES
     )
     assert np.sum(detect["judge"]["classes"]["confusion"]) == 4 * SLICES
+    told = found[TWO_SAMPLE]
+    assert (len(told["generated"]), told["trained_on"]) == (4 * SLICES, {"train": 4, "images": 4 * SLICES})
     score_cell(cell / "cell", folders, settings, ["synthetic", "mixed_50"], how, device="cpu")
     assert (cell / "cell/utility.json").read_text() == text, "equal seeds, equal bytes"
 

@@ -96,7 +96,7 @@ class Study:
         """The tasks that networks are trained for on images of ``cell``; none without ``utility``."""
         if self.utility is None or not self.scored(cell.dataset):
             return []
-        return tasks_of(self.dataset(cell.dataset), asdict(self.options(cell.variant)))
+        return tasks_of(self.dataset(cell.dataset), asdict(self.options(cell.variant)), self.utility["also"])
 
     def volumes_spec(self, name: str) -> dict[str, Any]:
         """The part of a data set's row that decides its volumes."""

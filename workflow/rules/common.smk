@@ -15,7 +15,7 @@ from gan.scoring.extractors import registry
 from gan.status.last import note
 from gan.study import METRICS_REVISION, Cell, canonical, load
 from gan.utility.options import REVISION as UTILITY_REVISION
-from gan.utility.options import TASKS, Settings, arms_of
+from gan.utility.options import TASKS, Settings, arms_of, with_reference
 
 RESULTS = "results"
 
@@ -228,5 +228,5 @@ def references(name):
     """This file of the real arm of each task of a cell."""
     return lambda w: [
         f"{REFERENCE}/{name}".format(dataset=w.dataset, task=task, seed=w.seed)
-        for task in STUDY.tasks(cell(w))
+        for task in with_reference(STUDY.tasks(cell(w)))
     ]

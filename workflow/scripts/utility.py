@@ -5,7 +5,7 @@ from gan import check
 from gan.errors import logged
 from gan.train.device import pick_device
 from gan.utility.cell import score_cell
-from gan.utility.options import Settings
+from gan.utility.options import Settings, with_reference
 from gan.utility.reference import read_settings
 
 with logged(snakemake.log[0]):
@@ -15,7 +15,7 @@ with logged(snakemake.log[0]):
     folders = [Path(path).parent for path in snakemake.input.references]
     score_cell(
         Path(snakemake.output.utility).parent,
-        dict(zip(snakemake.params.tasks, folders, strict=True)),
+        dict(zip(with_reference(snakemake.params.tasks), folders, strict=True)),
         read_settings(*given, snakemake.params.tasks, how, asked["regions"], asked.get("detect")),
         asked["arms"],
         how,

@@ -9,7 +9,7 @@ from typing import Any
 
 from gan.errors import GanError
 from gan.scoring.extractors import registry
-from gan.utility.options import ARMS
+from gan.utility.options import ARMS, FURTHER
 
 KINDS = {  # the types of JSON in words
     "object": "a block of keys and values",
@@ -40,6 +40,7 @@ def read_schema(path: str) -> dict[str, Any]:
     metrics["properties"] = {"extractors": extractors, **sections, **metrics["properties"]}
     utility = schema["properties"]["utility"]["properties"]
     utility["arms"]["items"] = {"enum": list(ARMS)}
+    utility["also"]["items"] = {"enum": list(FURTHER)}
     utility["primary"]["enum"] = [name for name, arm in ARMS.items() if not arm.control]
     return schema
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from gan.metrics.ranking import balanced_accuracy, class_auc, margins, mean_of_known, wins
+from gan.metrics.ranking import balanced_accuracy, class_auc, margins, mean_of_known, sides, wins
 
 FLIPS, EXCHANGES = 5000, 1000  # at most; all there are, if they are not more
 
@@ -138,13 +138,13 @@ def _exchanged(
 ) -> NDArray[np.float64]:
     """The differences [B] of the areas under the curve by the ``scores`` [N] of two networks, which exchange the
     patients of ``swapped`` [B, n]."""
-    uses = 1 - swapped, swapped  # by the first network, of the scores of either; the second one uses the others
+    mine, others = ((1 - swapped[:, of], swapped[:, of]) for of in sides(own, subjects))
     total = np.zeros(len(swapped))
-    for a, above in enumerate(scores):
+    for a, above in enumerate(scores):  # the first network uses them of the patients of mine[a], the second of the rest
         for b, below in enumerate(scores):
             found = wins(above, below, own, subjects)
-            total += ((uses[a] @ found) * uses[b] - (uses[1 - a] @ found) * uses[1 - b]).sum(1)
-    return total / (len(np.unique(subjects[own])) * len(np.unique(subjects[~own])))
+            total += ((mine[a] @ found) * others[b] - (mine[1 - a] @ found) * others[1 - b]).sum(1)
+    return total / found.size
 
 
 def _flips(count: int, most: int, seed: int) -> NDArray[np.float64]:

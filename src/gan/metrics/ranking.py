@@ -32,26 +32,31 @@ def margins(logits: NDArray[np.floating]) -> dict[int, NDArray[np.float64]]:
 
 
 def wins(above: NDArray, below: NDArray, own: NDArray[np.bool_], subjects: NDArray) -> NDArray[np.float64]:
-    """[n, n]: the chance that an image of the class of one patient scores above one of another class of a second
-    patient, 0 where they have none.
+    """[P, Q]: the chance that an image of the class of one patient scores above one of another class of a second
+    patient. Patients are those of `sides`.
 
     above, below [N]: scores of images as those of the class, and as those of others; ``own`` [N]: which are of it.
     """
-    count = int(subjects.max()) + 1
-    found = np.zeros((count, count))
-    images = np.bincount(subjects[own], minlength=count)
-    for patient in np.unique(subjects[~own]):
+    rows, columns = sides(own, subjects)
+    found = np.empty((len(rows), len(columns)))
+    place = np.searchsorted(rows, subjects[own])
+    images = np.bincount(place, minlength=len(rows))
+    for column, patient in enumerate(columns):
         others = np.sort(below[~own & (subjects == patient)])
         passed = np.searchsorted(others, above[own], "left") + np.searchsorted(others, above[own], "right")
-        found[:, patient] = np.bincount(subjects[own], passed / (2 * len(others)), count) / np.maximum(images, 1)
+        found[:, column] = np.bincount(place, passed / (2 * len(others)), len(rows)) / images
     return found
+
+
+def sides(own: NDArray[np.bool_], subjects: NDArray) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The patients who have images of a class, and those who have images of others."""
+    return np.unique(subjects[own]), np.unique(subjects[~own])
 
 
 def chance(found: NDArray, own: NDArray[np.bool_], subjects: NDArray, counts: NDArray) -> NDArray[np.float64]:
     """The mean [B] of `wins` over pairs of patients who have such images; NaN without any."""
-    count = len(found)
-    have, lack = (np.bincount(subjects[of], minlength=count) > 0 for of in (own, ~own))
-    return _ratio(((counts @ found) * counts).sum(1), (counts @ have) * (counts @ lack))
+    mine, others = (counts[:, patients] for patients in sides(own, subjects))
+    return _ratio(((mine @ found) * others).sum(1), mine.sum(1) * others.sum(1))
 
 
 def balanced_accuracy(

@@ -48,6 +48,7 @@ COLUMNS = [
     *["dataset", "task", "variant", "arm", "measure", "seeds", "patients", "left_out", "value", "low", "high"],
     *["difference", "difference_low", "difference_high", "p", "p_holm", "margin", "verdict"],
 ]
+COUNTS = ("seeds", "patients", "left_out")
 PERFECT = {"dice": 1.0, "hd95": 0.0}
 
 Scores = dict[int, dict[str, Any]]  # of an arm by seed
@@ -76,8 +77,9 @@ def tasks(cells: Sequence[CellFiles]) -> list[Task]:
     return list(found.values())
 
 
-def table(found: Sequence[Task], section: Mapping[str, Any]) -> pd.DataFrame:
-    """A row for each task, variant, arm and measure; section: ``utility`` of the config.
+def table(found: Sequence[Task], section: Mapping[str, Any], others: Sequence[dict[str, Any]] = ()) -> pd.DataFrame:
+    """A row for each task, variant, arm and measure; section: ``utility`` of the config; others: further rows, which
+    are descriptive.
 
     ``value``: the mean over seeds and patients with its 95 % interval; ``difference``: to the real arm; ``patients``:
     that have a score; ``left_out``: that have none, as neither the true nor the found region has a voxel. Controls and
@@ -90,17 +92,17 @@ def table(found: Sequence[Task], section: Mapping[str, Any]) -> pd.DataFrame:
             for measure in measures(task):
                 row = {"dataset": task.dataset, "task": task.name, "variant": variant, "arm": arm, "measure": measure}
                 rows.append(row | _row(task, measure, scores, None if arm == REAL else real))
-    frame = pd.DataFrame(rows, columns=COLUMNS).astype({"seeds": "Int64", "patients": "Int64", "left_out": "Int64"})
+    frame = pd.DataFrame([*rows, *others], columns=COLUMNS).astype(dict.fromkeys(COUNTS, "Int64"))
     leads = frame.measure == frame.task.map(LEADING)
     frame.loc[~(leads & frame.arm.map(_claimed)), "p"] = math.nan
     frame["p_holm"] = frame.groupby(["dataset", "task"], sort=False).p.transform(holm)
-    frame["margin"] = np.where(frame.measure.isin(list(LEADING.values())), section["margin"], np.nan)
+    frame["margin"] = np.where(leads, section["margin"], np.nan)
     frame["verdict"] = [_verdict(row) for row in frame.itertuples()]
     return frame
 
 
 def _claimed(arm: str) -> bool:
-    return arm != REAL and not ARMS[arm].control
+    return arm in ARMS and not ARMS[arm].control
 
 
 def measures(task: Task) -> list[str]:
@@ -133,13 +135,13 @@ def _row(task: Task, measure: str, arm: Scores, real: Scores | None) -> dict[str
     own = estimate(_outcomes(task, measure, arm, seeds), drawn)
     scored = ~np.isnan(np.array(patients(task, measure, arm, seeds))).all(0)
     found = {"seeds": len(seeds), "patients": int(scored.sum()), "left_out": int((~scored).sum())}
-    value, low, high = _span(own)
+    value, low, high = span(own)
     found |= {"value": value, "low": max(low, 0.0), "high": high if measure.startswith("hd95") else min(high, 1.0)}
     if real is None:
         return found
     one, other, p = _paired(task, measure, arm, real, seeds)
-    span = _span(compare(one, other, drawn))
-    return found | dict(zip(("difference", "difference_low", "difference_high"), span, strict=True)) | {"p": p}
+    against = span(compare(one, other, drawn))
+    return found | dict(zip(("difference", "difference_low", "difference_high"), against, strict=True)) | {"p": p}
 
 
 def mean(task: Task, arm: str) -> float:
@@ -200,7 +202,7 @@ def _over_regions(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return mean_of_known(values, 1)
 
 
-def _span(of: Estimate) -> tuple[float, float, float]:
+def span(of: Estimate) -> tuple[float, float, float]:
     """Value and 95 % interval, over seeds if there are several, and over patients."""
     count = len(of.by_seed)
     spread = float(of.by_seed.std(ddof=1)) if count > 1 else 0.0
@@ -210,7 +212,7 @@ def _span(of: Estimate) -> tuple[float, float, float]:
 
 def _verdict(row: Any) -> str | None:
     """The word of a row; None for what is descriptive."""
-    if row.measure != LEADING[row.task] or not _claimed(row.arm):
+    if row.measure != LEADING.get(row.task) or not _claimed(row.arm):
         return None
     if row.seeds < SEEDS or row.patients < PATIENTS:
         return EXPLORATORY

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 
 from gan.cells import CellFiles
 from gan.metrics.ranking import mean_of_known
+from gan.report import two_sample
 from gan.report.anatomy import Anatomy, anatomies
 from gan.report.figures import FAINT, INK, PALETTE, STYLE, plain, svg
 from gan.report.table import number, signed
@@ -93,6 +94,15 @@ class Shown:
 
 
 @dataclass(frozen=True)
+class Further:
+    """A question without arms: a sentence or more of each variant, and how to read them."""
+
+    heading: str
+    sentences: list[str]
+    note: str
+
+
+@dataclass(frozen=True)
 class Utility:
     """tasks, table: of `gan.report.utility`; section: ``utility`` of the config; without: of each variant without a
     task its data set, name and reason."""
@@ -109,12 +119,19 @@ class Utility:
         if section is None:
             return None
         found = tasks(cells)
-        return cls(cells, found, table(found, section), section, without(cells))
+        return cls(cells, found, table(found, section, two_sample.rows(cells)), section, without(cells))
 
     def shown(self, dataset: str) -> dict[str, Any]:
-        """``tasks`` of a data set, and of variants ``without`` one the name and the reason."""
+        """``tasks`` of a data set, answers to ``further`` questions, and of variants ``without`` a task the name and
+        the reason."""
         parts = [self._task(task) for task in self.tasks if task.dataset == dataset]
-        return {"tasks": parts, "without": [known[1:] for known in self.without if known[0] == dataset]}
+        without = [known[1:] for known in self.without if known[0] == dataset]
+        return {"tasks": parts, "further": self._further(dataset), "without": without}
+
+    def _further(self, dataset: str) -> list[Further]:
+        mine = [cell for cell in self.cells if cell.dataset == dataset]
+        found = [Further("Can they be told from real ones?", two_sample.sentences(mine), two_sample.NOTE)]
+        return [one for one in found if one.sentences]
 
     def _task(self, task: Task) -> Shown:
         rows = self.table[(self.table.dataset == task.dataset) & (self.table.task == task.name)]
@@ -132,7 +149,7 @@ class Utility:
     def markdown(self, dataset: str) -> str:
         """The section of a data set; empty if there is nothing to say."""
         found = self.shown(dataset)
-        return _markdown(found["tasks"], found["without"]) if found["tasks"] or found["without"] else ""
+        return _markdown(**found) if any(found.values()) else ""
 
 
 def _title(measure: str) -> str:
@@ -223,9 +240,9 @@ def _panel(axes: Axes, task: Task, variant: str) -> None:
     axes.grid(axis="x", visible=False)
 
 
-def _markdown(parts: Sequence[Shown], without: Sequence[tuple[str, str]]) -> str:
+def _markdown(tasks: Sequence[Shown], further: Sequence[Further], without: Sequence[tuple[str, str]]) -> str:
     text = ["### Utility\n"]
-    for part in parts:
+    for part in tasks:
         text.append(f"{part.heading}: {escape(part.numbers)}.\n")
         text += [f"- {escape(sentence)}" for sentence in part.sentences]
         header = ["variant", "trained on", *part.columns, "seeds", "p (Holm)", ""]
@@ -238,5 +255,7 @@ def _markdown(parts: Sequence[Shown], without: Sequence[tuple[str, str]]) -> str
         text.append("\n" + markdown_rows(header, rows))
         text += [f"- {escape(one.variant)}: {escape(' '.join(one.sentences))}" for one in part.anatomies]
         text.append("")
+    for one in further:
+        text += [f"{one.heading}\n", *(f"- {escape(sentence)}" for sentence in one.sentences), f"\n{one.note}\n"]
     text += [f"- {escape(variant)}: no task, {escape(reason)}" for variant, reason in without]
     return "\n".join(text) + "\n"

@@ -16,6 +16,7 @@ import pandas as pd
 from mlflow.entities import Metric
 
 from gan.cells import CLASS, JOINT, CellFiles, last_stats, side_of, stats_lines
+from gan.report import two_sample
 from gan.report.cost import record
 from gan.report.utility import LEADING, mean, tasks
 from gan.tracking import names
@@ -117,7 +118,8 @@ def final(cell: CellFiles) -> list[Metric]:
 
 
 def _utility(cell: CellFiles) -> list[Metric]:
-    """The leading score of each arm of each task, ``utility/segment_dice_mixed_50``, at step 0."""
+    """The leading score of each arm of each task, ``utility/segment_dice_mixed_50``, and ``utility/two_sample_auc``, at
+    step 0."""
     time, points = stamp(cell.folder / "utility.json"), []
     for task in tasks([cell]):
         measure = LEADING[task.name]
@@ -125,7 +127,8 @@ def _utility(cell: CellFiles) -> list[Metric]:
             value = mean(task, arm)
             if math.isfinite(value):
                 points.append(Metric(f"utility/{task.name}_{measure}_{arm}", round(value, 6), time, 0))
-    return points
+    told = two_sample.value(cell)
+    return points if told is None else [*points, Metric("utility/two_sample_auc", round(told, 6), time, 0)]
 
 
 def paired(cell: CellFiles, differences: pd.DataFrame, compared: pd.DataFrame, time: int) -> list[Metric]:

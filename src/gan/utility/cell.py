@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from gan.errors import GanError
 from gan.files import read_json, write_json
 from gan.sampling.snapshot import load_generator, load_header
@@ -13,9 +15,10 @@ from gan.utility import scores
 from gan.utility.anatomy import judge
 from gan.utility.arms import sources
 from gan.utility.images import generate
-from gan.utility.options import Settings
+from gan.utility.options import TWO_SAMPLE, Settings
 from gan.utility.reference import NETWORK, Setting, load_network, read_reference
 from gan.utility.training import train
+from gan.utility.two_sample import told_apart
 
 
 def score_cell(
@@ -29,38 +32,50 @@ def score_cell(
     truncation: float = 1.0,
     device: str = "auto",
 ) -> None:
-    """Write ``utility.json`` of ``cell``: by task the scores of each of ``arms`` and, copied, of the real ones.
+    """Write ``utility.json`` of ``cell``: by task the scores of each of ``arms`` and, copied, of the real ones; and the
+    answers to what is asked further (`gan.utility.options.FURTHER`).
 
-    references, settings: by task the folder of `make_reference` and the real images. The images are of the snapshot
-    that was chosen for the scores, as many as there are real training images; seed: theirs. A network has the seed of
-    the cell, as that of the real arm it is compared with.
+    references, settings: by task the folder of `make_reference`, where there is one, and the real images. The images
+    are of the snapshot that was chosen for the scores, as many as there are real training images; seed: theirs. A
+    network has the seed of the cell, as that of the real arm it is compared with.
     """
     cell, where = Path(cell), pick_device(device)
     path = chosen(cell)
     generator = load_generator(path, where)
     recipe = read_json(cell / "recipe.json")
-    number = len(next(iter(settings.values())).real["train"].images)
+    seen, number = number_of(settings)
     try:
         images = generate(generator, number, seed, truncation)
     except GanError as error:
         raise GanError(f"{path}: {error}") from error
-    tasks: dict[str, Any] = {}
+    first = images.take(np.arange(min(seen, len(images))))
+    found: dict[str, Any] = {"tasks": {}}
     for task, setting in settings.items():
-        known = read_reference(Path(references[task]))
-        found, made = dict(known["arms"]), setting.own(images)
+        if task == TWO_SAMPLE:
+            found[task] = told_apart(setting, images, how, recipe["seed"], where)
+            continue
+        known, made = read_reference(Path(references[task])), setting.own(first)
+        by_arm = dict(known["arms"])
         for arm in arms:
             given = sources(arm, setting.real["train"], recipe["seed"], made=made)
             network = train(setting.made, given, how, recipe["seed"], where)
-            found[arm] = scores.score(task, network, setting.real["test"], setting.regions, where)
+            by_arm[arm] = scores.score(task, network, setting.real["test"], setting.regions, where)
         judged = judge(setting, load_network(Path(references[task]) / NETWORK, where), made, where)
-        tasks[task] = known | {"arms": found, "n_fake": len(images), "judge": judged}
+        found["tasks"][task] = known | {"arms": by_arm, "n_fake": len(made), "judge": judged}
     write_json(
         cell / "utility.json",
         {
             **{"dataset": recipe["data"]["dataset"], "variant": recipe["variant"]["name"], "seed": recipe["seed"]},
-            **{"run_key": generator.run_key, "kimg": generator.kimg, "truncation": truncation, "tasks": tasks},
+            **{"run_key": generator.run_key, "kimg": generator.kimg, "truncation": truncation, **found},
         },
     )
+
+
+def number_of(settings: Mapping[str, Setting]) -> tuple[int, int]:
+    """How many generated images networks are trained on, as many as real ones, and how many are needed in all."""
+    real = next(iter(settings.values())).real
+    seen = len(real["train"].images)
+    return seen, seen + (len(real["test"].images) if TWO_SAMPLE in settings else 0)
 
 
 def chosen(cell: Path) -> Path:

@@ -1,6 +1,6 @@
 """The tasks, the arms and the settings of a study of utility. The workflow's driver imports it: no torch, no numpy."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -8,6 +8,8 @@ from gan.labels import label_of
 
 SEGMENT, CLASSIFY, DETECT = "segment", "classify", "detect"
 TASKS = (SEGMENT, CLASSIFY, DETECT)
+TWO_SAMPLE = "two_sample"
+FURTHER = {TWO_SAMPLE: "can a network tell generated images from those of unseen patients"}  # questions without arms
 REAL = "real"  # the arm that all others are compared with
 REVISION = 1  # raise when the same images give other networks or scores
 
@@ -60,16 +62,23 @@ def arms_of(names: list[str], *, generated: bool) -> list[str]:
     return [name for name in names if ARMS[name].generated == generated]
 
 
-def tasks_of(data: Mapping[str, Any], options: Mapping[str, Any]) -> list[str]:
+def with_reference(tasks: list[str]) -> list[str]:
+    """The ``tasks`` for which a network of real images is trained first."""
+    return [name for name in tasks if name != TWO_SAMPLE]
+
+
+def tasks_of(data: Mapping[str, Any], options: Mapping[str, Any], also: Collection[str] = ()) -> list[str]:
     """The tasks that images of a variant can train a network for; empty where `no_task` says why.
 
-    data: the row of the data set, or ``data`` of a recipe; options: of the variant, complete.
+    data: the row of the data set, or ``data`` of a recipe; options: of the variant, complete; also: of `FURTHER`, which
+    come last.
     """
     if data.get("translate") or data.get("volumes"):
         return []
     found = [SEGMENT] if data.get("mask") else []
     found += [CLASSIFY] if options.get("conditional") and label_of(data.get("labels")) == "subject" else []
-    return found + ([DETECT] if data.get("mask") and data.get("detect") is not None else [])
+    found += [DETECT] if data.get("mask") and data.get("detect") is not None else []
+    return found + [name for name in FURTHER if name in also]
 
 
 def no_task(data: Mapping[str, Any], options: Mapping[str, Any]) -> str | None:

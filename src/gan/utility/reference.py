@@ -18,7 +18,7 @@ from gan.train.device import pick_device
 from gan.utility import scores
 from gan.utility.arms import sources
 from gan.utility.images import Labelled, Real, check_size, detected, read_split, scan_spacing
-from gan.utility.options import CLASSIFY, DETECT, REAL, REVISION, SEGMENT, Settings
+from gan.utility.options import CLASSIFY, DETECT, REAL, REVISION, SEGMENT, TWO_SAMPLE, Settings
 from gan.utility.training import Made, train
 
 FORMAT = "gan-utility-1"
@@ -65,6 +65,7 @@ def read_settings(
     real = {split: read_split(opened, split, spacing) for split in SPLITS}
     area = 0.0 if detect is None else detect
     make = {SEGMENT: partial(_segment, regions=regions), CLASSIFY: _classify, DETECT: partial(_detect, least=area)}
+    make[TWO_SAMPLE] = _two_sample
     return {task: make[task](opened, real, settings.width) for task in tasks}
 
 
@@ -101,6 +102,10 @@ def _detect(store: Store, real: dict[str, Real], width: int, least: float) -> Se
             )
     classes = [f"without {mask}", f"with {mask}"]
     return Setting(DETECT, Made(DETECT, _channels(real), 2, width), {}, _largest(real), classes, found, least)
+
+
+def _two_sample(store: Store, real: dict[str, Real], width: int) -> Setting:
+    return Setting(TWO_SAMPLE, Made(TWO_SAMPLE, _channels(real), 2, width), {}, 0, ["real", "generated"], real)
 
 
 def _channels(real: dict[str, Real]) -> int:

@@ -22,11 +22,11 @@ def score(task: str, network: nn.Module, test: Real, regions: Regions, device: t
     each patient's slices; of a detection those of each slice."""
     if task == SEGMENT:
         found = labels_of(network, test.images.pixels, device)
-        return {name: _plain(values) for name, values in agreement(test, found, regions).items()}
+        return {name: plain(values) for name, values in agreement(test, found, regions).items()}
     logits = predict(network, test.images.pixels, device)
     if task == DETECT:
-        return {"logits": _plain(logits)}
-    return {"logits": _plain(np.array([logits[test.subjects == code].mean(0) for code in range(len(test.patients))]))}
+        return {"logits": plain(logits)}
+    return {"logits": plain(np.array([logits[test.subjects == code].mean(0) for code in range(len(test.patients))]))}
 
 
 def agreement(test: Real, found: NDArray[np.uint8], regions: Regions) -> dict[str, NDArray[np.float64]]:
@@ -68,8 +68,8 @@ def empty(test: Real, regions: Regions) -> list[int]:
     return (~there).sum(0).tolist()
 
 
-def _plain(values: NDArray) -> list[Any]:
+def plain(values: NDArray) -> list[Any]:
     """As JSON has it, six digits, None for NaN."""
     if values.ndim > 1:
-        return [_plain(row) for row in values]
+        return [plain(row) for row in values]
     return [None if np.isnan(value) else float(f"{value:.6g}") for value in values]
