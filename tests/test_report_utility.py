@@ -8,7 +8,7 @@ import pytest
 from fake_study import make_study, recipe_of, write
 
 from gan.cells import CellFiles
-from gan.report import two_sample, utility, write_report
+from gan.report import order, two_sample, utility, write_report
 from gan.report.utility_view import Utility, sentences
 
 SECTION = {"primary": "mixed_50", "margin": 0.05}
@@ -140,6 +140,22 @@ def test_a_two_sample_test_is_described_and_gets_no_word(tmp_path):
     assert other.value > 0.99 and other.high == 1
     facts = {"real": [[0.0], [2.0, 2.0, 2.0]], "generated": [1.0]}
     assert two_sample.outcome(facts).values(np.arange(3)[None]) == [0.5]
+
+
+def test_positions_that_are_read_are_said_in_percent_of_the_way(tmp_path):
+    cells = cells_of(tmp_path, ["dcgan", "progan", "stylegan2"], seeds=2)
+    read = {"n_fake": 50, "patients": 12, "real": 0.04, "middle": 0.25, "refused": False, "value": 0.1, "floor": 0.02}
+    asked = {"value": 0.12, "real": 0.1, "difference": 0.02, "deviation": 0.005}
+    more = {"progan": {"asked": asked}, "stylegan2": {"refused": True, "real": 0.2}}
+    for cell in cells:
+        facts = read | {"quarters": [0.4, 0.3, 0.3, 0.0], "asked": None} | more.get(cell.variant, {})
+        write(cell, "utility.json", {"tasks": {}, "order": facts})
+    plain, parts, refused = order.sentences(cells)
+    assert "are 10.0 % of the way from those in slices of 12 unseen patients, those of validation patients 2" in plain
+    assert plain.endswith("hold 40, 30, 30 and 0 % of the images.")
+    assert parts.endswith("10.0 % from that of their own: a difference of +2.00 (+1.02 to +2.98).")
+    assert refused.endswith("unseen patients by 20.0 %, and always naming the middle by 25.0 %.")
+    assert order.NOTE in Utility.of(cells, SECTION).markdown("phantom")
 
 
 def test_the_page_has_a_section_and_a_table_only_if_asked(tmp_path):

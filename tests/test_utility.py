@@ -20,11 +20,11 @@ from gan.metrics.overlap import dice, dice_of_images, hausdorff95
 from gan.metrics.shapes import perimeter, shapes
 from gan.report import two_sample
 from gan.sampling.snapshot import Snapshot, save_generator
-from gan.utility import anatomy, scores
+from gan.utility import anatomy, order, scores
 from gan.utility.arms import sources
 from gan.utility.cell import score_cell
 from gan.utility.images import Labelled, Real, Scan, as_generated, detected, read_split, scan_spacing, scramble
-from gan.utility.options import ARMS, CLASSIFY, DETECT, SEGMENT, TWO_SAMPLE, Settings, no_task, tasks_of
+from gan.utility.options import ARMS, CLASSIFY, DETECT, ORDER, SEGMENT, TWO_SAMPLE, Settings, no_task, tasks_of
 from gan.utility.reference import REFERENCE, Setting, load_network, make_reference, read_settings
 from gan.utility.training import Made, augmented, labels_of, shares, train
 from gan.utility.two_sample import shared, told_apart
@@ -49,7 +49,8 @@ def patients(count: int, seed: int, classes: int = 2) -> Real:
             level = 100 + 90 * (patient % classes)
             pixels.append((50 + level * mask + rng.normal(0, 8, mask.shape)).clip(0, 255).astype(np.uint8))
             masks.append(mask.astype(np.uint8))
-    images = Labelled(np.stack(pixels)[:, None], np.stack(masks), subjects % classes)
+    places = np.tile(np.linspace(0.2, 0.8, SLICES), count)
+    images = Labelled(np.stack(pixels)[:, None], np.stack(masks), subjects % classes, places)
     scans = [[Scan(np.flatnonzero(subjects == p), np.arange(SLICES), (3.0, 1.0, 1.0))] for p in range(count)]
     return Real(images, scans, subjects)
 
@@ -153,9 +154,9 @@ def test_new_patients_cannot_be_told_from_real_ones_and_images_with_a_habit_can(
 def test_the_way_of_generated_images_changes_no_pixel(real):
     images = real["train"].images
     made = as_generated(images, 1, 0)
-    order = np.random.default_rng([0, 7]).permutation(len(images))
-    for kind in ("pixels", "masks", "classes"):
-        assert np.array_equal(getattr(made, kind), getattr(images, kind)[order]), kind
+    mixed = images.take(np.random.default_rng([0, 7]).permutation(len(images)))
+    for kind in ("pixels", "masks", "classes", "positions"):
+        assert np.array_equal(getattr(made, kind), getattr(mixed, kind)), kind
 
 
 @pytest.mark.parametrize(
@@ -302,9 +303,9 @@ def test_masks_of_new_patients_fit_as_those_of_real_ones_and_shuffled_ones_as_sh
     good = fits(unseen)
     assert good["value"] == pytest.approx(good["real"], abs=0.03) and not good["refused"]
     assert abs(good["difference"]) < 3 * good["deviation"] + 0.02
-    order = np.random.default_rng(0).permutation(len(unseen))
-    shuffled = fits(Labelled(unseen.pixels, unseen.masks[order], unseen.classes))
-    expected = np.nanmean(dice_of_images(unseen.masks > 0, unseen.masks[order] > 0))
+    others = unseen.masks[np.random.default_rng(0).permutation(len(unseen))]
+    shuffled = fits(replace(unseen, masks=others))
+    expected = np.nanmean(dice_of_images(unseen.masks > 0, others > 0))
     assert shuffled["value"] == pytest.approx(expected, abs=0.05) and shuffled["difference"] < -0.5
 
 
@@ -344,8 +345,34 @@ def test_a_generator_that_ignores_the_class_is_found(real):
     told = anatomy.class_accuracy(classify, network, patients(8, 5).images, CPU)
     assert told["value"] > 0.8 and told["real"] > 0.8 and np.trace(told["confusion"]) > 38
     made = patients(8, 5, classes=1).images  # dark ones alone
-    ignoring = Labelled(made.pixels, made.masks, np.arange(len(made)) % 2)
+    ignoring = replace(made, classes=np.arange(len(made)) % 2)
     assert anatomy.class_accuracy(classify, network, ignoring, CPU)["value"] == pytest.approx(0.5, abs=0.05)
+
+
+def slices_of_a_ball(count: int, seed: int) -> Real:
+    """Patients whose slices show by the size of a disc where they lie; the lower and the upper half are two parts."""
+    of = patients(count, seed)
+    noise = np.random.default_rng(seed).normal(0, 5, of.images.pixels.shape)
+    grey = np.stack([50 + 150 * disc(SIZE, (16, 16), 3 + 11 * place) for place in of.images.positions])
+    pixels = (grey[:, None] + noise).clip(0, 255).astype(np.uint8)
+    return replace(of, images=replace(of.images, pixels=pixels, classes=(of.images.positions > 0.5).astype(np.int64)))
+
+
+def test_slices_that_lie_elsewhere_or_in_another_part_than_asked_are_found():
+    real = {"train": slices_of_a_ball(10, 0), "val": slices_of_a_ball(4, 1), "test": slices_of_a_ball(8, 2)}
+    setting = Setting(ORDER, Made(ORDER, 1, 1, 4), {}, 0, ["lower", "upper"], real)
+    network = train(setting.made, [(real["train"].images, 1.0)], Settings(steps=60, batch=8), 0, CPU)
+    new = slices_of_a_ball(8, 3).images
+    lower = new.take(np.flatnonzero(new.positions < 0.5))
+    turned = replace(new, classes=1 - new.classes)
+    good, half, wrong = (order.judge_order(setting, network, made, CPU) for made in (new, lower, turned))
+    assert not good["refused"] and good["real"] < 0.1 and good["middle"] == pytest.approx(0.18)
+    assert good["value"] < good["floor"] + 0.03 and good["quarters"] == pytest.approx([0.25] * 4, abs=0.13)
+    assert half["value"] == pytest.approx(0.18, abs=0.06) and sum(half["quarters"][:2]) > 0.9
+    assert abs(good["asked"]["difference"]) < 0.05 and wrong["asked"]["difference"] > 0.15
+    blind = replace(setting.made).build().eval()
+    torch.nn.init.zeros_(blind.last.weight)
+    assert order.judge_order(setting, blind, new, CPU)["refused"]
 
 
 # what has a task
@@ -364,8 +391,9 @@ def test_a_generator_that_ignores_the_class_is_found(real):
     ],
 )
 def test_tasks_of_a_variant(data, options, found):
-    also = [] if "translate" in data or "volumes" in data else [TWO_SAMPLE]
-    assert tasks_of(data, options, [TWO_SAMPLE]) == found + also
+    also = [] if "translate" in data or "volumes" in data else [ORDER, TWO_SAMPLE]
+    assert tasks_of(data, options, [TWO_SAMPLE, ORDER]) == found + also
+    assert tasks_of(data | {"layout": "images"}, options, [ORDER]) == found, "pictures have no order"
     assert tasks_of(data, options) == found and bool(no_task(data, options)) != bool(found)
 
 
@@ -423,7 +451,7 @@ def cell(tmp_path_factory):
 
 def test_a_cell_is_scored_in_all_tasks_and_names_no_patient(cell):
     how, folders, tasks = Settings(steps=2, batch=4, width=2), {}, [SEGMENT, CLASSIFY, DETECT]
-    settings = read_settings(cell / "store", cell / "volumes", [*tasks, TWO_SAMPLE], how, detect=18)
+    settings = read_settings(cell / "store", cell / "volumes", [*tasks, ORDER, TWO_SAMPLE], how, detect=18)
     for task, setting in settings.items():
         if task == TWO_SAMPLE:
             continue
@@ -444,6 +472,9 @@ def test_a_cell_is_scored_in_all_tasks_and_names_no_patient(cell):
         detect["classes"] == ["without disc", "with disc"] and len(detect["arms"]["mixed_50"]["logits"]) == 4 * SLICES
     )
     assert np.sum(detect["judge"]["classes"]["confusion"]) == 4 * SLICES
+    known = json.loads((folders[ORDER] / REFERENCE).read_text())
+    assert list(known["arms"]) == ["real"] and len(known["arms"]["real"]["error"]) == 4
+    assert {"n_fake": 4 * SLICES, "patients": 4}.items() <= found[ORDER].items()
     told = found[TWO_SAMPLE]
     assert (len(told["generated"]), told["trained_on"]) == (4 * SLICES, {"train": 4, "images": 4 * SLICES})
     score_cell(cell / "cell", folders, settings, ["synthetic", "mixed_50"], how, device="cpu")

@@ -15,7 +15,7 @@ from gan.scoring.extractors import registry
 from gan.status.last import note
 from gan.study import METRICS_REVISION, Cell, canonical, load
 from gan.utility.options import REVISION as UTILITY_REVISION
-from gan.utility.options import TASKS, Settings, arms_of, with_reference
+from gan.utility.options import FURTHER, TASKS, Settings, arms_of, with_reference
 
 RESULTS = "results"
 
@@ -91,7 +91,7 @@ wildcard_constraints:
     seed=r"\d+",
     extractor="|".join(STUDY.extractors()),
     sha256="[0-9a-f]{12}",
-    task="|".join(TASKS),
+    task="|".join(with_reference([*TASKS, *FURTHER])),
 
 
 def cell(wildcards):

@@ -64,13 +64,20 @@ def _fit(region: str, fits: list[dict[str, Any]]) -> str:
     known = [fit for fit in fits if fit["value"] is not None]
     if not known:
         return f"{region}: no image has it, in its mask or for the network of real images."
-    differences = np.array([fit["difference"] for fit in known])
-    spread = float(differences.std(ddof=1)) if len(known) > 1 else 0.0
-    half = half_width(LEVEL, len(known), spread, float(np.mean([fit["deviation"] for fit in known])))
-    middle = float(differences.mean())
+    middle, low, high = map(signed, difference(known))
     text = f"{region}: the network of real images and the generated mask agree with a Dice of "
     text += f"{number(_mean([fit['value'] for fit in known]))}, on slices of unseen patients it is {number(real)}: "
-    return text + f"a difference of {signed(middle)} ({signed(middle - half)} to {signed(middle + half)})."
+    return text + f"a difference of {middle} ({low} to {high})."
+
+
+def difference(found: list[dict[str, Any]]) -> tuple[float, float, float]:
+    """The mean ``difference`` of the seeds and its 95 % interval, by their spread and by the ``deviation`` over draws
+    of images and patients."""
+    of_seeds = np.array([of["difference"] for of in found])
+    spread = float(of_seeds.std(ddof=1)) if len(found) > 1 else 0.0
+    half = half_width(LEVEL, len(found), spread, float(np.mean([of["deviation"] for of in found])))
+    middle = float(of_seeds.mean())
+    return middle, middle - half, middle + half
 
 
 def _copies(found: list[dict[str, Any]]) -> list[str]:

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 from gan.cells import CellFiles
 from gan.metrics.ranking import mean_of_known
-from gan.report import two_sample
+from gan.report import order, two_sample
 from gan.report.anatomy import Anatomy, anatomies
 from gan.report.figures import FAINT, INK, PALETTE, STYLE, plain, svg
 from gan.report.table import number, signed
@@ -130,7 +130,10 @@ class Utility:
 
     def _further(self, dataset: str) -> list[Further]:
         mine = [cell for cell in self.cells if cell.dataset == dataset]
-        found = [Further("Can they be told from real ones?", two_sample.sentences(mine), two_sample.NOTE)]
+        found = [
+            Further("Where along the axis do they lie?", order.sentences(mine), order.NOTE),
+            Further("Can they be told from real ones?", two_sample.sentences(mine), two_sample.NOTE),
+        ]
         return [one for one in found if one.sentences]
 
     def _task(self, task: Task) -> Shown:

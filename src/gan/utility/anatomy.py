@@ -16,9 +16,10 @@ from gan.metrics.contrast import draws
 from gan.metrics.copies import FEWEST, Null, nearest_patients, rate
 from gan.metrics.overlap import dice_of_images
 from gan.metrics.shapes import SHAPES, shapes
-from gan.utility.images import Labelled, Real
+from gan.utility.images import Labelled
 from gan.utility.options import SEGMENT
 from gan.utility.reference import Setting
+from gan.utility.scores import by_patient
 from gan.utility.training import labels_of, predict
 
 POOR = 0.5  # Dice on unseen real patients below which a network refuses to judge
@@ -43,27 +44,24 @@ def mask_fit(setting: Setting, network: nn.Module, made: Labelled, device: torch
     for name, labels in setting.regions.items():
         fits = dice_of_images(np.isin(made.masks, labels), np.isin(of_made, labels))
         reals = by_patient(dice_of_images(np.isin(test.images.masks, labels), np.isin(of_real, labels)), test)
-        found[name] = _against(fits[~np.isnan(fits)], reals[~np.isnan(reals)])
+        found[name] = _fit(fits[~np.isnan(fits)], reals[~np.isnan(reals)])
     return found
 
 
-def by_patient(values: NDArray[np.float64], real: Real) -> NDArray[np.float64]:
-    """The mean over the images of each patient that have a value; NaN without any."""
-    found = [values[(real.subjects == code) & ~np.isnan(values)] for code in range(len(real.patients))]
-    return np.array([mine.mean() if len(mine) else np.nan for mine in found])
-
-
-def _against(made: NDArray[np.float64], real: NDArray[np.float64]) -> dict[str, Any]:
-    """The means of values of generated images and of real patients, and their difference."""
+def _fit(made: NDArray[np.float64], real: NDArray[np.float64]) -> dict[str, Any]:
+    """Of Dice coefficients of generated images and of real patients."""
     result: dict[str, Any] = {"n_fake": len(made), "patients": len(real), "value": None, "real": None}
     if not len(real) or real.mean() < POOR:
         return result | {"real": float(real.mean()) if len(real) else None, "refused": True}
-    result |= {"real": float(real.mean()), "refused": False}
-    if not len(made):
-        return result
+    return result | {"real": float(real.mean()), "refused": False} | (against(made, real) if len(made) else {})
+
+
+def against(made: NDArray[np.float64], real: NDArray[np.float64]) -> dict[str, float]:
+    """The mean ``value`` of generated images, its ``difference`` to that of real patients, and the ``deviation`` of the
+    difference over draws of both."""
     drawn = [values[draws(len(values), RESAMPLES, place)].mean(1) for place, values in enumerate((made, real))]
     value, deviation = float(made.mean()), float((drawn[0] - drawn[1]).std(ddof=1))
-    return result | {"value": value, "difference": value - result["real"], "deviation": deviation}
+    return {"value": value, "difference": value - float(real.mean()), "deviation": deviation}
 
 
 def mask_shapes(setting: Setting, made: Labelled) -> dict[str, dict[str, Any]]:

@@ -15,7 +15,8 @@ from gan.utility import scores
 from gan.utility.anatomy import judge
 from gan.utility.arms import sources
 from gan.utility.images import generate
-from gan.utility.options import TWO_SAMPLE, Settings
+from gan.utility.options import ORDER, TWO_SAMPLE, Settings
+from gan.utility.order import judge_order
 from gan.utility.reference import NETWORK, Setting, load_network, read_reference
 from gan.utility.training import train
 from gan.utility.two_sample import told_apart
@@ -55,12 +56,16 @@ def score_cell(
             found[task] = told_apart(setting, images, how, recipe["seed"], where)
             continue
         known, made = read_reference(Path(references[task])), setting.own(first)
+        network_of_real = load_network(Path(references[task]) / NETWORK, where)
+        if task == ORDER:
+            found[task] = judge_order(setting, network_of_real, made, where)
+            continue
         by_arm = dict(known["arms"])
         for arm in arms:
             given = sources(arm, setting.real["train"], recipe["seed"], made=made)
             network = train(setting.made, given, how, recipe["seed"], where)
             by_arm[arm] = scores.score(task, network, setting.real["test"], setting.regions, where)
-        judged = judge(setting, load_network(Path(references[task]) / NETWORK, where), made, where)
+        judged = judge(setting, network_of_real, made, where)
         found["tasks"][task] = known | {"arms": by_arm, "n_fake": len(made), "judge": judged}
     write_json(
         cell / "utility.json",

@@ -29,17 +29,19 @@ AXES = {"sagittal": 0, "coronal": 1, "axial": 2}  # of a canonical volume
 @dataclass(frozen=True)
 class Labelled:
     """pixels: grey values uint8 [N, C, H, W] of all contrasts; masks: label numbers uint8 [N, H, W], 0 without a mask;
-    classes: int64 [N], -1 without classes."""
+    classes: int64 [N], -1 without classes; positions: of slices 0..1 of the way through the volume, float64 [N], NaN of
+    generated images."""
 
     pixels: NDArray[np.uint8]
     masks: NDArray[np.uint8]
     classes: NDArray[np.int64]
+    positions: NDArray[np.float64]
 
     def __len__(self) -> int:
         return len(self.pixels)
 
     def take(self, places: NDArray) -> "Labelled":
-        return Labelled(self.pixels[places], self.masks[places], self.classes[places])
+        return Labelled(self.pixels[places], self.masks[places], self.classes[places], self.positions[places])
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def read_split(store: Store, split: str, spacing: dict[tuple[str, str], tuple[fl
             masks[part] = stored[:, -1]
     kept = store.index[store.index["kept"]].set_index("row").loc[rows]
     _, subjects = np.unique(kept["subject"], return_inverse=True)
-    images = Labelled(pixels, masks, store.labels(rows))
+    images = Labelled(pixels, masks, store.labels(rows), kept["position"].to_numpy(np.float64))
     return Real(images, _scans(kept, store.meta["filter"]["every"], spacing), subjects)
 
 
@@ -154,7 +156,7 @@ def generate(snapshot: Snapshot, number: int, seed: int, truncation: float = 1.0
     parts = [as_stored(images.numpy(), snapshot) for images in chunks(snapshot, number, seed, truncation=truncation)]
     pixels, masks = (np.concatenate(part) for part in zip(*parts, strict=True))
     classes = classes_of(snapshot, number, seed).numpy() if snapshot.shape.labels else np.full(number, -1)
-    return Labelled(pixels, masks, classes.astype(np.int64))
+    return Labelled(pixels, masks, classes.astype(np.int64), np.full(number, np.nan))
 
 
 def as_stored(images: NDArray[np.float32], snapshot: Snapshot) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -170,10 +172,11 @@ def as_stored(images: NDArray[np.float32], snapshot: Snapshot) -> tuple[NDArray[
 def as_generated(real: Labelled, largest: int, seed: int) -> Labelled:
     """``real`` images on the way that generated ones take, by numbers in [-1, 1], in another order."""
     order = np.random.default_rng([seed, 7]).permutation(len(real))
-    grey = np.asarray(real.pixels[order] / HALF - 1, np.float32)
-    masks = np.asarray(real.masks[order] / max(1, largest) * 2 - 1, np.float32)
+    mixed = real.take(order)
+    grey = np.asarray(mixed.pixels / HALF - 1, np.float32)
+    masks = np.asarray(mixed.masks / max(1, largest) * 2 - 1, np.float32)
     labels = generated_to_labels(masks, max(1, largest)).astype(np.uint8)
-    return Labelled(generated_to_uint8(grey), labels, real.classes[order])
+    return replace(mixed, pixels=generated_to_uint8(grey), masks=labels)
 
 
 def detected(images: Labelled, least: float) -> Labelled:

@@ -8,8 +8,8 @@ from gan.labels import label_of
 
 SEGMENT, CLASSIFY, DETECT = "segment", "classify", "detect"
 TASKS = (SEGMENT, CLASSIFY, DETECT)
-TWO_SAMPLE = "two_sample"
-FURTHER = {TWO_SAMPLE: "can a network tell generated images from those of unseen patients"}  # questions without arms
+ORDER, TWO_SAMPLE = "order", "two_sample"
+FURTHER = (ORDER, TWO_SAMPLE)  # questions without arms: slice order, and whether generated images can be told from real
 REAL = "real"  # the arm that all others are compared with
 REVISION = 1  # raise when the same images give other networks or scores
 
@@ -78,7 +78,8 @@ def tasks_of(data: Mapping[str, Any], options: Mapping[str, Any], also: Collecti
     found = [SEGMENT] if data.get("mask") else []
     found += [CLASSIFY] if options.get("conditional") and label_of(data.get("labels")) == "subject" else []
     found += [DETECT] if data.get("mask") and data.get("detect") is not None else []
-    return found + [name for name in FURTHER if name in also]
+    asked = [name for name in FURTHER if name in also]
+    return found + [name for name in asked if name != ORDER or data.get("layout") != "images"]  # pictures have no order
 
 
 def no_task(data: Mapping[str, Any], options: Mapping[str, Any]) -> str | None:

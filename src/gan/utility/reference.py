@@ -18,7 +18,7 @@ from gan.train.device import pick_device
 from gan.utility import scores
 from gan.utility.arms import sources
 from gan.utility.images import Labelled, Real, check_size, detected, read_split, scan_spacing
-from gan.utility.options import CLASSIFY, DETECT, REAL, REVISION, SEGMENT, TWO_SAMPLE, Settings
+from gan.utility.options import CLASSIFY, DETECT, ORDER, REAL, REVISION, SEGMENT, TASKS, TWO_SAMPLE, Settings
 from gan.utility.training import Made, train
 
 FORMAT = "gan-utility-1"
@@ -65,7 +65,7 @@ def read_settings(
     real = {split: read_split(opened, split, spacing) for split in SPLITS}
     area = 0.0 if detect is None else detect
     make = {SEGMENT: partial(_segment, regions=regions), CLASSIFY: _classify, DETECT: partial(_detect, least=area)}
-    make[TWO_SAMPLE] = _two_sample
+    make |= {ORDER: _order, TWO_SAMPLE: _two_sample}
     return {task: make[task](opened, real, settings.width) for task in tasks}
 
 
@@ -104,6 +104,12 @@ def _detect(store: Store, real: dict[str, Real], width: int, least: float) -> Se
     return Setting(DETECT, Made(DETECT, _channels(real), 2, width), {}, _largest(real), classes, found, least)
 
 
+def _order(store: Store, real: dict[str, Real], width: int) -> Setting:
+    """With the parts of the volume as classes, if a generator can be asked for them."""
+    parts = list(store.meta["labels"]) if store.meta["label_of"] == "slice" else []
+    return Setting(ORDER, Made(ORDER, _channels(real), 1, width), {}, 0, parts, real)
+
+
 def _two_sample(store: Store, real: dict[str, Real], width: int) -> Setting:
     return Setting(TWO_SAMPLE, Made(TWO_SAMPLE, _channels(real), 2, width), {}, 0, ["real", "generated"], real)
 
@@ -123,7 +129,7 @@ def make_reference(
     real arm and what the networks are worth into ``folder``."""
     folder, where = Path(folder), pick_device(device)
     real, found = setting.real, {}
-    for arm in [REAL, *arms]:
+    for arm in [REAL, *(arms if setting.task in TASKS else [])]:
         by_image = setting.task == DETECT
         given = sources(arm, real["train"], seed, held=real["val"], largest=setting.largest, by_image=by_image)
         network = train(setting.made, given, settings, seed, where)
@@ -141,6 +147,8 @@ def facts_of(setting: Setting) -> dict[str, Any]:
     if setting.task == SEGMENT:
         return facts | {"regions": setting.regions, "empty": scores.empty(test, setting.regions)}
     facts |= {"classes": setting.classes}
+    if setting.task == ORDER:
+        return facts
     if setting.task == DETECT:
         of_slices = {"truth": test.images.classes.tolist(), "subjects": test.subjects.tolist()}
         return facts | {"least": setting.least} | of_slices

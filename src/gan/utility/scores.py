@@ -10,7 +10,7 @@ from torch import nn
 
 from gan.metrics.overlap import dice, hausdorff95
 from gan.utility.images import Real, Scan
-from gan.utility.options import DETECT, SEGMENT
+from gan.utility.options import DETECT, ORDER, SEGMENT
 from gan.utility.training import labels_of, predict
 
 Regions = Mapping[str, Sequence[int]]  # the label numbers of each region
@@ -19,11 +19,14 @@ Regions = Mapping[str, Sequence[int]]  # the label numbers of each region
 def score(task: str, network: nn.Module, test: Real, regions: Regions, device: torch.device) -> dict[str, Any]:
     """Of a segmentation ``dice`` and ``hd95`` (mm) of each patient and region, NaN as None where neither the true nor
     the found region has a voxel, and ``hd95`` all None for pictures; of a classification the mean ``logits`` [n][K] of
-    each patient's slices; of a detection those of each slice."""
+    each patient's slices; of a detection those of each slice; of slice
+    order the mean ``error`` of the positions of each patient's slices."""
     if task == SEGMENT:
         found = labels_of(network, test.images.pixels, device)
         return {name: plain(values) for name, values in agreement(test, found, regions).items()}
     logits = predict(network, test.images.pixels, device)
+    if task == ORDER:
+        return {"error": plain(by_patient(np.abs(logits[:, 0] - test.images.positions), test))}
     if task == DETECT:
         return {"logits": plain(logits)}
     return {"logits": plain(np.array([logits[test.subjects == code].mean(0) for code in range(len(test.patients))]))}
@@ -42,6 +45,12 @@ def agreement(test: Real, found: NDArray[np.uint8], regions: Regions) -> dict[st
             known = [value for value in distances if not np.isnan(value)]
             scores["hd95"][patient, column] = np.mean(known) if known else np.nan
     return scores
+
+
+def by_patient(values: NDArray[np.float64], real: Real) -> NDArray[np.float64]:
+    """The mean over the images of each patient that have a value; NaN without any."""
+    found = [values[(real.subjects == code) & ~np.isnan(values)] for code in range(len(real.patients))]
+    return np.array([mine.mean() if len(mine) else np.nan for mine in found])
 
 
 def _distance(scan: Scan, truth: NDArray, found: NDArray, labels: Sequence[int]) -> float:

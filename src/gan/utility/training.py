@@ -14,7 +14,7 @@ from tqdm import tqdm
 from gan.scales import HALF
 from gan.utility.images import Labelled
 from gan.utility.network import Classifier, Segmenter
-from gan.utility.options import SEGMENT, Settings
+from gan.utility.options import ORDER, SEGMENT, Settings
 
 RATES = {Segmenter: 1e-2, Classifier: 3e-3}  # of AdamW, the largest of the one-cycle schedule
 DECAY = 1e-4
@@ -25,7 +25,8 @@ GAIN, OFFSET = 0.1, 0.1  # of grey values; the offset on the scale -1..1
 
 @dataclass(frozen=True)
 class Made:
-    """How a network is built. outputs: labels of the mask with the background, or classes."""
+    """How a network is built. outputs: labels of the mask with the background, classes, or 1
+    position."""
 
     task: str
     inputs: int
@@ -53,13 +54,13 @@ def train(
     optimizer = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=settings.steps + 1, pct_start=0.2)
     counts = shares([share for _, share in sources], settings.batch)
-    loss_of = segmentation_loss if made.task == SEGMENT else classification_loss
+    loss_of = LOSSES.get(made.task, classification_loss)
     network.train()
     for _ in tqdm(range(settings.steps), desc=made.task, unit="step", leave=False):
         parts = [_draw(images, count, random) for (images, _), count in zip(sources, counts, strict=True) if count]
-        pixels, masks, classes = (torch.cat(part) for part in zip(*parts, strict=True))
+        pixels, masks, classes, positions = (torch.cat(part) for part in zip(*parts, strict=True))
         pixels, masks = augmented(pixels, masks, random)
-        target = masks if made.task == SEGMENT else classes
+        target = {SEGMENT: masks, ORDER: positions}.get(made.task, classes)
         loss = loss_of(network(pixels.to(device)), target.to(device))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -90,6 +91,14 @@ def classification_loss(logits: Tensor, classes: Tensor) -> Tensor:
     return functional.cross_entropy(logits, classes)
 
 
+def position_loss(found: Tensor, positions: Tensor) -> Tensor:
+    """The mean squared error of positions [N, 1]."""
+    return functional.mse_loss(found[:, 0], positions)
+
+
+LOSSES = {SEGMENT: segmentation_loss, ORDER: position_loss}  # of other tasks `classification_loss`
+
+
 def predict(network: nn.Module, pixels: NDArray[np.uint8], device: torch.device) -> NDArray[np.float32]:
     """The logits of ``network`` for pixels [N, C, H, W], on the CPU."""
     with torch.inference_mode():
@@ -104,14 +113,15 @@ def labels_of(network: nn.Module, pixels: NDArray[np.uint8], device: torch.devic
     return np.concatenate([predict(network, block, device).argmax(1).astype(np.uint8) for block in blocks])
 
 
-def _draw(images: Labelled, count: int, random: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """``count`` images drawn with replacement: pixels [-1, 1], masks int64, classes."""
+def _draw(images: Labelled, count: int, random: torch.Generator) -> tuple[Tensor, ...]:
+    """``count`` images drawn with replacement: pixels [-1, 1], masks int64, classes, positions."""
     places = torch.randint(len(images), (count,), generator=random).numpy()
     found = images.take(places)
     return (
         _scaled(torch.from_numpy(found.pixels)),
         torch.from_numpy(found.masks).long(),
         torch.from_numpy(found.classes),
+        torch.from_numpy(found.positions).float(),
     )
 
 
