@@ -116,7 +116,14 @@ def test_classes_are_compared_by_the_area_under_the_curve(tmp_path, task):
     row = useful.table.query("arm == 'mixed_50' and measure == 'auc'").iloc[0]
     assert (row.value, row.difference, row.verdict, row.patients) == (0.5, -0.5, "worse", 12) and row.p < 0.05
     shown = useful.shown("phantom")["tasks"][0]
-    assert "in 60 % of the images" in shown.anatomies[0].sentences[0] and "<svg" in shown.figure()
+    said = shown.anatomies[0].sentences
+    assert "in 60 % of the images" in said[0] and "<svg" in shown.figure()
+    assert said[1:] == ["Its mask shows in 50 % of the images, in 50 % of slices of unseen patients."] * (
+        task == "detect"
+    )
+    real = useful.table.query("arm == 'real' and measure == 'auc'").iloc[0]
+    units = len(truth) // 2
+    assert (real.value, real.high) == (1, 1) and real.low == pytest.approx(units / (units + 1.96**2), abs=0.001)
     assert shown.anatomies[0].confusion == [("low", [15, 3]), ("high", [6, 12])]
 
 
@@ -137,7 +144,7 @@ def test_a_two_sample_test_is_described_and_gets_no_word(tmp_path):
         assert ("The interval holds 0.5." in text) == (shift == 0) and "A high value is usual" in text
     same, other = found.values()
     assert same.low < 0.5 < same.high < 0.9 and (same.patients, same.seeds, same.task) == (12, 3, "two_sample")
-    assert other.value > 0.99 and other.high == 1
+    assert other.value == other.high == 1 and other.low == pytest.approx(12 / (12 + 1.96**2), abs=0.001), "Wilson's"
     facts = {"real": [[0.0], [2.0, 2.0, 2.0]], "generated": [1.0]}
     assert two_sample.outcome(facts).values(np.arange(3)[None]) == [0.5]
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gan.cells import CellFiles
 from gan.metrics.shapes import SHAPES
@@ -39,8 +40,7 @@ def anatomies(cells: Sequence[CellFiles], task: str) -> list[Anatomy]:
             by_variant.setdefault(cell.variant, []).append(facts)
     if task == SEGMENT:
         return [_segmented(variant, found) for variant, found in by_variant.items()]
-    sees = SEES[task]
-    return [_classified(variant, found, sees) for variant, found in by_variant.items()]
+    return [_classified(variant, found, task) for variant, found in by_variant.items()]
 
 
 def _segmented(variant: str, found: list[dict[str, Any]]) -> Anatomy:
@@ -90,8 +90,8 @@ def _copies(found: list[dict[str, Any]]) -> list[str]:
     return [f"{text}of masks of unseen patients {_percent(worst['control'])}."]
 
 
-def _classified(variant: str, found: list[dict[str, Any]], sees: str) -> Anatomy:
-    judged, classes = [facts["judge"]["classes"] for facts in found], found[0]["classes"]
+def _classified(variant: str, found: list[dict[str, Any]], task: str) -> Anatomy:
+    judged, classes, sees = [facts["judge"]["classes"] for facts in found], found[0]["classes"], SEES[task]
     real = _mean([of["real"] for of in judged])
     if any(of["refused"] for of in judged):
         text = f"No judgement: the network of real images {sees} in {_percent(real)} of slices of unseen patients."
@@ -99,8 +99,15 @@ def _classified(variant: str, found: list[dict[str, Any]], sees: str) -> Anatomy
     value = _mean([of["value"] for of in judged])
     text = f"The network of real images {sees} in {_percent(value)} of the images, each class counting equally; in "
     text += f"slices of unseen patients in {_percent(real)}."
-    counts = np.sum([of["confusion"] for of in judged], 0).tolist()
-    return Anatomy(variant, [text], [], classes, list(zip(classes, counts, strict=True)))
+    counts = np.sum([of["confusion"] for of in judged], 0)
+    sentences = [text, *([_shows(counts, found[0]["truth"])] if task == DETECT else [])]
+    return Anatomy(variant, sentences, [], classes, list(zip(classes, counts.tolist(), strict=True)))
+
+
+def _shows(counts: NDArray[np.int64], truth: list[int]) -> str:
+    """How often masks show; counts: of images by what their masks say and what the network sees."""
+    made, real = _percent(counts[1].sum() / counts.sum()), _percent(float(np.mean(truth)))
+    return f"Its mask shows in {made} of the images, in {real} of slices of unseen patients."
 
 
 def _percent(share: float | None) -> str:

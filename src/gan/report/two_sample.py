@@ -12,7 +12,7 @@ import numpy as np
 from gan.cells import CellFiles
 from gan.metrics.contrast import Ranked, draws, estimate
 from gan.report.table import number
-from gan.report.utility import RESAMPLES, span
+from gan.report.utility import RESAMPLES, share_span
 from gan.utility.options import TWO_SAMPLE
 
 MEASURES = {"auc": True, "balanced_accuracy": False}
@@ -32,8 +32,8 @@ def rows(cells: Sequence[CellFiles]) -> list[dict[str, Any]]:
         drawn = draws(len(real) + made, RESAMPLES, 0, np.repeat([0, 1], [len(real), made]))
         row = {"dataset": dataset, "task": TWO_SAMPLE, "variant": variant, "arm": "", "seeds": len(facts)}
         for measure, area in MEASURES.items():
-            value, low, high = span(estimate([outcome(of, area, made) for of in facts], drawn))
-            entry = {"measure": measure, "value": value, "low": max(low, 0.0), "high": min(high, 1.0)}
+            value, low, high = share_span(estimate([outcome(of, area, made) for of in facts], drawn), len(real))
+            entry = {"measure": measure, "value": value, "low": low, "high": high}
             found.append(row | entry | {"patients": len(real), "left_out": 0})
     return found
 

@@ -35,6 +35,7 @@ from gan.metrics.contrast import (
     filled,
     sign_flips,
 )
+from gan.metrics.intervals import wilson
 from gan.metrics.ranking import mean_of_known
 from gan.report.pairs import LEVEL, half_width, holm
 from gan.report.table import SEEDS
@@ -48,6 +49,7 @@ COLUMNS = [
     *["dataset", "task", "variant", "arm", "measure", "seeds", "patients", "left_out", "value", "low", "high"],
     *["difference", "difference_low", "difference_high", "p", "p_holm", "margin", "verdict"],
 ]
+EXACT = 1e-9  # below it two numbers are equal
 COUNTS = ("seeds", "patients", "left_out")
 PERFECT = {"dice": 1.0, "hd95": 0.0}
 
@@ -135,12 +137,15 @@ def _row(task: Task, measure: str, arm: Scores, real: Scores | None) -> dict[str
     own = estimate(_outcomes(task, measure, arm, seeds), drawn)
     scored = ~np.isnan(np.array(patients(task, measure, arm, seeds))).all(0)
     found = {"seeds": len(seeds), "patients": int(scored.sum()), "left_out": int((~scored).sum())}
-    value, low, high = span(own)
+    value, low, high = span(own) if task.name == SEGMENT else share_span(own, _units(task))
     found |= {"value": value, "low": max(low, 0.0), "high": high if measure.startswith("hd95") else min(high, 1.0)}
     if real is None:
         return found
     one, other, p = _paired(task, measure, arm, real, seeds)
     against = span(compare(one, other, drawn))
+    if task.name != SEGMENT and against[2] - against[1] < EXACT:
+        _, least, most = share_span(estimate(other, drawn), _units(task))
+        against = against[0], low - most, high - least
     return found | dict(zip(("difference", "difference_low", "difference_high"), against, strict=True)) | {"p": p}
 
 
@@ -208,6 +213,21 @@ def span(of: Estimate) -> tuple[float, float, float]:
     spread = float(of.by_seed.std(ddof=1)) if count > 1 else 0.0
     half = half_width(LEVEL, count, spread, of.deviation)
     return of.value, of.value - half, of.value + half
+
+
+def share_span(of: Estimate, units: int) -> tuple[float, float, float]:
+    """`span` of an area under the curve or an accuracy. Where it is 0 or 1 in every draw of patients, no draw tells how
+    far off it may be: then its interval is that of a share of ``units`` patients."""
+    value, low, high = span(of)
+    if high - low < EXACT and min(value, 1 - value) < EXACT:
+        low, high = wilson(round(value), units)
+    return value, max(low, 0.0), min(high, 1.0)
+
+
+def _units(task: Task) -> int:
+    """The patients of the class that has fewest of them."""
+    classes, subjects = np.array(task.facts["truth"]), _subjects(task)
+    return min(len(np.unique(subjects[classes == name])) for name in np.unique(classes))
 
 
 def _verdict(row: Any) -> str | None:

@@ -29,7 +29,7 @@ NAMES = {"dice": "Dice", "hd95": "HD95 (mm)", "auc": "AUC", "balanced_accuracy":
 HEADINGS = {
     "segment": "Segmentation",
     "classify": "Classification",
-    "detect": "Detection: does the mask show in a slice?",
+    "detect": "Detection of the mask in a slice",
 }
 QUESTIONS = {
     "segment": "Do masks fit their images?",
