@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gan.metrics.copies import ALPHA, Null, nearest_patients, rate
+from gan.metrics.copies import ALPHA, Null, nearest_patients, rate, rates_of_classes
 from gan.metrics.thumbnails import correlated, moved, thumbnails
 
 PATIENTS, SLICES, DIM = 53, 20, 16
@@ -72,6 +72,20 @@ def test_planted_copies_are_counted(share):
     found = [(study := Study(seed)).rate(study.planted(share)) for seed in range(6)]
     assert np.mean([one.copies for one in found]) == pytest.approx(share, abs=0.01)
     assert all(one.low <= share <= one.high for one in found)
+
+
+def test_a_class_whose_images_are_copies_is_found_and_the_other_is_not_accused():
+    """Of class 0 every tenth image is a copy; class 2 has two training patients, so it has no rate."""
+    study = Study(0)
+    known, asked = np.minimum(study.subjects % 2, 1), np.arange(400) % 2
+    known[study.subjects > 50] = 2
+    ratios = nearest_patients(study.new, study.train, study.subjects).ratio
+    copied = np.arange(0, 400, 20)
+    ratios[copied] = nearest_patients(study.train[: len(copied)], study.train, study.subjects).ratio
+    found = rates_of_classes(ratios, asked, study.null, known, [100, 0, 100], 0)
+    assert list(found) == [0, 1] and [len(of.suspicious[0]) for of in found.values()] == [200, 200]
+    assert found[0].copies == pytest.approx(0.1, abs=0.02) and found[0].low < 0.1 < found[0].high
+    assert found[1].copies < 0.02 and found[1].low is None, "no interval is asked for"
 
 
 def test_a_blurred_generator_is_no_copier():

@@ -139,14 +139,16 @@ def test_classes_of_a_conditional_generator_are_scored_too(judge, tmp_path):
     shape = ImageShape(3, (SIDE, SIDE), 2)
     data = meta | {"full_scale": [65535, 65535, 3], "label_counts": [3, 1]}
     snapshot = Snapshot(build("dcgan", options, shape, 8).generator.eval(), "dcgan", options, shape, 8, 1, "abc", data)
-    own = Judge([judge / "extractor.pt"], [tmp_path / "real.npz"], judge / "images.npz", "cpu")
-    rows, probes = own.scores(tmp_path, snapshot, Protocol(n_fake=40, bootstrap=5))
-    assert not [probe for probe in probes if isinstance(probe, CopyProbe)], (
-        "without the store nothing is compared with patients"
-    )
+    known = [judge / "extractor.pt"], [tmp_path / "real.npz"], judge / "images.npz", "cpu"
+    probes = Judge(*known).probes(PROTOCOL, data, 0)
+    assert not [probe for probe in probes if isinstance(probe, CopyProbe)], "without the store there is no search"
+    rows, _ = Judge(*known, tmp_path / "store").scores(tmp_path, snapshot, Protocol(n_fake=40, bootstrap=5))
     classes = {(row["contrast"], row["metric"]): row for row in rows if row["contrast"].startswith("class ")}
     names = ("kd_indomain", "vendi_indomain")
+    copies = {name: classes.pop((f"class {name}", "copies_indomain")) for name in ("even", "odd")}
     assert list(classes) == [(f"class {name}", metric) for name in ("even", "odd") for metric in names]
+    assert [(row["n_real"], row["n_subjects"], row["low"]) for row in copies.values()] == [(40, 8, None)] * 2
+    assert [row["n_fake"] for row in copies.values()] == [classes[f"class {of}", names[0]]["n_fake"] for of in copies]
     even, odd = (classes[f"class {name}", "kd_indomain"] for name in ("even", "odd"))
     assert even["n_fake"] + odd["n_fake"] == 40 and even["n_fake"] > odd["n_fake"]
     assert (even["n_real"], even["n_subjects"], even["low"]) == (20, 4, None)

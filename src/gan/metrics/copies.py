@@ -9,7 +9,7 @@ This is a screen and no proof: it says nothing about differential privacy.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -186,6 +186,25 @@ def rate(
         high = max(high, wilson(share, number)[1])
     replicates = np.array([_excess(value) for value in shares])
     return Rate(_excess(share), _excess(low), high, suspicious, replicates)
+
+
+def rates_of_classes(
+    ratios: NDArray, asked: NDArray, null: Null, known: NDArray, bootstrap: Sequence[int], seed: int, each: int = 1
+) -> dict[int, Rate]:
+    """`rate` of the images of each class: those that were ``asked`` [m] for it, by their ``ratios`` [m] to training
+    patients of any class and the limit of its own training images.
+
+    known [k]: the class of each ratio of the null; bootstrap: resamples by class; each: successive images that are
+    drawn together. A class of fewer than `FEWEST` training patients, or without an image, has none.
+    """
+    found = {}
+    for name, resamples in enumerate(bootstrap):
+        mine, own = known == name, ratios[asked == name]
+        if len(np.unique(null.subjects[mine])) < FEWEST or not len(own):
+            continue
+        of_class = replace(null, ratios=null.ratios[mine], subjects=null.subjects[mine])
+        found[name] = rate([own], [of_class], resamples, seed, np.arange(len(own)) // each)
+    return found
 
 
 def _excess(share: float) -> float:

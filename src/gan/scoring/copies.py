@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gan.cells import WHOLE
+from gan.cells import CLASS, WHOLE
 from gan.data.planes import three_planes
-from gan.metrics.copies import ALPHA, FEWEST, Nearest, Rate, nearest_patients, rate
+from gan.metrics.copies import ALPHA, FEWEST, Nearest, Rate, nearest_patients, rate, rates_of_classes
+from gan.metrics.scores import CLASS_SUBJECTS
 from gan.report.copies import Pair
 from gan.scoring.eyes import CALIBRATED, EITHER, Grey, Search
 from gan.scoring.faults import DISGUISES
@@ -84,14 +85,35 @@ class CopyProbe:
     def rows(self, reference: Reference) -> Rows:
         if not self.enough:
             return []
-        of = self.rates[EITHER]
-        row: dict[str, Any] = {"metric": f"copies_{self.eyes[0].name}", "contrast": WHOLE, "value": of.copies}
+        images = sum(map(len, self.real.train.values()))
+        numbers = {"n_real": images, "n_subjects": self._patients(), "n_fake": self._number()}
+        return [self._row(WHOLE, self.rates[EITHER], numbers)]
+
+    def class_rows(self, classes: NDArray, names: Sequence[str]) -> Rows:
+        """How many of the images of each class are copies of a patient of any class; classes of the samples, whose
+        names are ``names``. A class of fewer than `CLASS_SUBJECTS` training or test patients has no interval."""
+        if not self.enough or list(self.real.groups) != [WHOLE]:  # else classes are contrasts
+            return []
+        asked, train = classes.repeat(self._each), self.real.train[WHOLE]
+        surprise = self._surprise(WHOLE, [self.nearest(eye.name, WHOLE) for eye in self.eyes]).min(0)
+        known = self.real.classes(train)
+        calibrated = known[self.real.some(WHOLE, CALIBRATED)]
+        patients = [self.real.patients("train", name) for name in range(len(names))]
+        few = [min(of, self.real.patients("test", name)) < CLASS_SUBJECTS for name, of in enumerate(patients)]
+        draws, null = [0 if of else self.bootstrap for of in few], self.search.nulls[EITHER][0]
+        found = rates_of_classes(surprise, asked, null, calibrated, draws, self.seed, self._each)
+        rows = []
+        for name, of in found.items():
+            numbers = {"n_real": int((known == name).sum()), "n_subjects": patients[name]}
+            rows.append(self._row(CLASS + names[name], of, numbers | {"n_fake": len(of.suspicious[0])}))
+        return rows
+
+    def _row(self, contrast: str, of: Rate, numbers: dict[str, int]) -> dict[str, Any]:
+        row: dict[str, Any] = {"metric": f"copies_{self.eyes[0].name}", "contrast": contrast, "value": of.copies}
         row |= {"low": of.low, "high": of.high, "floor": 0.0, "floor_low": None, "floor_high": None}
         row |= {"above_floor": of.copies, "above_floor_low": of.low, "above_floor_high": of.high}
-        row |= {"replicates": [float(f"{draw:.6g}") for draw in of.replicates]}
-        images = sum(map(len, self.real.train.values()))
-        row |= {"split": "train", "n_real": images, "n_subjects": self._patients(), "n_fake": self._number()}
-        return [row | {"seed": self.seed, "extractor": self.features.extract.id}]
+        row |= {"replicates": [float(f"{draw:.6g}") for draw in of.replicates], "split": "train", **numbers}
+        return row | {"seed": self.seed, "extractor": self.features.extract.id}
 
     def _patients(self) -> int:
         return len(np.unique(self.real.subjects[np.concatenate(list(self.real.train.values()))]))

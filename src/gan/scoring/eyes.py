@@ -63,6 +63,15 @@ class RealImages:
     def _rows(self, split: str, members: list[Scored]) -> NDArray[np.int64]:
         return rows_of(self._store, split, members[0].label)
 
+    def classes(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The class of each of ``rows``, -1 without classes."""
+        return self._store.labels(rows)
+
+    def patients(self, split: str, name: int) -> int:
+        """How many patients of ``split`` have images of class ``name``."""
+        rows = self._store.rows(split)
+        return len(np.unique(self.subjects[rows[self.classes(rows) == name]]))
+
     def grey(self, group: str, rows: NDArray) -> dict[str, NDArray[np.uint8]]:
         """8-bit images [n, *size] of ``rows`` by contrast."""
         block = self._store.images[rows]

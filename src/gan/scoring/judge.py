@@ -210,12 +210,13 @@ class Judge:
             return []
         samples = -(-protocol.n_fake // slices_of(generator.data))
         classes = latents(generator, samples, protocol.seed)[1].numpy()
-        features = [probe for probe in probes if isinstance(probe, FeatureProbe)]
-        return [
-            row | {"truncation": protocol.truncation}
-            for probe in features
-            for row in probe.class_rows(self.reference, classes, generator.labels, protocol.bootstrap)
-        ]
+        rows = []
+        for probe in probes:
+            if isinstance(probe, FeatureProbe):
+                rows += probe.class_rows(self.reference, classes, generator.labels, protocol.bootstrap)
+            if isinstance(probe, CopyProbe):
+                rows += probe.class_rows(classes, generator.labels)
+        return [row | {"truncation": protocol.truncation} for row in rows]
 
     def probes(self, protocol: Protocol, data: dict[str, Any], mask_labels: int) -> list[Probe]:
         """The probes of all metrics on the test split, for samples that ``data`` of a store describes.
