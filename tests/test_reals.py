@@ -13,10 +13,12 @@ from gan import study
 from gan.errors import GanError
 from gan.families.options import AUGMENT_REAL
 from gan.families.registry import defaults, options_of, trained
-from gan.train.reals import _displacements, changed, spline
+from gan.train.reals import Moves, changed, displacements, drawn, moved, spline
 from gan.train.trainer import Trainer
 
 SIZE, SPACING = (12, 14, 16), (4.0, 3.0, 2.0)
+VOXELS = ((5, 6, 7), (7, 5, 9), (4, 8, 6))  # inside, where nothing comes from beyond the border
+DRAWS = 120
 
 
 def ramps(count: int = 1) -> torch.Tensor:
@@ -29,9 +31,19 @@ def inner(volume: torch.Tensor) -> torch.Tensor:
     return volume[..., 4:-4, 5:-5, 6:-6]
 
 
-def test_an_affine_map_is_found_again_in_the_places():
+@pytest.fixture(scope="module")
+def maps():
+    """Ramps after random affine maps, and after the elastic ones of as many seeds."""
+    affine = changed(ramps(DRAWS), "affine", 0, 0, np.arange(DRAWS), SPACING)
+    dice = [torch.Generator().manual_seed(seed) for seed in range(DRAWS)]
+    still = torch.ones(3), torch.zeros(3)
+    elastic = [moved(ramps()[0], Moves(*still, drawn(True, each).points), SPACING) for each in dice]
+    return {"affine": affine, "elastic": torch.stack(elastic)}
+
+
+def test_an_affine_map_is_found_again_in_the_places(maps):
     """Scales within a tenth, angles within ten degrees, about the centre, and volumes differ from each other."""
-    found = changed(ramps(40), "affine", 0, 0, np.arange(40), SPACING)
+    found = maps["affine"][:40]
     places, seen = inner(ramps())[0].flatten(1), inner(found).flatten(2)
     linear = seen @ torch.linalg.pinv(places)
     torch.testing.assert_close(linear @ places, seen, rtol=0, atol=1e-3)
@@ -44,11 +56,11 @@ def test_an_affine_map_is_found_again_in_the_places():
 
 
 def test_an_elastic_map_moves_the_inside_smoothly_and_the_border_hardly():
-    dice = [torch.Generator().manual_seed(seed) for seed in range(20)]
-    moves = torch.stack([_displacements((20, 21, 22), each, torch.device("cpu")) for each in dice])
+    points = [drawn(True, torch.Generator().manual_seed(seed)).points for seed in range(20)]
+    moves = torch.stack([displacements((20, 21, 22), each) for each in points])
     border = torch.ones(20, 21, 22, dtype=torch.bool)
     border[1:-1, 1:-1, 1:-1] = False
-    assert moves[:, border].abs().max() < 7.5 / 6  # of a point a spline reaches the place of the next by a sixth
+    assert moves[:, border].abs().max() < 7.5 * spline(20)[0, 2:].sum() < 1.8  # of points that are not locked
     assert 3 < moves[:, 8:12, 8:12, 8:12].abs().max() <= 7.5
     assert all(moves.diff(dim=axis).abs().max() < 3 for axis in (1, 2, 3))
 
@@ -56,8 +68,86 @@ def test_an_elastic_map_moves_the_inside_smoothly_and_the_border_hardly():
 def test_splines_are_smooth_weights():
     weights = spline(41)
     torch.testing.assert_close(weights.sum(1), torch.ones(41))
-    torch.testing.assert_close(weights @ torch.arange(7.0), torch.linspace(1, 5, 41))  # of a line, the line
+    ends = 4 * 0.625 / 41.25  # cells end half a voxel and an eighth beyond the centres of border voxels
+    line = torch.linspace(1 + ends, 5 - ends, 41)
+    torch.testing.assert_close(weights @ torch.arange(7.0), line)
     assert weights.min() >= 0 and (weights > 0).sum(1).max() == 4
+
+
+@pytest.fixture(scope="module")
+def torchio():
+    return pytest.importorskip("torchio")
+
+
+def of_torchio(torchio, volumes: torch.Tensor):
+    """[C, D, H, W] as its image, whose axes are (x, y, z)."""
+    affine = np.diag([*SPACING[::-1], 1.0])
+    return torchio.ScalarImage(tensor=volumes.permute(0, 3, 2, 1).contiguous(), affine=affine)
+
+
+def moves_of(transform) -> Moves:
+    """Ours of a transform of torchio; x and y of its control points are to the left and to the back."""
+    if hasattr(transform, "degrees"):
+        (x, y, z), scales = transform.degrees, transform.scales[::-1]
+        return Moves(torch.tensor(scales), torch.tensor([z, -y, x]))
+    points = torch.tensor(transform.control_points).flip(0, 1).permute(2, 1, 0, 3).flip(-1)
+    return Moves(torch.ones(3), torch.zeros(3), points * torch.tensor([1.0, -1.0, -1.0]))
+
+
+@pytest.mark.parametrize("name", ["RandomAffine", "RandomElasticDeformation"])
+@pytest.mark.filterwarnings("ignore:The maximum displacement is larger")
+def test_torchio_moves_a_volume_in_the_same_way(torchio, name):
+    """With equal numbers, voxel by voxel, the border too."""
+    volume = torch.cat([ramps()[0], torch.rand(1, *SIZE, generator=torch.Generator().manual_seed(1))])
+    torch.manual_seed(2)
+    subject = getattr(torchio, name)()(torchio.Subject(volume=of_torchio(torchio, volume)))
+    theirs = subject["volume"].data.permute(0, 3, 2, 1)
+    ours = moved(volume, moves_of(subject.history[-1]), SPACING)
+    assert (theirs - volume).abs().amax((1, 2, 3)).min() > 0.5
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=2e-3)
+
+
+def displaced(torchio, kind: str) -> torch.Tensor:
+    """Displacements in mm (z, y, x) that torchio draws at `VOXELS`, [DRAWS, voxels, 3]."""
+    image, found = of_torchio(torchio, ramps()[0]), []
+    at = [image.as_sitk().TransformIndexToPhysicalPoint(voxel[::-1]) for voxel in VOXELS]
+    for _ in range(DRAWS):
+        if kind == "affine":
+            drawn_by = torchio.RandomAffine()
+            scales, degrees, shift = drawn_by.get_params(drawn_by.scales, drawn_by.degrees, drawn_by.translation, False)
+            made = torchio.Affine(scales.tolist(), degrees.tolist(), shift.tolist()).get_affine_transform(image)
+        else:
+            points = torchio.RandomElasticDeformation.get_params((7,) * 3, (7.5,) * 3, 2)
+            made = torchio.ElasticDeformation(points, (7.5,) * 3).get_bspline_transform(image.as_sitk())
+        found.append([np.subtract(made.TransformPoint(one), one)[::-1] * (1, -1, -1) for one in at])
+    return torch.tensor(np.array(found))
+
+
+@pytest.mark.parametrize("kind", ["affine", "elastic"])
+def test_torchio_draws_displacements_of_the_same_distribution(torchio, maps, kind):
+    """Mean and spread within four standard errors of the difference, which has twice the variance of one of them."""
+    torch.manual_seed(3)
+    theirs = displaced(torchio, kind)
+    places = torch.stack([ramps()[0][:, *voxel] for voxel in VOXELS])
+    ours = torch.stack([maps[kind][:, :, *voxel] for voxel in VOXELS], 1) - places
+    assert (ours.mean(0) - theirs.mean(0)).abs().max() < 4 * (theirs.std(0) * (2 / DRAWS) ** 0.5).max()
+    # The logarithm of a standard deviation has a standard error of at most 1/sqrt(2 n), here of no long tails.
+    assert (ours.std(0) / theirs.std(0)).log().abs().max() < 4 * (1 / DRAWS) ** 0.5
+    bound = 7.5 if kind == "elastic" else 0.32 * places.norm(dim=-1)[:, None]
+    assert (ours.abs().amax(0) <= bound).all() and (theirs.abs().amax(0) <= bound).all()
+    assert (ours.abs().amax(0) / theirs.abs().amax(0)).log().abs().max() < 0.3
+
+
+def test_torchio_draws_noise_of_the_same_distribution(torchio):
+    """Standard deviations are uniform up to a quarter: their mean, spread and largest."""
+    empty, noise = torch.zeros(DRAWS, 1, 8, 8, 8), torchio.RandomNoise()
+    torch.manual_seed(4)
+    theirs = torch.stack([noise(volume).std() for volume in empty])
+    ours = changed(empty, "all", 0, 0, np.arange(DRAWS), SPACING).flatten(1).std(1)
+    assert abs(ours.mean() - theirs.mean()) < 4 * theirs.std() * (2 / DRAWS) ** 0.5
+    assert abs((ours.std() / theirs.std()).log()) < 4 * (1 / DRAWS) ** 0.5
+    most = 0.25 * (1 + 4 / 1024**0.5)  # of 512 voxels
+    assert 0.23 < ours.max() < most and 0.23 < theirs.max() < most
 
 
 def test_noise_is_of_the_contrasts_alone_and_a_mask_keeps_its_labels():

@@ -346,6 +346,19 @@ def test_an_option_that_was_added_later_changes_no_run_key_and_differs_from_its_
     assert study.differences(other, plain) == {"augment": ("none", "bgc"), "ada_oversample": (True, False)}
 
 
+def test_how_real_volumes_change_is_in_the_run_keys_of_those_that_do_alone(config):
+    options = {"augment_real": "affine"}
+    config["variants"]["moved"] = config["variants"]["stylegan2"] | {"options": options}
+    del config["datasets"]["ixi"]["slices"]
+    config["datasets"]["ixi"]["volumes"] = {"size": 32}
+    config["study"]["variants"] = ["stylegan2", "moved"]
+    loaded = load(config)
+    plain, moved = (loaded.recipe(study.Cell("ixi", name, 0)) for name in ("stylegan2", "moved"))
+    assert moved["revisions"] == plain["revisions"] | {"reals": study.REALS_REVISION}
+    assert study.differences(moved, plain)["augment_real"] == ("none", "affine")
+    assert "revisions.reals" not in study.differences(moved, plain)
+
+
 def test_a_variant_says_in_what_it_differs_from_its_baseline(config):
     config["variants"]["stylegan2_ada"]["training"] = {"kimg": 500}
     loaded = load(config)

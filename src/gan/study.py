@@ -26,6 +26,7 @@ from gan.utility.options import tasks_of
 
 DATA_REVISION = 1  # raise when the store made from the same volumes changes
 TRAIN_REVISION = 1  # raise when the loop gives other results for the same variant
+REALS_REVISION = 2  # raise when the option augment_real changes volumes in another way
 UNTRAINED = {"kimg": 0, "batch": 1, "snapshot_kimg": 1, "precision": "fp32"}  # the training of what is made
 METRICS_REVISION = 3  # raise when the same images get other features or scores
 
@@ -202,7 +203,7 @@ class Study:
             },
             "training": self.config["training"] | variant["training"] if self.trained(cell.variant) else UNTRAINED,
             "seed": cell.seed,
-            "revisions": {"data": DATA_REVISION, "train": TRAIN_REVISION},
+            "revisions": {"data": DATA_REVISION, "train": TRAIN_REVISION, **self._reals(cell.variant)},
         }
 
     def encoder(self, variant: str) -> str | None:
@@ -228,6 +229,10 @@ class Study:
         """The variants of the study that modify another one, each with that baseline; it may not be in the study."""
         named = {name: self.config["variants"][name]["baseline"] for name in self.variants}
         return {name: baseline for name, baseline in named.items() if baseline is not None}
+
+    def _reals(self, variant: str) -> dict[str, int]:
+        """The revision of changed volumes, of a variant that has them: no other run key depends on it."""
+        return {"reals": REALS_REVISION} if getattr(self.options(variant), "augment_real", "none") != "none" else {}
 
     def _start(self, cell: Cell) -> dict[str, Any]:
         """What the networks of ``cell`` start from, as in its recipe; empty if they are new."""
@@ -282,12 +287,12 @@ def run_key(recipe: dict[str, Any]) -> str:
 def differences(recipe: dict[str, Any], baseline: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
     """The settings in which a variant differs from its baseline: ``{"augment": ("none", "mri")}``, baseline first.
 
-    Options go by their own names, other settings by their path in the recipe; name and seed are no settings. A setting
-    that one recipe lacks is None there, or the default of an option that recipes need not state. Of two families only
-    the family is reported: their options are not comparable.
+    Options go by their own names, other settings by their path in the recipe; name, seed and the revision of an option
+    are no settings. A setting that one recipe lacks is None there, or the default of an option that recipes need not
+    state. Of two families only the family is reported: their options are not comparable.
     """
     old, new = (_unstated(each) | flatten(each) for each in (baseline, recipe))
-    passed_over = ["variant.name", "seed"]
+    passed_over = ["variant.name", "seed", "revisions.reals"]
     if old.get("variant.family") != new.get("variant.family"):
         passed_over += ["variant.revision", "variant.options"]
     keys = [key for key in dict.fromkeys([*old, *new]) if not key.startswith(tuple(passed_over))]
