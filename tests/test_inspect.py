@@ -422,7 +422,7 @@ def test_subjects_may_lack_a_contrast_where_the_row_says_so(home, capsys):
 def test_too_few_subjects_for_scores_are_said_with_the_number_that_works(home, capsys):
     assert main(overlay(home, split={"train": 0.8, "val": 0.1, "test": 0.1})) == 0
     text = capsys.readouterr().out
-    assert "no scores: split val: 1 of 8 subjects with a kept slice, scores need 2; have " in text
+    assert "no scores: split val: 1 of 8 subjects with images, scores need 2; have " in text
     assert main(overlay(home, split={"train": 1, "val": 0, "test": 0})) == 0
     assert "no scores: split.val or split.test is 0" in capsys.readouterr().out
 

@@ -110,6 +110,21 @@ def test_the_rule_of_choice_tells_columns_apart(tmp_path):
     assert other.columns[0].details[-1] == "last snapshot"
 
 
+def test_numbers_are_of_what_an_extractor_sees_of_the_data(tmp_path):
+    rows = [[kid(0.1), kid(0.1, extractor="indomain3d-1"), kid(0.1, extractor="pixels")]]
+    (cell,) = cells_with(tmp_path, a=rows)
+    for data, wanted in (
+        ({"volumes": {"size": 32}}, ["412 slices", "412 volumes", "412 volumes"]),
+        ({"slices": {"size": 32}}, ["412 slices"] * 3),
+        ({"layout": "images", "slices": {"size": 32}}, ["412 pictures"] * 3),
+    ):
+        write(cell, "recipe.json", {"data": data})
+        found = table.comparison(table.scores([cell]))
+        assert [table.conditions(row)[1].split(", ")[1] for row in found.itertuples()] == wanted
+        floors = {grid.floor_of.split(", ")[1] for grid in view.wide(found, "set", "all", "kid")}
+        assert floors == {text.replace("412", "180") for text in wanted}
+
+
 def test_every_seed_is_in_the_tidy_scores(study):
     _, cells = study
     frame = table.scores(cells)

@@ -171,7 +171,7 @@ def test_the_page_has_a_section_and_a_table_only_if_asked(tmp_path):
     write_report("Study", cells, tmp_path, utility=SECTION)
     page, text = (tmp_path / "comparison.html").read_text(), (tmp_path / "comparison.md").read_text()
     assert "worse than real" in page and "worse than real" in text and "<h3>Utility</h3>" in page
-    assert "agree with a Dice of 0.700, on slices of unseen patients it is 0.800" in page
+    assert "agree with a Dice of 0.700, on images of unseen patients it is 0.800" in page
     assert list(pd.read_csv(tmp_path / "utility.csv").columns) == utility.COLUMNS
     assert Utility.of(cells, None) is None
 

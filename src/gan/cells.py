@@ -6,7 +6,7 @@ that is missing or half written: a study is looked at while it still runs, and w
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,16 @@ def no_scores(row: dict[str, Any]) -> str | None:
         if isinstance(split, dict) and split.get(part) == 0:
             return f"no {name} subjects"
     return None
+
+
+def counted(data: Mapping[str, Any]) -> str:
+    """What the images of a data set are: ``slices`` of volumes, whole ``volumes``, or ``pictures``.
+
+    data: its row of the config, or what a recipe has of it.
+    """
+    if data.get("volumes"):
+        return "volumes"
+    return "pictures" if data.get("layout") == "images" else "slices"
 
 
 @dataclass(frozen=True)

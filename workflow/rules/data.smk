@@ -58,7 +58,7 @@ rule slices:
             patterns=["{picture,contact_sheet}.png"],
             caption="../report/contact_sheet.rst",
             category="Data",
-            labels={"data set": "{dataset}", "images": "candidate slices"},
+            labels={"data set": "{dataset}", "images": "candidates"},
         ),
     log:
         f"{LOGS}/{{dataset}}/slices.log",

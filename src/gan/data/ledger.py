@@ -93,7 +93,7 @@ class Ledger:
         index["split"] = [assigned[subject] for subject in index["subject"].tolist()]
         index["row"] = np.where(index["kept"], index["kept"].cumsum() - 1, -1)
         splits.check(index)
-        splits.check_copies(index, dict(enumerate(self._digests)))
+        splits.check_copies(index, dict(enumerate(self._digests)), self.whole)
         return index
 
     def _check_voxels(self) -> None:

@@ -99,7 +99,7 @@ def check_scores(index: pd.DataFrame, parts: dict[str, Any], least: int = 2) -> 
         count = len(set(kept.loc[kept["split"] == split, "subject"]))
         if count < least:
             raise GanError(
-                f"split {split}: {count} of {len(set(kept['subject']))} subjects with a kept slice, scores need "
+                f"split {split}: {count} of {len(set(kept['subject']))} subjects with images, scores need "
                 f"{least}; have {_smallest(parts, least)} subjects for this split, raise split.{split}, or set "
                 "split.val and split.test to 0 for a store without scores"
             )
@@ -115,20 +115,21 @@ def _smallest(parts: dict[str, Any], least: int) -> int:
     )
 
 
-def check_copies(index: pd.DataFrame, digests: Mapping[int, bytes]) -> None:
+def check_copies(index: pd.DataFrame, digests: Mapping[int, bytes], whole: bool = False) -> None:
     """`GanError` when two splits hold the same stored image, as one scan under two names does.
 
-    digests: row of the store -> hashes of its pixels, one of `DIGEST` bytes or several in a row.
+    digests: row of the store -> hashes of its pixels, one of `DIGEST` bytes or several in a row; whole: images are
+    volumes.
     """
     leaks: dict[tuple[str, str], str] = {}  # a pair of subjects is named once for all its slices
-    first: dict[bytes, tuple[str, int, str]] = {}
+    first: dict[bytes, tuple[str, str, str]] = {}
     kept, columns = index[index["kept"]], ("row", "subject", "slice", "split")
     for row, subject, number, split in zip(*(kept[name].tolist() for name in columns), strict=True):
-        here = (subject, number, split)
+        here = (subject, "" if whole else f" slice {number}", split)
         for start in range(0, len(digests[row]), DIGEST):
             there = first.setdefault(digests[row][start : start + DIGEST], here)
             if there[2] != split:
-                slices = f"{there[0]} slice {there[1]} ({there[2]}), {subject} slice {number} ({split})"
-                leaks.setdefault((there[0], subject), f"the same image in two splits: {slices}")
+                both = ", ".join(f"{name}{which} ({of})" for name, which, of in (there, here))
+                leaks.setdefault((there[0], subject), f"the same image in two splits: {both}")
     if leaks:
         raise GanError(f"{notices.first(list(leaks.values()))}; remove one of each pair")

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pandas as pd
 
-from gan.cells import SPLITS
+from gan.cells import SPLITS, counted
 from gan.config.datasets import sides
 from gan.inspect.dataset import Report
 from gan.inspect.show_folder import grids, intensities, warnings_of
@@ -26,8 +26,8 @@ def render(report: Report) -> str:
     if report.look:
         lines += headed("contrasts", grids(report.look.seen, row["contrasts"] + [row["mask"]] * bool(row["mask"])))
         lines += headed("intensities", intensities(report.look.seen, row["contrasts"]))
-    lines += [] if row["volumes"] else headed("slices of each subject", _subjects(subjects))
-    lines += headed("not kept", _reasons(report.index))
+    lines += [] if row["volumes"] else headed(f"{counted(row)} of each subject", _subjects(subjects))
+    lines += headed("not kept", _reasons(report))
     lines += headed("splits", _splits(report, subjects))
     lines += headed("look at", _warnings(report, subjects))
     lines += headed("95 % intervals to expect (docs/data.md: how this is estimated)", _widths(report, subjects))
@@ -47,7 +47,7 @@ def _cut(report: Report) -> str:
     spec = row["slices"]
     cut = "pictures" if row["layout"] == "images" else f"{spec['axis']} slices"
     return (
-        f"{cut} of {size} pixels, intensity map {row['intensity']['map']}; a slice is kept when more than "
+        f"{cut} of {size} pixels, intensity map {row['intensity']['map']}; one is kept when more than "
         f"{spec['fraction']:g} of its pixels are above {spec['threshold']:g} of 255"
     )
 
@@ -77,12 +77,13 @@ def _subjects(subjects: pd.DataFrame) -> list[str]:
     return lines
 
 
-def _reasons(index: pd.DataFrame) -> list[str]:
+def _reasons(report: Report) -> list[str]:
+    index, images = report.index, counted(report.row)
     left = index.loc[~index["kept"].astype(bool), "reason"]
     if left.empty:
         return []
     kinds = Counter("copy of another picture" if why.startswith("copy of") else why for why in left)
-    return [f"{number} of {len(index)} slices: {why}" for why, number in kinds.most_common()]
+    return [f"{number} of {len(index)} {images}: {why}" for why, number in kinds.most_common()]
 
 
 def _splits(report: Report, subjects: pd.DataFrame) -> list[str]:
@@ -98,7 +99,7 @@ def _splits(report: Report, subjects: pd.DataFrame) -> list[str]:
         classes = Counter(mine["label"])
         text = ", ".join(f"{name} {number}" for name, number in sorted(classes.items()) if name)
         rows.append([split, of_split[split], with_slices if report.whole else "", len(mine), text])
-    images = "volumes" if report.row["volumes"] else "slices"
+    images = counted(report.row)
     read = images if report.whole else f"{images} of those read"
     return table(["split", "subjects", f"with {images}", read, f"{images} of each class"], rows)
 

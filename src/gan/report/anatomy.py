@@ -60,13 +60,13 @@ def _fit(region: str, fits: list[dict[str, Any]]) -> str:
     real = _mean([fit["real"] for fit in fits])
     if any(fit["refused"] for fit in fits):
         reached = "nothing" if real is None else f"a Dice of {number(real)}"
-        return f"{region}: no judgement, the network of real images reaches {reached} on slices of unseen patients."
+        return f"{region}: no judgement, the network of real images reaches {reached} on images of unseen patients."
     known = [fit for fit in fits if fit["value"] is not None]
     if not known:
         return f"{region}: no image has it, in its mask or for the network of real images."
     middle, low, high = map(signed, difference(known))
     text = f"{region}: the network of real images and the generated mask agree with a Dice of "
-    text += f"{number(_mean([fit['value'] for fit in known]))}, on slices of unseen patients it is {number(real)}: "
+    text += f"{number(_mean([fit['value'] for fit in known]))}, on images of unseen patients it is {number(real)}: "
     return text + f"a difference of {middle} ({low} to {high})."
 
 
@@ -94,11 +94,11 @@ def _classified(variant: str, found: list[dict[str, Any]], task: str) -> Anatomy
     judged, classes, sees = [facts["judge"]["classes"] for facts in found], found[0]["classes"], SEES[task]
     real = _mean([of["real"] for of in judged])
     if any(of["refused"] for of in judged):
-        text = f"No judgement: the network of real images {sees} in {_percent(real)} of slices of unseen patients."
+        text = f"No judgement: the network of real images {sees} in {_percent(real)} of images of unseen patients."
         return Anatomy(variant, [text], [], [], [])
     value = _mean([of["value"] for of in judged])
     text = f"The network of real images {sees} in {_percent(value)} of the images, each class counting equally; in "
-    text += f"slices of unseen patients in {_percent(real)}."
+    text += f"images of unseen patients in {_percent(real)}."
     counts = np.sum([of["confusion"] for of in judged], 0)
     sentences = [text, *([_shows(counts, found[0]["truth"])] if task == DETECT else [])]
     return Anatomy(variant, sentences, [], classes, list(zip(classes, counts.tolist(), strict=True)))
@@ -107,7 +107,7 @@ def _classified(variant: str, found: list[dict[str, Any]], task: str) -> Anatomy
 def _shows(counts: NDArray[np.int64], truth: list[int]) -> str:
     """How often masks show; counts: of images by what their masks say and what the network sees."""
     made, real = _percent(counts[1].sum() / counts.sum()), _percent(float(np.mean(truth)))
-    return f"Its mask shows in {made} of the images, in {real} of slices of unseen patients."
+    return f"Its mask shows in {made} of the images, in {real} of images of unseen patients."
 
 
 def _percent(share: float | None) -> str:

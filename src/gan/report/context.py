@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from gan.cells import SPLITS, CellFiles, count_looks, flatten, last_stats, stats
+from gan.cells import SPLITS, CellFiles, count_looks, counted, flatten, last_stats, stats
 from gan.errors import GanError
 from gan.files import read_json
 from gan.metrics import facts
@@ -109,7 +109,7 @@ def shown(value: Any) -> str:
 
 
 def data_summary(store: Path | None) -> dict[str, Any] | None:
-    """Subjects and kept slices of each split, subjects without one, and what ``store.json`` says; None without a store.
+    """Subjects and kept images of each split, subjects without one, and what ``store.json`` says; None without a store.
 
     Counts come from ``index.parquet``; no subject is named.
     """
@@ -129,7 +129,8 @@ def data_summary(store: Path | None) -> dict[str, Any] | None:
     facts = [(key, shown(value)) for key, value in flatten(meta).items() if value not in (None, "", [])]
     channels = meta.get("channels") or []
     counts = {"candidates": len(index), "kept": len(kept), "empty": empty}
-    counts |= {"images": "volumes" if meta.get("volumes") else "slices"}
+    pictures = {"layout": "images"} if meta.get("spacing", ()) is None else {}
+    counts |= {"images": counted(meta | pictures)}
     return {"splits": splits, "facts": facts, "channels": channels, **counts}
 
 

@@ -17,7 +17,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from gan.cells import JOINT, CellFiles
 from gan.metrics.facts import direction, floor_of, title
 from gan.report.figures import INK, STYLE, label_ends, legend_height, legend_of, plain, svg
-from gan.report.table import MEASURE, WHOLE, measure_label
+from gan.report.table import MEASURE, WHOLE, measure_label, unit
 
 STEEP = 8  # a panel whose values span more than this factor is logarithmic
 FLOOR = (0, (4, 3))
@@ -28,8 +28,9 @@ def curve_rows(cells: Sequence[CellFiles]) -> pd.DataFrame:
     """The rows of all ``curve.json``, with dataset, variant and training seed."""
     rows = []
     for cell in cells:
+        recipe = cell.object("recipe.json")
         for row in cell.object("curve.json").get("rows") or []:
-            own = {"dataset": cell.dataset, "variant": cell.variant, "seed": cell.seed}
+            own = {"dataset": cell.dataset, "variant": cell.variant, "seed": cell.seed, "unit": unit(recipe, row)}
             rows.append({**row, **own, "contrast": row.get("contrast") or WHOLE})
     frame = pd.DataFrame(rows, columns=COLUMNS)
     frame[["kimg", "value", "floor"]] = frame[["kimg", "value", "floor"]].astype(float)

@@ -6,6 +6,7 @@
 import inspect
 from typing import Any
 
+from gan.cells import counted
 from gan.errors import GanError
 from gan.families.registry import options_of
 from gan.metrics import facts
@@ -52,9 +53,9 @@ def _data(dataset: Dataset, data: dict[str, Any]) -> str:
     contrasts = enumerated([*map(str, data.get("contrasts") or [])] or ["images"])
     size = (data.get("slices") or data.get("volumes") or {}).get("size")
     known = data_summary(dataset.store)
-    kind = "volumes" if data.get("volumes") else "slices"
-    text = f"The data set {dataset.name} ({contrasts}) was stored as {kind}"
-    text += f" of {'x'.join(map(str, size)) if isinstance(size, list) else size} pixels a side." if size else "."
+    points = "voxels" if data.get("volumes") else "pixels"
+    text = f"The data set {dataset.name} ({contrasts}) was stored as {counted(data)}"
+    text += f" of {'x'.join(map(str, size)) if isinstance(size, list) else size} {points} a side." if size else "."
     if known:
         split = ", ".join(
             f"{one['subjects']} ({one['images']} {known['images']}) {one['name']}" for one in known["splits"]

@@ -1,7 +1,7 @@
 """The comparison of a study as tables: every score of every seed, and what they add up to per variant.
 
 Two scores share a column only when they are the same measurement: the same metric, extractor, split, numbers of
-patients, of their slices and of generated images, truncation, rule by which the snapshot was chosen, and seed of the
+patients, of their images and of generated ones, truncation, rule by which the snapshot was chosen, and seed of the
 generated images. The name of a column says all of these.
 
 How seeds and bootstrap intervals become one interval
@@ -26,15 +26,19 @@ from typing import Any
 import pandas as pd
 from scipy.stats import t as student_t
 
-from gan.cells import WHOLE, CellFiles
+from gan.cells import WHOLE, CellFiles, counted
 from gan.errors import GanError
 from gan.families.options import Options
 from gan.families.registry import make_options
 from gan.files import atomic_path, inert
 from gan.metrics import facts
 from gan.report import cost
+from gan.scoring.extractors import registry
 
-MEASURE = ["metric", "extractor", "split", "n_real", "n_subjects", "n_fake", "truncation", "choice", "evaluation_seed"]
+MEASURE = [
+    *["metric", "extractor", "split", "unit", "n_real", "n_subjects", "n_fake"],
+    *["truncation", "choice", "evaluation_seed"],
+]
 FLOOR = ["floor", "floor_low", "floor_high"]
 ABOVE = ["above_floor", "above_floor_low", "above_floor_high"]
 WHOLE_NUMBERS = ["n_real", "n_subjects", "n_fake", "evaluation_seed", "n_floor", "n_floor_subjects", "k"]
@@ -54,18 +58,19 @@ def scores(cells: Iterable[CellFiles]) -> pd.DataFrame:
     """Every score of every cell, a row each (tidy). A cell without scores is one row whose ``status`` says why.
 
     ``seed`` is the seed of the training, ``evaluation_seed`` that of the generated images; ``kimg`` is the snapshot
-    that was scored, ``choice`` the rule by which; ``above_floor`` is the difference of value and floor
-    (`gan.metrics.scores`); ``cost_hours`` counts the hours of ``device``, the columns after it are of `cost.record`;
-    ``left_out``: why the variant takes no part in which one is better, empty if it does.
+    that was scored, ``choice`` the rule by which; ``unit`` is what ``n_real``, ``n_fake`` and ``n_floor`` count;
+    ``above_floor`` is the difference of value and floor (`gan.metrics.scores`); ``cost_hours`` counts the hours of
+    ``device``, the columns after it are of `cost.record`; ``left_out``: why the variant takes no part in which one is
+    better, empty if it does.
     """
     rows = []
     for cell in cells:
-        used = cell.object("cost.json")
+        used, recipe = cell.object("cost.json"), cell.object("recipe.json")
         device, hours = cost.device_hours(used)
         base = {
             **{"dataset": cell.dataset, "variant": cell.variant, "seed": cell.seed},
             **{"device": device, "cost_hours": hours, **cost.record(used)},
-            "left_out": no_contest(cell.object("recipe.json")),
+            "left_out": no_contest(recipe),
         }
         reason = cell.unfinished()
         if reason:
@@ -78,8 +83,8 @@ def scores(cells: Iterable[CellFiles]) -> pd.DataFrame:
         base |= {"kimg": snapshot.get("kimg"), "choice": snapshot.get("chosen")}
         for score in result["scores"]:
             own = {key: score.get(key) for key in SCORE_COLUMNS if key in score and key not in base}
-            contrast = score.get("contrast") or WHOLE
-            rows.append({**base, **own, "contrast": contrast, "evaluation_seed": score.get("seed")})
+            own |= {"contrast": score.get("contrast") or WHOLE, "evaluation_seed": score.get("seed")}
+            rows.append({**base, **own, "unit": unit(recipe, score)})
     frame = pd.DataFrame(rows, columns=SCORE_COLUMNS)
     numbers = ["value", "low", "high", *FLOOR, *ABOVE, "truncation", "kimg", "cost_hours", *cost.COLUMNS]
     frame[numbers] = frame[numbers].astype(float)
@@ -171,6 +176,13 @@ def _options(recipe: dict[str, Any]) -> Options | None:
         return None
 
 
+def unit(recipe: dict[str, Any], score: dict[str, Any]) -> str:
+    """What the numbers of a ``score`` count (`gan.cells.counted`). Of volumes an extractor of images sees slices."""
+    data = recipe.get("data")
+    images = counted(data if isinstance(data, dict) else {})
+    return "slices" if images == "volumes" and not registry.sees_volumes(str(score.get("extractor"))) else images
+
+
 def contest(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows of variants that take part in which one is better."""
     return rows.loc[rows.left_out == ""]
@@ -234,7 +246,7 @@ def measure_label(row: Any) -> str:
 
 def conditions(row: Any) -> list[str]:
     """What a score depends on, in words: everything of `MEASURE` but the metric; what is unknown is left out."""
-    real = f"{_count(row.n_subjects)} patients, {_count(row.n_real)} slices"
+    real = f"{_count(row.n_subjects)} patients, {_count(row.n_real)} {row.unit}"
     found = [str(row.extractor), real, f"{_count(row.n_fake)} generated", str(row.split)]
     if isinstance(row.choice, str):
         found.append("last snapshot" if row.choice == "final" else f"{row.choice} snapshot")

@@ -162,11 +162,11 @@ def _title(measure: str) -> str:
 
 def _numbers(task: Task, rows: pd.DataFrame) -> str:
     counts, first = task.facts["numbers"], rows.iloc[0]
-    text = f"{counts['test']['patients']} unseen patients ({counts['test']['images']} slices), trained on "
-    text += f"{counts['train']['patients']} ({counts['train']['images']} slices)"
+    text = f"{counts['test']['patients']} unseen patients ({counts['test']['images']} images), trained on "
+    text += f"{counts['train']['patients']} ({counts['train']['images']} images)"
     if task.name == DETECT:
         shows = sum(task.facts["truth"])
-        text += f"; {shows} slices have a mask on more than {task.facts['least']:g} % of them"
+        text += f"; {shows} images have a mask on more than {task.facts['least']:g} % of them"
     if first.left_out:
         text += f"; {first.left_out} have nothing to segment and are left out where nothing was found"
     return text

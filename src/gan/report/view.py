@@ -195,7 +195,7 @@ def _floor(row: pd.Series) -> str:
 def _floor_of(row: pd.Series) -> str:
     if pd.isna(row.n_floor):
         return f"floor: {floor_of(str(row.metric))}"
-    return f"floor: {row.n_floor_subjects} unseen patients, {row.n_floor} slices"
+    return f"floor: {row.n_floor_subjects} unseen patients, {row.n_floor} {row.unit}"
 
 
 def _ranked(rows: pd.DataFrame, first: pd.DataFrame) -> list[str]:

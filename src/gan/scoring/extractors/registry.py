@@ -116,6 +116,11 @@ def axes(name: str) -> int:
     return options_class(kind(name)).AXES
 
 
+def sees_volumes(id: str) -> bool:
+    """Whether scores of the extractor with that ``id`` are of whole volumes, where the data are volumes; pixels are."""
+    return id == facts.PIXELS or ((name := _named(id)) is not None and options_class(name).AXES == 3)
+
+
 def sentence(id: str) -> str | None:
     """Describe the extractor with that ``id``; None if it is not known, as in files of another version."""
     return options_class(name).SENTENCE if (name := _named(id)) else None
