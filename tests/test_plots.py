@@ -27,6 +27,14 @@ def test_axes_of_the_map_are_those_of_the_training_images():
     assert found["train"] == feature_map(train[:9], {"train": train, "test": train[:50]})["train"], "shared by all"
 
 
+def test_a_map_of_fewer_images_than_features():
+    train = np.random.default_rng(1).normal(size=(6, 9)) * [5, 3, *[0.1] * 7]
+    found = feature_map(train, {"train": train, "test": train})
+    centred = train - train.mean(0)
+    values = np.linalg.svd(centred, compute_uv=False)
+    assert found["explained"] == pytest.approx(values[:2] ** 2 / np.square(centred).sum(), abs=1e-4)
+
+
 def test_a_map_of_too_few_images_is_left_out():
     assert feature_map(np.ones((2, 4)), {"train": np.ones((2, 4)), "test": np.ones((2, 4))}) == {}
 

@@ -52,7 +52,8 @@ def feature_map(fake: NDArray[np.float32], real: dict[str, NDArray[np.float32]])
     centred = known - mean
     if min(centred.shape) < 3:
         return {}
-    found: Any = svds(centred, k=2, v0=np.ones(min(centred.shape)), solver="arpack")
+    # No constant start: of fewer images than features it is orthogonal to all axes, as their sum is 0.
+    found: Any = svds(centred, k=2, v0=np.arange(1.0, 1 + min(centred.shape)), solver="arpack")
     order = np.argsort(found[1])[::-1]
     values, axes = found[1][order], found[2][order]
     # The sign of an axis is arbitrary: its largest component is positive.
