@@ -118,7 +118,7 @@ def test_classes_are_compared_by_the_area_under_the_curve(tmp_path, task):
     shown = useful.shown("phantom")["tasks"][0]
     said = shown.anatomies[0].sentences
     assert "in 60 % of the images" in said[0] and "<svg" in shown.figure()
-    assert said[1:] == ["Its mask shows in 50 % of the images, in 50 % of slices of unseen patients."] * (
+    assert said[1:] == ["Its mask shows in 50 % of the images, in 50 % of images of unseen patients."] * (
         task == "detect"
     )
     real = useful.table.query("arm == 'real' and measure == 'auc'").iloc[0]
