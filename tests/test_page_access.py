@@ -92,6 +92,16 @@ said.larger = large.width / picture.firstElementChild.dataset.width;
 slider.value = 0;
 slider.dispatchEvent(new Event("input"));
 said.one = shown();
+const filter = document.querySelector(".tools input");
+const rowsOf = filter.closest(".tools").nextElementSibling.querySelector("tbody").rows;
+filter.value = "in no row";
+filter.dispatchEvent(new Event("input"));
+said.left = [filter.closest(".tools").querySelector("output").textContent, rowsOf.length];
+const drawings = [...document.querySelectorAll("figure.drawing")].filter((figure) => figure.clientWidth);
+said.stops = drawings.filter((figure) => figure.tabIndex === 0).length;
+document.body.style.width = "360px";
+const controls = document.querySelector(".slider");
+said.over = controls.scrollWidth - controls.clientWidth;
 const texts = [];
 HTMLAnchorElement.prototype.click = () => {};
 URL.createObjectURL = (blob) => { texts.push(blob); return "#"; };
@@ -109,6 +119,9 @@ def test_the_script_sorts_enlarges_slides_and_saves(page, tmp_path):
     assert found["up"] == ["stylegan2_ada", "stylegan2"] and found["down"] == found["up"][::-1]
     assert found["sorted"] == "descending"
     assert found["open"] and found["times"] == int(found["times"]) > 1 and found["larger"] == found["times"] + 1
+    assert found["left"][0] == f"0 of {found['left'][1]} rows" and found["left"][1] > 3
+    assert found["stops"] == 0, "no figure scrolls in a wide window"
+    assert found["over"] == 0, "the slider wraps on a phone"
     assert found["all"] == [5, 5] and found["one"] == [1, 1]
     assert found["csv"].startswith('"variant","KD-indomain') and "stylegan2_ada" in found["csv"]
     assert found["svg"].startswith("<svg") and "var(--" not in found["svg"]

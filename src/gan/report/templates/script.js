@@ -111,11 +111,13 @@ for (const table of document.querySelectorAll("table")) {
   const tools = element("p", { className: "tools" });
   if (table.tBodies[0].rows.length > 3) {
     const filter = element("input", { type: "search", size: 14 });
+    const left = element("output"); // a screen reader says it
     filter.addEventListener("input", () => {
-      const wanted = filter.value.toLowerCase();
-      for (const row of table.tBodies[0].rows) row.hidden = !row.textContent.toLowerCase().includes(wanted);
+      const [wanted, rows] = [filter.value.toLowerCase(), [...table.tBodies[0].rows]];
+      for (const row of rows) row.hidden = !row.textContent.toLowerCase().includes(wanted);
+      left.textContent = wanted && `${rows.filter((row) => !row.hidden).length} of ${rows.length} rows`;
     });
-    tools.append(element("label", {}, "Filter rows ", filter));
+    tools.append(left, element("label", {}, "Filter rows ", filter));
   }
   const name = [table.closest("section")?.querySelector("h2")?.textContent, table.caption?.textContent || table.rows[0].textContent].join(" ");
   const button = element("button", { type: "button", ariaLabel: `CSV of this table: ${table.caption?.textContent || table.rows[0].cells[0].textContent}` }, "CSV");
@@ -124,7 +126,10 @@ for (const table of document.querySelectorAll("table")) {
   (table.closest(".scroll") ?? table).before(tools);
 }
 
-// Figures: as files they have the colours of the page as it is now.
+// Figures: as files they have the colours of the page as it is now. On a small screen they scroll, and the Tab key stops there.
+const narrow = matchMedia("(max-width: 720px)");
+const stops = () => document.querySelectorAll(".drawing").forEach((figure) => { figure.tabIndex = narrow.matches ? 0 : -1; });
+narrow.addEventListener("change", stops);
 for (const drawing of document.querySelectorAll("figure > svg")) {
   const name = drawing.querySelector("title")?.textContent ?? "figure";
   const button = element("button", { type: "button", ariaLabel: `SVG of ${name}` }, "SVG");
@@ -137,6 +142,6 @@ for (const drawing of document.querySelectorAll("figure > svg")) {
   });
   const figure = drawing.closest("figure");
   figure.classList.add("drawing");
-  figure.tabIndex = 0; // it scrolls on a small screen
   figure.append(element("p", { className: "tools" }, button));
 }
+stops();
