@@ -257,7 +257,7 @@ def test_the_recipe_has_either_slices_or_volumes():
         ({"layout": "images"}, "pictures, which are no volumes"),
         ({"labels": {"slice": 3}}, "of slices; give labels of subjects"),
         ({"intensity": {"map": "slice_minmax"}}, "slice_minmax, of slices"),
-        ({"translate": {"source": ["t1n"], "target": ["t2w"]}}, "translate works on slices"),
+        ({"translate": {"source": ["t1n"], "target": ["t2w"], "neighbours": 1}}, "have no neighbouring slices"),
         ({"volumes": {"fit": "pad", "spacing": 2.0}}, "set spacing to null, or fit to resize"),
         ({"volumes": {"size": [24, 256, 256]}}, r"image size \[24, 256, 256\] is no doubling of a small grid"),
         ({"volumes": {"size": [32, 32]}}, "datasets.mine.volumes.size"),

@@ -75,8 +75,11 @@ def _check_volumes(name: str, row: dict[str, Any]) -> None:
         raise GanError(f"{where}: labels is {json.dumps(row['labels'])}, of slices; give labels of subjects, or null")
     if row["intensity"]["map"] == "slice_minmax":
         raise GanError(f"{where}: intensity.map is slice_minmax, of slices; use percentile, minmax or window")
-    if row["translate"]:
-        raise GanError(f"{where}: translate works on slices; use slices, or set translate to null")
+    if row["translate"] and row["translate"]["neighbours"]:
+        raise GanError(
+            f"{where}: translate.neighbours is {row['translate']['neighbours']}, but whole volumes have no "
+            "neighbouring slices; set it to 0"
+        )
     if row["volumes"]["fit"] == "pad" and row["volumes"]["spacing"] is not None:
         raise GanError(f"{where}: fit pad keeps the scan's own voxels; set spacing to null, or fit to resize")
 

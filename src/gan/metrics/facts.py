@@ -42,13 +42,13 @@ class Fact:
 
 _REGIONS = {
     "fg": "in the head or body, which is where a real image is above 10 % of the scale",
-    "tumour": "within the mask, on the slices that have it",
+    "tumour": "within the mask, on the images that have it",
     "whole": "in the whole frame; padding flatters it",
 }
 
 
 def _translation(name: str, label: str, says: str, better: int, low: float, high: float, curve: bool) -> list[Fact]:
-    """A measure of translated slices next to the real ones, by region (`gan.metrics.paired`)."""
+    """A measure of translated images next to the real ones, by region (`gan.metrics.paired`)."""
     return [
         Fact(f"{name}_{region}", f"{label}-{region}", f"{says}, {where}", better, low, high, curve=curve and not place)
         for place, (region, where) in enumerate(_REGIONS.items())
@@ -225,7 +225,7 @@ FACTS = {
         ),
         Fact(
             *("sharpness", "Sharpness"),
-            "power of the Laplacian of the translated slices over that of the real ones, in the head or body; 1 is as "
+            "power of the Laplacian of the translated images over that of the real ones, in the head or body; 1 is as "
             "sharp as the real ones, blur is below it, noise above",
             *(0, 0, inf),
             floor=1.0,
@@ -237,7 +237,7 @@ FACTS = {
         *_SSIM[1:],
         Fact(
             *("outside", "Outside"),
-            "mean of the translated slices where the real ones are background, 0..255; it should be 0",
+            "mean of the translated images where the real ones are background, 0..255; it should be 0",
             *(-1, 0, 255),
         ),
         Fact(

@@ -1,12 +1,12 @@
-"""How far translated slices are from the real ones: measures of a prediction, its reference and a region.
+"""How far translated images are from the real ones: measures of a prediction, its reference and a region.
 
 All images are float on the fixed scale 0..255, clipped to it and not rounded: the data range is 255 for every pair, and
 nothing is ever scaled by an image's own maximum or percentiles, which would hide a wrong gain.
 
-A slice gives two numbers to each measure. They are summed over the slices of a subject, and the subject's value is a
-function of the two sums. For ``mae``, ``ssim``, ``pcc`` and ``outside`` this is the mean over slices; ``psnr``,
-``nmse``, ``sharpness`` and ``flicker`` pool all voxels of the subject, because a ratio of a slice with little signal
-would outweigh the others.
+An image is a slice [H, W] or a whole volume [D, H, W]. It gives two numbers to each measure. They are summed over the
+images of a subject, and the subject's value is a function of the two sums. For ``mae``, ``ssim``, ``pcc`` and
+``outside`` this is the mean over slices; ``psnr``, ``nmse``, ``sharpness`` and ``flicker`` pool all voxels of the
+subject, because a ratio of a slice with little signal would outweigh the others.
 """
 
 import functools
@@ -27,7 +27,7 @@ CAP = 100.0  # dB, of equal images
 
 @dataclass(frozen=True)
 class Compared:
-    """Slices next to each other: ``prediction`` and ``reference``, float64 [n, H, W], 0..255; use `of`."""
+    """Images next to each other: ``prediction`` and ``reference``, float64 [n, *size], 0..255; use `of`."""
 
     prediction: Array
     reference: Array
@@ -46,8 +46,10 @@ class Compared:
             if not np.isfinite(images).all():
                 raise ValueError(f"{name} has values that are not finite")
             pair.append(images.astype(np.float64).clip(0, TOP))
-        if pair[0].shape != pair[1].shape or pair[0].ndim != 3:
-            raise ValueError(f"slices of shape {pair[0].shape} and {pair[1].shape}; both are [n, H, W]")
+        if pair[0].shape != pair[1].shape or pair[0].ndim not in (3, 4):
+            raise ValueError(
+                f"images of shape {pair[0].shape} and {pair[1].shape}; both are [n, H, W], or volumes [n, D, H, W]"
+            )
         return cls(*pair)
 
     @functools.cached_property
@@ -56,22 +58,21 @@ class Compared:
 
     @functools.cached_property
     def similarity(self) -> Array:
-        """The SSIM of each window of the whole pair, [n, H - 10, W - 10]; nothing is set to 0 outside of a region."""
+        """The SSIM of each window of the whole pair, 10 fewer along each axis; nothing is 0 outside of a region."""
         return ssim_map(self.prediction, self.reference).numpy()
 
     @functools.cached_property
     def edges(self) -> tuple[Array, Array]:
         """The squared Laplacian of both."""
-        first, second = (
-            np.square(ndimage.laplace(images, axes=(1, 2))) for images in (self.prediction, self.reference)
-        )
+        axes = tuple(range(1, self.reference.ndim))
+        first, second = (np.square(ndimage.laplace(images, axes=axes)) for images in (self.prediction, self.reference))
         return first, second
 
 
 @dataclass(frozen=True)
 class Measure:
-    """terms: from slices and their region to two numbers a slice, [n, 2]; value: from the two sums over a subject's
-    slices [..., 2] to its value [...]; inner: whether only windows count that lie within the image."""
+    """terms: from images and their region to two numbers an image, [n, 2]; value: from the two sums over a subject's
+    images [..., 2] to its value [...]; inner: whether only windows count that lie within the image."""
 
     terms: Callable[[Compared, Region], Array]
     value: Callable[[Array], Array]
@@ -89,14 +90,19 @@ def _decibels(sums: Array) -> Array:
         return np.minimum(CAP, 10 * np.log10(TOP**2 * sums[..., 1] / sums[..., 0]))
 
 
+def _each(values: NDArray) -> NDArray:
+    """The sum over each image, [n]."""
+    return values.sum(tuple(range(1, values.ndim)))
+
+
 def _mean(values: Array, region: Region) -> Array:
-    """The mean of ``values`` in the region of each slice, and 1."""
-    means = np.where(region, values, 0).sum((1, 2)) / np.maximum(region.sum((1, 2)), 1)
+    """The mean of ``values`` in the region of each image, and 1."""
+    means = _each(np.where(region, values, 0)) / np.maximum(_each(region), 1)
     return np.stack([means, np.ones(len(means))], 1)
 
 
 def _sums(first: Array, second: Array | float, region: Region) -> Array:
-    return np.stack([np.where(region, values, 0).sum((1, 2)) for values in (first, second)], 1)
+    return np.stack([_each(np.where(region, values, 0)) for values in (first, second)], 1)
 
 
 def _absolute(pair: Compared, region: Region) -> Array:
@@ -116,11 +122,11 @@ def _similarity(pair: Compared, region: Region) -> Array:
 
 
 def _correlation(pair: Compared, region: Region) -> Array:
-    """Pearson's r of each slice, 0 where one of the two is constant."""
-    count = np.maximum(region.sum((1, 2)), 1)
+    """Pearson's r of each image, 0 where one of the two is constant."""
+    count, axes = np.maximum(_each(region), 1), tuple(range(1, region.ndim))
     x, y = (np.where(region, images, 0) for images in (pair.prediction, pair.reference))
-    x, y = (np.where(region, images - (images.sum((1, 2)) / count)[:, None, None], 0) for images in (x, y))
-    both, own = (x * y).sum((1, 2)), np.square(x).sum((1, 2)) * np.square(y).sum((1, 2))
+    x, y = (np.where(region, images - np.expand_dims(_each(images) / count, axes), 0) for images in (x, y))
+    both, own = _each(x * y), _each(np.square(x)) * _each(np.square(y))
     flat = own <= (1e-9 * TOP**2 * count) ** 2  # a constant image, up to rounding
     return np.stack([np.where(flat, 0, both / np.sqrt(np.where(flat, 1, own))), np.ones(len(both))], 1)
 
@@ -151,22 +157,22 @@ FLICKER = Measure(_steps, _ratio)  # of differences between neighbouring slices 
 
 
 def terms(measure: Measure, pair: Compared, region: ArrayLike) -> Array:
-    """The two numbers of each slice, [n, 2]; NaN where its region has fewer than `SMALLEST` voxels.
+    """The two numbers of each image, [n, 2]; NaN where its region has fewer than `SMALLEST` voxels.
 
-    region: bool [n, H, W]. Raises `TypeError` for another type, `ValueError` for another shape.
+    region: bool [n, *size]. Raises `TypeError` for another type, `ValueError` for another shape.
     """
     region = checked(region, pair.reference.shape)
     if measure.inner:
-        region = region[:, BORDER:-BORDER, BORDER:-BORDER]
+        region = region[(slice(None), *[slice(BORDER, -BORDER)] * (region.ndim - 1))]
     found = measure.terms(pair, region)
-    found[region.sum((1, 2)) < SMALLEST] = np.nan
+    found[_each(region) < SMALLEST] = np.nan
     return found
 
 
 def by_subject(measure: Measure, found: Array, subjects: NDArray) -> Array:
     """The value of each subject, [number of subjects] in the order of their codes; NaN where it has none.
 
-    found: `terms` of n slices; subjects: a code for each slice [n]. Slices that were left out (NaN) do not count.
+    found: `terms` of n images; subjects: a code for each image [n]. Images that were left out (NaN) do not count.
     """
     names, codes = np.unique(subjects, return_inverse=True)
     used = ~np.isnan(found).any(1)
@@ -179,9 +185,9 @@ def by_subject(measure: Measure, found: Array, subjects: NDArray) -> Array:
 def score(
     name: str, prediction: ArrayLike, reference: ArrayLike, region: ArrayLike, subjects: ArrayLike | None = None
 ) -> float:
-    """The measure ``name`` of `MEASURES` of slices [n, H, W], 0..255, in ``region``: by subject, then their mean.
+    """The measure ``name`` of `MEASURES` of images [n, *size], 0..255, in ``region``: by subject, then their mean.
 
-    subjects: a code for each slice [n]; None: all slices are of one. NaN if every slice is left out.
+    subjects: a code for each image [n]; None: all images are of one. NaN if every image is left out.
     """
     pair = Compared.of(prediction, reference)
     codes = np.zeros(len(pair.reference), int) if subjects is None else np.asarray(subjects)

@@ -1,6 +1,7 @@
-"""Regions of slices in which a translation is scored. They come from real images and real masks alone.
+"""Regions of images in which a translation is scored. They come from real images and real masks alone.
 
-A region is boolean [n, H, W], one per slice. A region that followed the prediction would let a bad one hide its faults.
+A region is boolean [n, *size], one per image, a slice [H, W] or a whole volume [D, H, W]. A region that followed the
+prediction would let a bad one hide its faults.
 """
 
 import numpy as np
@@ -8,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
 LEVEL = 25.5  # 10 % of the scale 0..255: above it, a pixel of a whole head is not background
-SMALLEST = 50  # voxels of a slice's region; a smaller one is left out and counted
+SMALLEST = 50  # voxels of an image's region; a smaller one is left out and counted
 
 WHOLE, HEAD, TUMOUR = "whole", "fg", "tumour"  # what the names of metrics end in
 
@@ -16,22 +17,22 @@ Region = NDArray[np.bool_]
 
 
 def foreground(sources: ArrayLike, targets: ArrayLike, level: float = LEVEL) -> Region:
-    """The head or body in each slice: bool [n, H, W].
+    """The head or body in each image: bool [n, *size].
 
-    sources, targets: real images [n, C, H, W] on the scale 0..255. A pixel belongs to it where any of them is above
-    ``level``; the largest 4-connected component is taken and its holes are filled. For skull-stripped data ``level`` is
-    0. A slice in which nothing is above it has an empty region.
+    sources, targets: real images [n, C, *size] on the scale 0..255. A pixel belongs to it where any of them is above
+    ``level``; the largest component is taken, connected by edges (of voxels: by faces), and its holes are filled. For
+    skull-stripped data ``level`` is 0. An image in which nothing is above it has an empty region.
     """
     sources, targets = np.asarray(sources), np.asarray(targets)
     bright = np.concatenate([sources, targets], 1).max(1) > level
     region = np.zeros(bright.shape, bool)
-    for place, plane in enumerate(bright):
-        region[place] = ndimage.binary_fill_holes(_largest(plane))
+    for place, image in enumerate(bright):
+        region[place] = ndimage.binary_fill_holes(_largest(image))
     return region
 
 
 def of_mask(masks: ArrayLike, largest: int) -> dict[str, Region]:
-    """Regions of label images [n, H, W]: ``tumour``, all labels together, and of several also ``tumour_<k>`` for each.
+    """Regions of label images [n, *size]: ``tumour``, all labels together, and of several also ``tumour_<k>`` for each.
 
     largest: the largest label of the data set. Raises `TypeError` for masks that are not of integers.
     """
@@ -43,8 +44,9 @@ def of_mask(masks: ArrayLike, largest: int) -> dict[str, Region]:
 
 
 def inner(region: Region) -> Region:
-    """Voxels of ``region`` [n, H, W] whose four neighbours are in it: its outline would outweigh what is within."""
-    return np.asarray(ndimage.binary_erosion(region, ndimage.generate_binary_structure(2, 1)[None]), bool)
+    """Voxels of ``region`` [n, *size] whose neighbours along each axis are in it: its outline would outweigh what is
+    within."""
+    return np.asarray(ndimage.binary_erosion(region, ndimage.generate_binary_structure(region.ndim - 1, 1)[None]), bool)
 
 
 def checked(region: ArrayLike, shape: tuple[int, ...]) -> Region:
@@ -56,14 +58,14 @@ def checked(region: ArrayLike, shape: tuple[int, ...]) -> Region:
     if region.dtype != np.bool_:
         raise TypeError(f"a region is boolean, not of {region.dtype}; compare the labels, as in mask > 0")
     if region.shape != shape:
-        raise ValueError(f"a region of shape {region.shape} for slices of shape {shape}")
+        raise ValueError(f"a region of shape {region.shape} for images of shape {shape}")
     return region
 
 
-def _largest(plane: Region) -> Region:
-    labels, count = ndimage.label(plane)  # type: ignore[misc]
+def _largest(image: Region) -> Region:
+    labels, count = ndimage.label(image)  # type: ignore[misc]
     if count < 2:
-        return plane
+        return image
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
     return labels == sizes.argmax()

@@ -32,7 +32,7 @@ class Comparison:
 
     subjects [n], fake_subjects [m]: which images belong to one patient; without fake_subjects every image is a patient
     of its own. near, wide: k of precision and recall, and of density and coverage. translated: the fake images are
-    translations of slices of the ``subjects``.
+    translations of images of the ``subjects``.
     """
 
     real: NDArray
@@ -291,7 +291,9 @@ def _sides(sets: Sets, contrast: str, bootstrap: int, seed: int) -> tuple[Side, 
         own = seed if translated else [seed, 3] if belong is sets.unseen_subjects else [seed, 4]
         return Side(compared, drawn, subject_weights(belong, bootstrap, own), units)
 
-    of = sets.fake_subjects if sets.each == 1 else np.arange(len(fake)) // sets.each
+    of = sets.fake_subjects
+    if of is None and sets.each > 1:
+        of = np.arange(len(fake)) // sets.each
     generated = side(fake, of)
     if len(unseen) == len(fake):
         matched = generated

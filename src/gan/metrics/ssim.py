@@ -49,7 +49,9 @@ def ms_ssim(x: ArrayLike, y: ArrayLike) -> Tensor:
 
 
 def ssim_map(x: ArrayLike, y: ArrayLike) -> Tensor:
-    """SSIM of each window of grey images ``x`` and ``y`` [N, H, W] on the scale 0..255: float64 [N, H - 10, W - 10].
+    """SSIM of each window of grey images ``x`` and ``y`` on the scale 0..255, [N, H, W] or volumes [N, D, H, W].
+
+    float64, 10 fewer along each axis.
 
     Wang et al. 2004, equation 13: Gaussian windows of 11 pixels, variances divided by n. Only windows within the image
     have a value; it belongs to their centre. `ValueError` below 11 pixels.
@@ -57,13 +59,14 @@ def ssim_map(x: ArrayLike, y: ArrayLike) -> Tensor:
     x, y = (torch.as_tensor(images).double()[:, None] for images in (x, y))
     if min(x.shape[2:]) < WINDOW:
         raise ValueError(f"SSIM needs {WINDOW} pixels a side, the images have {min(x.shape[2:])}")
-    found = [structure * luminance for structure, luminance in map(_similarity, x.split(BLOCK), y.split(BLOCK))]
+    blocks = (images.split(_at_once(x.ndim - 2)) for images in (x, y))
+    found = [structure * luminance for structure, luminance in map(_similarity, *blocks)]
     return torch.cat(found)[:, 0]
 
 
 def similarity_of_pairs(images: NDArray) -> NDArray[np.float64]:
     """`ms_ssim` of the first of ``images`` [n, *size] with the second, the third with the fourth, ...: [n // 2]."""
-    count, at_once = len(images) // 2 * 2, BLOCK if images.ndim == 3 else 2
+    count, at_once = len(images) // 2 * 2, _at_once(images.ndim - 1)
     found = [np.empty(0)]
     for start in range(0, count, at_once):
         block = images[start : min(start + at_once, count)]
@@ -93,6 +96,10 @@ def pairs_of_subjects(subjects: NDArray, number: int = PAIRS, seed: int = 0) -> 
     rng = np.random.default_rng(seed)
     first = rng.integers(len(subjects), size=number)
     return np.array([(one, rng.choice(np.flatnonzero(subjects != subjects[one]))) for one in first])
+
+
+def _at_once(axes: int) -> int:
+    return BLOCK if axes == 2 else 2
 
 
 def _scales(side: int) -> int:

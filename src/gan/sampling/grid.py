@@ -1,6 +1,6 @@
 """What a run shows of itself: real images, and at each snapshot samples of the same classes in the same layout.
 
-Of a translation: the same slices each time, as source | translated | target | half of their difference (grey: none).
+Of a translation: the same images each time, as source | translated | target | half of their difference (grey: none).
 """
 
 import functools

@@ -64,7 +64,7 @@ class CopyProbe:
             self._found.setdefault((eye.name, group), []).append(found)
         self._each = self.features.each
         if batch.pairs is not None:
-            self._units.append(batch.pairs.subjects)
+            self._units.append(batch.pairs.subjects.repeat(self._each))
         suspects = [*self._shown, *self._suspects(group, latest, grey)]
         self._shown = sorted(suspects, key=lambda one: one.surprise)[:SHOWN]
 
@@ -78,7 +78,7 @@ class CopyProbe:
         found = {group: [self.nearest(eye.name, group) for eye in self.eyes] for group in self.real.groups}
         ratios = {eye.name: [of[place].ratio for of in found.values()] for place, eye in enumerate(self.eyes)}
         ratios[EITHER] = [self._surprise(group, of).min(0) for group, of in found.items()]
-        if self._each > 1:  # slices of a volume are drawn together
+        if units is None and self._each > 1:  # slices of a volume are drawn together
             units = np.arange(len(ratios[EITHER][0])) // self._each
         return {eye: rate(of, self.search.nulls[eye], self.bootstrap, self.seed, units) for eye, of in ratios.items()}
 

@@ -31,7 +31,7 @@ from gan.scoring.eyes import Search
 from gan.scoring.moved_probe import MovedProbe
 from gan.scoring.paired import PAIRED_CURVE, PairedProbe, direction
 from gan.scoring.pixel_probe import PixelProbe
-from gan.scoring.planes import slices_of
+from gan.scoring.planes import named, slices_of
 from gan.scoring.probes import AsPublishedProbe, FeatureProbe, LikenessProbe, MaskProbe, Probe, Samples
 from gan.scoring.reference import ImageFacts, RealFeatures, Reference
 from gan.scoring.samples import Translations, generated, way_back
@@ -165,7 +165,7 @@ class Judge:
         if task := generator.task:
             slices = self._slices(path, generator, task, "test")
             features = self._features(protocol, generator.data)
-            copies = self._copies(features, protocol, generator.data, task["target"])
+            copies = self._copies(features, protocol, generator.data)
             probes: list[Probe] = [*features, *copies, *self._moved(features, protocol, 0), *also]
             rows = self._translated(path, generator, slices, seed, bootstrap, probes)
             back = way_back(task, slices.mask) if families()[generator.family].model.both_ways else None
@@ -185,18 +185,12 @@ class Judge:
         known = [probe for probe in features if isinstance(probe.extract, RadiomicFeatures)]
         return [MovedProbe(probe, self.store, labels, *drawn) for probe in known]
 
-    def _copies(
-        self,
-        features: Sequence[FeatureProbe],
-        protocol: Protocol,
-        data: dict[str, Any],
-        targets: Sequence[str] | None = None,
-    ) -> list[CopyProbe]:
-        """The search for copies among samples of ``data``, or translations into ``targets``; needs the store."""
+    def _copies(self, features: Sequence[FeatureProbe], protocol: Protocol, data: dict[str, Any]) -> list[CopyProbe]:
+        """The search for copies among samples of ``data``; needs the store."""
         if self.store is None:
             return []
         leading = features[registry.leading([extract.name for extract in self.panel])]
-        names = targets or [one.name for one in to_score(data, leading.axes)]
+        names = [one.name for one in to_score(data, leading.axes)]
         known = tuple(names), protocol.seed
         if known not in self._searches:
             store = Store.open(self.store)
@@ -315,8 +309,9 @@ class Judge:
         """
         seen_by = {extract.id: registry.axes(extract.name) for extract in self.panel}
         known = [(of.contrasts, seen_by[id]) for id, of in self.reference.features.items()]
+        made = data if targets is None else data | {"channels": list(targets), "mask": None}
         for contrasts, axes in [*known, (self.reference.images.contrasts, 3)]:
-            names = [one.name for one in to_score(data, axes)] if targets is None else list(targets)
+            names = [one.name for one in to_score(made, axes)]
             if names != contrasts if targets is None else set(names) - set(contrasts):
                 raise GanError(
                     f"{path}: makes the contrasts {', '.join(names)}, but the real images are of "
@@ -340,9 +335,10 @@ def _as_published(given: Any) -> AsPublished:
 
 
 def _by_direction(rows: list[dict[str, Any]], task: dict[str, Any]) -> list[dict[str, Any]]:
-    """``rows`` of targets, called as those of translations into them."""
-    named = {target: direction(task["source"], target) for target in task["target"]}
-    return [row | {"contrast": named.get(row["contrast"], row["contrast"])} for row in rows]
+    """``rows`` of targets, or of planes of them, called as those of translations into them."""
+    targets = [name for target in task["target"] for name in (target, *named(target))]
+    ways = {target: direction(task["source"], target) for target in targets}
+    return [row | {"contrast": ways.get(row["contrast"], row["contrast"])} for row in rows]
 
 
 def _floor(row: dict[str, Any], floors: dict[tuple[str, str], float]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The probe of paired translation: translated slices next to the real ones of the same place (docs/protocol.md)."""
+"""The probe of paired translation: translated images next to the real ones of the same place (docs/protocol.md)."""
 
 from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -24,11 +24,11 @@ OTHERS = {"sharpness": SHARPNESS, "outside": OUTSIDE, "flicker": FLICKER}
 
 
 class Pairs(NamedTuple):
-    """A batch of slices of a split, in the order of the store.
+    """A batch of slices or whole volumes of a split, in the order of the store.
 
-    translated, target: float32 [n, C, H, W]; sources: float32 [n, Cs, H, W]; all on the scale 0..255. masks: label
-    images [n, H, W], None without a mask. subjects: codes [n]; slices: numbers along the axis [n]; volumes: codes of
-    the scans [n], None where a subject has one. has: bool [n, C], whether a slice has the real target, None if all do.
+    translated, target: float32 [n, C, *size]; sources: float32 [n, Cs, *size]; all on the scale 0..255. masks: label
+    images [n, *size], None without a mask. subjects: codes [n]; slices: numbers along the axis [n]; volumes: codes of
+    the scans [n], None where a subject has one. has: bool [n, C], whether an image has the real target, None if all do.
     """
 
     translated: NDArray[np.float32]
@@ -47,7 +47,7 @@ def direction(sources: Sequence[str], target: str) -> str:
 
 
 class _Part(NamedTuple):
-    """The slices of one target that have it, with their region ``fg``."""
+    """The images of one target that have it, with their region ``fg``."""
 
     translated: NDArray
     target: NDArray
@@ -60,11 +60,12 @@ class _Part(NamedTuple):
 class PairedProbe:
     """Measures of `gan.metrics.paired` by direction, averaged over slices, then over subjects.
 
-    directions: what the rows of each target channel are called (`direction`); split: of the slices; bootstrap:
+    directions: what the rows of each target channel are called (`direction`); split: of the images; bootstrap:
     resamples of subjects, 0 for none; every: distance of neighbouring slices; labels: the largest label of the mask;
     level: above it a pixel is not background (`regions.foreground`); names: metrics to compute, None for all.
-    Slices whose region is too small are left out and counted in ``left_out``; a region that no slice has makes no row.
-    Images below 11 pixels have no SSIM.
+    Images whose region is too small are left out and counted in ``left_out``; a region that no image has makes no row.
+    Images below 11 pixels have no SSIM, and whole volumes no flicker, which is between slices that know nothing of each
+    other.
     """
 
     def __init__(
@@ -104,11 +105,11 @@ class PairedProbe:
             pair = Compared.of(part.translated, part.target)
             for metric, measure, region in self._wanted({key: of[here] for key, of in named.items()}):
                 self._keep(metric, name, part.subjects, paired.terms(measure, pair, region))
-            if self.names is None or "flicker" in self.names:
+            if batch.translated.ndim == 4 and (self.names is None or "flicker" in self.names):
                 self._flicker(name, part)
 
     def _wanted(self, named: dict[str, regions.Region]) -> Iterator[tuple[str, Measure, regions.Region]]:
-        """Each metric of a slice alone, with its measure and its region."""
+        """Each metric of an image alone, with its measure and its region."""
         small = min(named[regions.HEAD].shape[1:]) < WINDOW
         every = [
             (f"{name}_{place}", measure, region)
@@ -177,7 +178,7 @@ def _scored(metric: str, contrast: str, value: float, draws: NDArray) -> dict[st
 
 
 def _mean(rows: Rows) -> dict[str, Any]:
-    """The mean of the directions; its numbers of slices and subjects are the largest of them."""
+    """The mean of the directions; its numbers of images and subjects are the largest of them."""
     value = float(np.mean([row["value"] for row in rows]))
     several = all(row["replicates"] for row in rows)
     draws = np.mean([row["replicates"] for row in rows], 0) if several else np.empty(0)

@@ -83,7 +83,7 @@ class FeatureProbe:
         for contrast, images in grey.items():
             self.found.setdefault(contrast, []).append(self.extract(images))
         if batch.pairs is not None:
-            self.translated_from.append(batch.pairs.subjects)
+            self.translated_from.append(batch.pairs.subjects.repeat(self.each))
 
     def features(self) -> dict[str, NDArray]:
         """Features of all samples, [n, d] by contrast, and as `gan.cells.JOINT` concatenated."""

@@ -13,7 +13,7 @@ from gan.data.store import Store
 from gan.errors import GanError
 from gan.families.contract import Source
 from gan.sampling.snapshot import Snapshot
-from gan.sampling.tasks import chunks, contents, translated
+from gan.sampling.tasks import at_once, chunks, contents, translated
 from gan.scales import generated_to_grey, generated_to_labels, generated_to_uint8
 from gan.scoring.contrasts import Scored
 from gan.scoring.paired import Pairs, direction
@@ -58,7 +58,7 @@ def way_back(task: dict[str, Any], mask: str | None) -> dict[str, Any] | None:
 
 
 class Translations:
-    """The slices of a split that are translated and compared with their targets: those that have every contrast.
+    """The images of a split that are translated and compared with their targets: those that have every contrast.
 
     task: ``translate`` of the data set's row, or its `way_back`, where generators translate backward; directions: what
     the rows of each target are called.
@@ -91,13 +91,14 @@ class Translations:
         return len(self._images)
 
     def samples(self, draw: Callable[[Source], Tensor]) -> Iterator[Samples]:
-        """What ``draw`` makes of the slices, in the order of the store."""
+        """What ``draw`` makes of the images, in the order of the store."""
         kept = self._store.index[self._store.index["kept"]].set_index("row").loc[self._images.rows]
         subjects = np.unique(kept["subject"], return_inverse=True)[1]
         scans = kept["subject"] + "\0" + kept["scan"] if "scan" in kept else kept["subject"]
         volumes, numbers = np.unique(scans, return_inverse=True)[1], kept["slice"].to_numpy(np.int64)
-        for first in range(0, len(self), ROWS):
-            part = slice(first, first + ROWS)
+        rows = ROWS if len(self.shape.size) == 2 else at_once(self.shape.size)
+        for first in range(0, len(self), rows):
+            part = slice(first, first + rows)
             batch = self._images.batch(np.arange(len(self))[part])
             images = finite(draw(Source(batch.source, batch.labels, self._backward))).numpy()
             real, source = (generated_to_grey(one.cpu().numpy()) for one in (batch.real, batch.source))

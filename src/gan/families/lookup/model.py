@@ -13,7 +13,7 @@ from gan.families.contract import Dataset, Given, ImageShape, Made, Source
 from gan.families.lookup.options import LookupOptions
 
 LEVELS = 256
-CHUNK = 64  # training images at a time
+CHUNK = 64  # training images at a time; volumes one by one
 
 
 class Lookup(Made):
@@ -29,7 +29,7 @@ class Lookup(Made):
     def make(options: LookupOptions, dataset: Dataset, given: Given) -> nn.Module:
         kept = Lookup.build_kept(options, dataset.shape)
         sums = None
-        for indices in torch.arange(len(dataset)).split(CHUNK):
+        for indices in torch.arange(len(dataset)).split(CHUNK if len(dataset.shape.size) == 2 else 1):
             batch = dataset.batch(indices.numpy())
             # Voxels as rows, in double precision: the sums are over millions.
             source = batch.source.movedim(1, -1).reshape(-1, batch.source.shape[1]).double()
