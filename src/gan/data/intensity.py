@@ -25,8 +25,9 @@ def limits(
 ) -> tuple[np.ndarray, np.ndarray]:
     """``(low, high)``, float64 [S] each: the limits for every slice of ``stack``, in stored units.
 
-    values: all voxels of the volume, any shape; stack: the same ones as slices [S, H, W]; spec: the ``intensity`` of a
-    data set. Stored values v stand for ``slope * v + inter``, slope > 0. Raises `GanError` when a volume has no range.
+    values: all voxels of the volume, any shape; stack: the same ones as slices [S, H, W], or [1, D, H, W]; spec: the
+    ``intensity`` of a data set. Stored values v stand for ``slope * v + inter``, slope > 0. Raises `GanError` when a
+    volume has no range.
     """
     kind, low, high = spec["map"], spec.get("low"), spec.get("high")
     if kind == "slice_minmax":
@@ -98,12 +99,12 @@ def share_below(values: np.ndarray, cut: float) -> float:
 
 
 def to_scale(stack: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """``stack`` [S, H, W] as float32 in 0..255, by limits [S]; a slice without range becomes 0."""
-    span = high - low
+    """``stack`` [S, ...] as float32 in 0..255, by limits [S]; a slice without range becomes 0."""
+    span, axes = high - low, tuple(range(1, stack.ndim))
     gain = np.divide(SCALE, span, out=np.zeros_like(span), where=span > 0)
     scaled = stack.astype(np.float32)
-    scaled -= low.astype(np.float32)[:, None, None]
-    scaled *= gain.astype(np.float32)[:, None, None]
+    scaled -= np.expand_dims(low.astype(np.float32), axes)
+    scaled *= np.expand_dims(gain.astype(np.float32), axes)
     return np.clip(scaled, 0, SCALE, out=scaled)
 
 

@@ -19,12 +19,12 @@ def from_slices(stack: np.ndarray, axis: str) -> np.ndarray:
 
 
 def upright(stack: np.ndarray) -> np.ndarray:
-    """A view of slices [S, H, W] of `as_slices` in viewing orientation.
+    """A view of slices [..., H, W] of `as_slices` in viewing orientation.
 
     axial: anterior up, the patient's left on the right of the image; coronal: superior up, the patient's left on the
     right; sagittal: superior up, anterior on the left.
     """
-    return stack[:, ::-1, ::-1]
+    return stack[..., ::-1, ::-1]
 
 
 def three_planes(volume: np.ndarray, spacing: Sequence[float]) -> list[np.ndarray]:

@@ -1,4 +1,4 @@
-"""A volume through a translator: its slices as they were in training, and the translations in the volume's pixels."""
+"""A scan through a translator: its slices, or the whole of it, as in training, and the translations in its pixels."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -7,9 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gan.data.cut.common import Channel
+from gan.data.cut.common import Channel, stored
 from gan.data.cut.frames import Frame, unplace
-from gan.data.cut.slices import stored
 from gan.data.planes import upright
 from gan.families.contract import Source
 from gan.sampling.snapshot import Snapshot
@@ -19,15 +18,19 @@ from gan.scales import generated_to_grey
 
 
 class Stack(NamedTuple):
-    """The slices of a volume. channels: one per source contrast of the generator, None for a missing one; passing:
-    bool [S], which slices the filter of training keeps; every: distance of neighbours; to: the frame of training;
-    backward: as of `Source`."""
+    """The slices of a volume, or the whole of it as the only one. channels: one per source contrast of the generator,
+    None for a missing one; passing: bool [S], which slices the filter of training keeps; every: distance of neighbours;
+    to: the frame of training; backward: as of `Source`."""
 
     channels: list[Channel | None]
     passing: np.ndarray
     every: int
     to: Frame
     backward: bool = False
+
+    @property
+    def whole(self) -> bool:
+        return len(self.to.size) == 3
 
 
 def around(stack: Stack, chosen: np.ndarray, reach: int) -> np.ndarray:
@@ -44,7 +47,7 @@ def around(stack: Stack, chosen: np.ndarray, reach: int) -> np.ndarray:
 def requests(snapshot: Snapshot, stack: Stack, chosen: np.ndarray, label: int | None = None) -> Iterator[Source]:
     """Requests for the slices ``chosen``, at most 16 each, on the device of the network; label: the class of all."""
     full = torch.tensor(snapshot.data["source_full_scale"], dtype=torch.float32)
-    scale = (2 / full).reshape(1, -1, 1, 1, 1)
+    scale = (2 / full).reshape(1, -1, 1, *[1] * len(stack.to.size))
     for first in range(0, len(chosen), CHUNK):
         numbers = around(stack, chosen[first : first + CHUNK], snapshot.shape.neighbours)
         images = stored(stack.channels, numbers.ravel(), stack.to).astype(np.float32)
@@ -57,7 +60,7 @@ def requests(snapshot: Snapshot, stack: Stack, chosen: np.ndarray, label: int | 
 def translate(
     snapshot: Snapshot, stack: Stack, chosen: np.ndarray, seed: int, label: int | None = None
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The numbers of some of the slices ``chosen``, and their translations float32 [n, C, H, W] on the scale 0..255,
+    """The numbers of some of the slices ``chosen``, and their translations float32 [n, C, *source] on the scale 0..255,
     in the pixels of the volume, as of `gan.data.planes.as_slices`. Cropped pixels are 0."""
     asked = requests(snapshot, stack, chosen, label)
     for place, images in enumerate(translated(snapshot, asked, seed)):
@@ -65,6 +68,4 @@ def translate(
 
 
 def _native(images: Tensor, to: Frame) -> np.ndarray:
-    grey = generated_to_grey(images.numpy())
-    native = unplace(grey.reshape(-1, *to.size), to)
-    return upright(native).reshape(*grey.shape[:2], *to.source)
+    return upright(unplace(generated_to_grey(images.numpy()), to))

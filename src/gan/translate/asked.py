@@ -24,12 +24,10 @@ class Task(NamedTuple):
 
 
 def task_of(snapshot: Snapshot, path: Path) -> Task:
-    """The task of a generator; `GanError` if it is not to translate slices of volumes."""
+    """The task of a generator; `GanError` if it is not to translate volumes or slices of them."""
     data = snapshot.data
     if families()[snapshot.family].model.request is not Source or not data.get("translate"):
         raise GanError(f"{path}: {snapshot.family} generates images from nothing; use gan generate, or a translator")
-    if len(snapshot.shape.size) != 2:
-        raise GanError(f"{path}: it translates whole volumes, gan translate does slices; take a generator of slices")
     if not data.get("spacing"):
         raise GanError(f"{path}: trained on pictures, which have no spacing; take a generator trained on volumes")
     masks = [0 if full == FULL_SCALE else full for full in data["source_full_scale"]]

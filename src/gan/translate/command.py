@@ -15,6 +15,7 @@ import numpy as np
 
 from gan import check
 from gan.data.cut.common import limits_of
+from gan.data.cut.whole import offset
 from gan.data.planes import from_slices
 from gan.data.scan import Scan, as_nifti
 from gan.errors import GanError, command
@@ -73,20 +74,18 @@ def main(argv: list[str] | None = None) -> None:
     if given.background == ZERO:
         for volume in made:
             volume[:, chosen] *= heads
-    frame = dict(
-        zip(("cropped_pixels_of_a_slice", "cropped_voxels_of_the_head"), cropped(heads, stack.to), strict=True)
-    )
-    frame |= {"frame_loss": frame_loss(opened.channels, chosen, heads, stack.to)}
+    outside = "cropped_voxels" if stack.whole else "cropped_pixels_of_a_slice"
+    about = _about(snapshot, opened, task, given, label)
+    about |= dict(zip((outside, "cropped_voxels_of_the_head"), cropped(heads, stack.to), strict=True))
+    about |= {"frame_loss": frame_loss(opened.channels, chosen, heads, stack.to)}
     scores = scores_of(references, opened, chosen, made[0], task, snapshot.data)
-
-    about = _about(snapshot, opened, task, given, label) | frame
-    about |= {"axis": snapshot.data["axis"], "slices": len(stack.passing), "translated_slices": len(chosen)}
-    about |= {"scores": scores} if scores else {}
+    about |= _of_stack(stack, chosen, snapshot.data) | ({"scores": scores} if scores else {})
     mark = replace(Mark.of(snapshot, given.seed), translated_from=tuple(opened.scans))
     for kind, volume, paths in zip(_kinds(given), made, (outputs, spread), strict=False):
         for channel, (name, path) in enumerate(paths.items()):
             values, said = in_units(volume[channel], units.get(name), spread=paths is spread)
-            _write(from_slices(values, snapshot.data["axis"]), opened.first, mark, path)
+            data = from_slices(values[0], "axial") if stack.whole else from_slices(values, snapshot.data["axis"])
+            _write(data, opened.first, mark, path)
             write_json(record_of(path), about | {"contrast": name, "values": kind} | ({"scale": said} if units else {}))
             print(f"{path}: {name}, {kind}, {said}")
 
@@ -94,7 +93,7 @@ def main(argv: list[str] | None = None) -> None:
 def _translations(
     snapshot: Snapshot, stack: Stack, chosen: np.ndarray, given: argparse.Namespace, label: int | None
 ) -> tuple[np.ndarray, ...]:
-    """The translation, or of several the mean and the standard deviation: [targets, S, H, W] on the scale 0..255."""
+    """The translation, or of several the mean and the standard deviation (`translated_volume`)."""
     targets = len(snapshot.data["channels"])
     if given.samples:
         seeds = range(given.seed, given.seed + given.samples)
@@ -182,6 +181,14 @@ def _about(
         "scale": "0..255 of the intensity map of training, not the scanner's units",
         "background": given.background,
     }
+
+
+def _of_stack(stack: Stack, chosen: np.ndarray, data: dict[str, Any]) -> dict[str, Any]:
+    """Which slices were translated, or in which box of the scan the whole of it was."""
+    if stack.whole:
+        spacing, away = ([float(f"{mm:.6g}") for mm in of] for of in (stack.to.spacing, offset(stack.to)))
+        return {"box": {"size": list(stack.to.size), "spacing": spacing, "offset": away}}
+    return {"axis": data["axis"], "slices": len(stack.passing), "translated_slices": len(chosen)}
 
 
 def _write(data: np.ndarray, scan: Scan, mark: Mark, path: Path) -> None:

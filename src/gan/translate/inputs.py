@@ -1,13 +1,14 @@
-"""The scans of a call as slices: on one grid, with the intensity map, the filter and the frame of training."""
+"""The scans of a call as slices, or whole: on one grid, with the intensity map, filter and frame of training."""
 
+import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from gan.data.cut.common import FEW, Channel, channel_of, limits_of, share_below_zero
-from gan.data.cut.frames import frame
-from gan.data.cut.slices import stored
+from gan.data.cut.common import FEW, Channel, channel_of, limits_of, share_below_zero, stored
+from gan.data.cut.frames import Frame, frame
+from gan.data.cut.whole import body_of, box_of, thick, whole_channel
 from gan.data.intensity import fraction_above
 from gan.data.planes import ORDER
 from gan.data.scan import Scan, on_grid_of, read_scan
@@ -46,7 +47,7 @@ def open_inputs(inputs: dict[str, Path], task: Task, data: dict[str, Any]) -> Op
 
 
 def read_channel(name: str, path: Path, scans: dict[str, Scan], data: dict[str, Any], mask: bool) -> Channel:
-    """The last of the ``scans`` as slices; says what a user should know of it."""
+    """The last of the ``scans`` as slices, or whole; says what a user should know of it."""
     first, scan = next(iter(scans.values())), list(scans.values())[-1]
     volume, moved = on_grid_of(first, scan, path, mask=mask)
     if moved:
@@ -54,7 +55,10 @@ def read_channel(name: str, path: Path, scans: dict[str, Scan], data: dict[str, 
     if scan.volume.notes:
         print(f"{name}: {scan.volume.notes}")
     try:
-        channel = channel_of(volume, data["axis"], data["intensity"], mask=mask)
+        if data.get("volumes"):
+            channel = whole_channel(volume, data["intensity"], mask=mask)
+        else:
+            channel = channel_of(volume, data["axis"], data["intensity"], mask=mask)
     except GanError as error:
         raise GanError(f"{path}: {error}") from error
     if mask:
@@ -68,9 +72,9 @@ def read_channel(name: str, path: Path, scans: dict[str, Scan], data: dict[str, 
 
 
 def stack_of(opened: Opened, task: Task, data: dict[str, Any], force: bool) -> Stack:
-    """Frame and filter of training; `GanError` for pixels of another size, unless ``force``."""
-    reference, name = _filtered(opened.channels, task, data)
-    to = frame(reference.stack.shape[1:], reference.spacing, tuple(data["size"]), data["fit"])
+    """Frame and filter of training, or its box; `GanError` for voxels that do not suit, unless ``force``."""
+    reference, name = _looked_at(opened.channels, task, data)
+    to = _framed(reference, data)
     ratios = [max(mine / usual, usual / mine) for mine, usual in zip(to.spacing, data["spacing"], strict=True)]
     if max(ratios) > MOST_SPACING and not force:
         mine, usual = (" x ".join(f"{mm:.3g}" for mm in spacing) for spacing in (to.spacing, data["spacing"]))
@@ -78,17 +82,37 @@ def stack_of(opened: Opened, task: Task, data: dict[str, Any], force: bool) -> S
             f"pixels of {mine} mm in the frame of training, where they were {usual} mm: off by more than half; "
             f"resample the scan, or translate it with --force"
         )
-    spec = data["filter"]
-    if data["translate"]["neighbours"]:
-        mm = spec["every"] * opened.first.volume.spacing[ORDER[data["axis"]][0]]
-        print(f"neighbours are {mm:.3g} mm away ({spec['every']} in number, as in training, whatever the distance was)")
-    passing = fraction_above(reference.stack, spec["threshold"], reference.low, reference.high) > spec["fraction"]  # type: ignore[arg-type]
     if data.get("reference") not in (None, name):
-        print(f"the filter of training looked at {data['reference']}, which is no input; it looks at {name} here")
-    stack = Stack(opened.channels, passing, spec["every"], to)
+        looked = "box" if data.get("volumes") else "filter"
+        print(f"the {looked} of training looked at {data['reference']}, which is no input; it looks at {name} here")
+    passing = np.ones(1, dtype=bool)
+    if data.get("volumes"):
+        if (fault := thick(reference.spacing, to)) and not force:
+            raise GanError(f"--input {name}: {fault}, as in training; translate it with --force")
+    else:
+        passing = _passing(reference, opened.first, data)
+    stack = Stack(opened.channels, passing, data["filter"]["every"], to)
     if not force:
         _require_filled(stack, task, data.get("filled") or {})
     return stack
+
+
+def _framed(reference: Channel, data: dict[str, Any]) -> Frame:
+    """The frame of training for slices like those of ``reference``; of a whole volume the box about its body."""
+    size = tuple(data["size"])
+    if not (volumes := data.get("volumes")):
+        return frame(reference.stack.shape[1:], reference.spacing, size, data["fit"])
+    # The spacing that all subjects of training have got.
+    return box_of(reference.spacing, body_of(reference), volumes | {"spacing": data["spacing"][0]}, size)
+
+
+def _passing(reference: Channel, first: Scan, data: dict[str, Any]) -> np.ndarray:
+    """Which slices pass the filter of training, bool [S]; says how far neighbours are."""
+    spec = data["filter"]
+    if data["translate"]["neighbours"]:
+        mm = spec["every"] * first.volume.spacing[ORDER[data["axis"]][0]]
+        print(f"neighbours are {mm:.3g} mm away ({spec['every']} in number, as in training, whatever the distance was)")
+    return fraction_above(reference.stack, spec["threshold"], reference.low, reference.high) > spec["fraction"]  # type: ignore[arg-type]
 
 
 def _require_filled(stack: Stack, task: Task, usual: dict[str, float]) -> None:
@@ -102,7 +126,7 @@ def _require_filled(stack: Stack, task: Task, usual: dict[str, float]) -> None:
             continue
         blocks = [numbers[first : first + CHUNK] for first in range(0, len(numbers), CHUNK)]
         count = sum(int(np.count_nonzero(stored([channel], block, stack.to))) for block in blocks)
-        share = count / (len(numbers) * stack.to.size[0] * stack.to.size[1])
+        share = count / (len(numbers) * math.prod(stack.to.size))
         if share < FILLED * usual[name]:
             raise GanError(
                 f"--input {name}: {share:.0%} of its pixels are above 0 in the frame of training, where each subject "
@@ -110,21 +134,28 @@ def _require_filled(stack: Stack, task: Task, usual: dict[str, float]) -> None:
             )
 
 
-def _filtered(channels: list[Channel | None], task: Task, data: dict[str, Any]) -> tuple[Channel, str]:
-    """The contrast that the filter looks at: the reference of training, or the first one that is there."""
+def _looked_at(channels: list[Channel | None], task: Task, data: dict[str, Any]) -> tuple[Channel, str]:
+    """The contrast that filter or box look at: the reference of training, or the first one that is there."""
     grey = {
         name: channel
         for name, channel, mask in zip(task.sources, channels, task.masks, strict=True)
         if channel is not None and not mask
     }
     if not grey:
-        raise GanError("--input: the filter of training needs a contrast, masks alone are given; add one")
+        looked = "box" if data.get("volumes") else "filter"
+        raise GanError(f"--input: the {looked} of training needs a contrast, masks alone are given; add one")
     name = data["reference"] if data.get("reference") in grey else next(iter(grey))
     return grey[name], name
 
 
 def chosen_slices(stack: Stack, every_slice: bool, data: dict[str, Any]) -> np.ndarray:
-    """The numbers of the slices to translate."""
+    """The numbers of the slices to translate; of a whole volume 0. `GanError` if none passes the filter."""
+    if stack.whole:
+        if every_slice:
+            raise GanError("--all-slices: this generator translates whole volumes; leave it out")
+        size, spacing = (" x ".join(f"{value:g}" for value in of) for of in (stack.to.size, stack.to.spacing))
+        print(f"the whole volume, in a box of {size} voxels of {spacing} mm")
+        return np.zeros(1, dtype=np.int64)
     total, passing = len(stack.passing), int(stack.passing.sum())
     chosen = np.arange(total) if every_slice else np.flatnonzero(stack.passing)
     others = "; the others become 0" if len(chosen) < total else ""

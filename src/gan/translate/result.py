@@ -26,9 +26,10 @@ from gan.translate.inputs import Opened, read_channel
 def translated_volume(
     snapshot: Snapshot, stack: Stack, chosen: np.ndarray, seed: int, label: int | None, targets: int
 ) -> np.ndarray:
-    """Translations [targets, S, H, W] on the scale 0..255, 0 where nothing was translated."""
+    """Translations [targets, S, H, W] on the scale 0..255, 0 where nothing was translated; of a whole volume S is 1 and
+    [D, H, W] follows, here and in what is made of it."""
     volume = np.zeros((targets, len(stack.passing), *stack.to.source), dtype=np.float32)
-    with tqdm(total=len(chosen), desc="translate", unit="slice", disable=not sys.stderr.isatty()) as shown:
+    with tqdm(total=len(chosen), desc="translate", unit="image", disable=not sys.stderr.isatty()) as shown:
         for numbers, images in translate(snapshot, stack, chosen, seed, label):
             volume[:, numbers] = images.swapaxes(0, 1)
             shown.update(len(numbers))
@@ -69,14 +70,14 @@ def in_units(volume: np.ndarray, ends: list[float] | None, *, spread: bool) -> t
 
 
 def on_scale(channel: Channel, chosen: np.ndarray) -> np.ndarray:
-    """Slices [n, H, W] on the scale 0..255, a mask as 0 and 255."""
+    """Slices [n, *source] on the scale 0..255, a mask as 0 and 255."""
     if channel.low is None or channel.high is None:
         return np.where(channel.stack[chosen] > 0, np.float32(255), np.float32(0))
     return to_scale(channel.stack[chosen], channel.low[chosen], channel.high[chosen])
 
 
 def heads_of(channels: list[Channel | None], chosen: np.ndarray, task: Task) -> np.ndarray:
-    """Where the head is in the inputs, bool [n, H, W]."""
+    """Where the head is in the inputs, bool [n, *source]."""
     there = [channel for channel, mask in zip(channels, task.masks, strict=True) if channel is not None and not mask]
     found = []
     for first in range(0, len(chosen), CHUNK):
@@ -86,13 +87,15 @@ def heads_of(channels: list[Channel | None], chosen: np.ndarray, task: Task) -> 
 
 
 def cropped(heads: np.ndarray, to: Frame) -> tuple[int, int]:
-    """How many pixels of a slice lie outside of the frame, and how many voxels of the head do, of all slices."""
+    """How many pixels of a slice, or voxels of a whole volume, lie outside of the frame, and how many voxels of the
+    head do, of all slices."""
     outside = ~covered(to)
     count, of_head = int(outside.sum()), int(upright(heads)[:, outside].sum())
     if count:
         share = of_head / max(1, int(heads.sum()))
-        said = f"{share:.1%} of the head"
-        print(f"{count} of {outside.size} pixels of each slice lie outside of the frame and become 0: {said}")
+        said, where = f"{share:.1%} of the head", "pixels of each slice lie outside of the frame"
+        where = where if outside.ndim == 2 else "voxels lie outside of the box"
+        print(f"{count} of {outside.size} {where} and become 0: {said}")
     return count, of_head
 
 
@@ -133,6 +136,6 @@ def scores_of(
             probe.add(Samples({}, None, Pairs(made, real, source, None, np.zeros(len(numbers), np.int64), numbers)))
         rows = [row for row in probe.rows() if row["contrast"] == probe.directions[0]]
         found[name] = {row["metric"]: float(f"{row['value']:.6g}") for row in rows}
-        print(f"{probe.directions[0]}, {len(chosen)} slices:")
+        print(f"{probe.directions[0]}, {'the whole volume' if data.get('volumes') else f'{len(chosen)} slices'}:")
         print("\n".join(f"  {metric:<12} {value:g}" for metric, value in found[name].items()))
     return found

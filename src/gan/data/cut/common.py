@@ -13,6 +13,7 @@ from gan.data.nifti import Volume
 from gan.data.planes import as_slices, pixel_spacing, upright
 from gan.scales import STEP
 
+BLOCK = 8  # slices at a time: intermediate values stay in the processor's cache
 NEAR_0, FEW = 0.01, 0.01  # of the upper limit; of the voxels: ringing of a resampled image gives no warning
 
 
@@ -58,8 +59,8 @@ class Encoded(NamedTuple):
 
 
 class Channel(NamedTuple):
-    """stack: [S, H, W]; spacing: mm between rows and columns, of a whole volume between slices first; low, high: [S],
-    None for a mask. ``slope * stored + inter`` is in the scanner's units."""
+    """stack: [S, H, W], of a whole volume [1, D, H, W]; spacing: mm between rows and columns, of a whole volume between
+    slices first; low, high: [S], None for a mask. ``slope * stored + inter`` is in the scanner's units."""
 
     stack: np.ndarray
     spacing: tuple[float, ...]
@@ -131,7 +132,7 @@ def share_below_zero(channel: Channel) -> float:
 
 
 def pixels(channel: Channel, slices: np.ndarray | slice, to: Frame) -> np.ndarray:
-    """Some slices of a channel, upright, on the pixels of ``to``, as they are stored but for the cast to uint16."""
+    """Some slices of a channel, of a whole volume 0, upright, on the pixels of ``to``: as stored but for the cast."""
     stack = upright(channel.stack[slices])
     if channel.low is None or channel.high is None:
         return place_labels(stack, to)
@@ -139,6 +140,16 @@ def pixels(channel: Channel, slices: np.ndarray | slice, to: Frame) -> np.ndarra
     scaled *= STEP
     scaled += 0.5  # the cast to integers truncates
     return scaled
+
+
+def stored(opened: list[Channel | None], slices: np.ndarray, to: Frame) -> np.ndarray:
+    """Slices of all channels, of whole volumes 0, as they are stored: uint16 [K, C, *size]."""
+    images = np.empty((len(slices), len(opened), *to.size), dtype=np.uint16)
+    for start in range(0, len(slices), BLOCK):
+        block = slices[start : start + BLOCK]
+        for row, channel in enumerate(opened):
+            images[start : start + BLOCK, row] = 0 if channel is None else pixels(channel, block, to)
+    return images
 
 
 def limits_of(channel: Channel | None, spec: dict[str, Any]) -> tuple[float, float] | None:

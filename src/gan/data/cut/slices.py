@@ -18,17 +18,15 @@ from gan.data.cut.common import (
     limits_of,
     mapped,
     notes_of,
-    pixels,
     reference_of,
+    stored,
 )
-from gan.data.cut.frames import Frame, frame
+from gan.data.cut.frames import frame
 from gan.data.nifti import open_volume
 from gan.data.pictures import read_picture
 from gan.data.planes import upright
 from gan.errors import GanError
 from gan.labels import label_of
-
-BLOCK = 8  # slices at a time: intermediate values stay in the processor's cache
 
 
 def cut_slices(item: Item, row: dict[str, Any]) -> Encoded:
@@ -86,16 +84,6 @@ def _shown(kept: np.ndarray, most: int) -> np.ndarray:
     beyond = 1 + (places[-1] - places[0]) // 6
     first, last = max(0, places[0] - beyond), min(len(kept) - 1, places[-1] + beyond)
     return np.unique(np.linspace(first, last, most).round().astype(int))
-
-
-def stored(opened: list[Channel | None], slices: np.ndarray, to: Frame) -> np.ndarray:
-    """Slices of all channels as they are stored: uint16 [K, C, H, W]."""
-    images = np.empty((len(slices), len(opened), *to.size), dtype=np.uint16)
-    for start in range(0, len(slices), BLOCK):
-        block = slices[start : start + BLOCK]
-        for place_, channel in enumerate(opened):
-            images[start : start + BLOCK, place_] = 0 if channel is None else pixels(channel, block, to)
-    return images
 
 
 def _channel(path: Path, row: dict[str, Any], *, mask: bool) -> Channel:

@@ -5,6 +5,8 @@ patient's right to the left. So the last axis is left-right in slices and in vol
 """
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +22,12 @@ from gan.data.cut.common import (
     limits_of,
     mapped,
     notes_of,
-    pixels,
     reference_of,
+    stored,
 )
 from gan.data.cut.frames import Frame, centred, inside
 from gan.data.intensity import SCALE
-from gan.data.nifti import open_volume
+from gan.data.nifti import Volume, open_volume
 from gan.data.planes import as_slices, three_planes, upright
 from gan.errors import GanError
 
@@ -43,12 +45,10 @@ def cut_whole(item: Item, row: dict[str, Any]) -> Encoded:
     """
     opened = _open(item, row)
     reference = reference_of(opened, row)
-    body = _body(item, reference)
-    to, cut = _framed(item, reference, body, row)
-    image = np.zeros((len(opened), *to.size), dtype=np.uint16)
-    for place, channel in enumerate(opened):
-        if channel is not None:
-            image[place] = pixels(channel, slice(None), to)
+    with _named(item):
+        body = body_of(reference)
+        to, cut = _checked(reference, body, row)
+    image = stored(opened, np.zeros(1, dtype=np.int64), to)[0]
     planes = three_planes(image, to.spacing) if item.tiles else []
     encoded = Encoded(
         images=image[None],
@@ -60,7 +60,7 @@ def cut_whole(item: Item, row: dict[str, Any]) -> Encoded:
         digests=[digest_of(image, row)],
         limits=[limits_of(channel, row["intensity"]) for channel in opened[: len(row["contrasts"])]],
         tiles=dict(enumerate(planes)),
-        shape=reference.stack.shape,
+        shape=body.shape,
         frame=to,
         notes=notes_of(opened, row),
         cut=cut,
@@ -75,9 +75,10 @@ def spacing_needed(item: Item, row: dict[str, Any]) -> float:
     wanted = item.files[contrasts.index(row["reference"] or contrasts[0])]
     path = next(path for path in (wanted, *item.files[: len(contrasts)]) if path is not None)
     reference = _channel(path, row, mask=False)
-    edges, size = list(reference.stack.shape), list(sides(row))
+    edges, size = list(reference.stack.shape[1:]), list(sides(row))
     if centre != "grid":  # the box begins at a whole voxel: one more
-        edges = [last - first + 1 for first, last in _spans(_body(item, reference))]
+        with _named(item):
+            edges = [last - first + 1 for first, last in _spans(body_of(reference))]
     if centre == "top":
         size[0] -= 1
     return max(n * mm / out for n, mm, out in zip(edges, reference.spacing, size, strict=True))
@@ -112,20 +113,27 @@ def _open(item: Item, row: dict[str, Any]) -> list[Channel | None]:
 
 
 def _channel(path: Path, row: dict[str, Any], *, mask: bool) -> Channel:
-    volume = open_volume(path)
-    stack, spacing = as_slices(volume.data, "axial"), volume.spacing[::-1]
     try:
-        return mapped(volume.data, stack, spacing, row["intensity"], volume.slope, volume.inter, mask=mask)
+        return whole_channel(open_volume(path), row["intensity"], mask=mask)
     except GanError as error:
         raise GanError(f"{path}: {error}") from error
 
 
-def _body(item: Item, reference: Channel) -> np.ndarray:
-    """The voxels of the body, bool [D, H, W], upright."""
+def whole_channel(volume: Volume, spec: dict[str, Any], *, mask: bool = False) -> Channel:
+    """A RAS volume as one stack, [1, D, H, W], with the limits of the ``intensity`` ``spec``; a mask has none.
+
+    `GanError` of `gan.data.intensity.limits`.
+    """
+    stack, spacing = as_slices(volume.data, "axial")[None], volume.spacing[::-1]
+    return mapped(volume.data, stack, spacing, spec, volume.slope, volume.inter, mask=mask)
+
+
+def body_of(reference: Channel) -> np.ndarray:
+    """The voxels of the body, bool [D, H, W], upright. `GanError` without any."""
     low, high = float(reference.low[0]), float(reference.high[0])  # type: ignore[index]
-    body = upright(reference.stack) > low + BODY / SCALE * (high - low)
+    body = upright(reference.stack[0]) > low + BODY / SCALE * (high - low)
     if not body.any():
-        raise GanError(f"subject {_name(item)}: no voxel is above 10 % of the intensity map; check intensity")
+        raise GanError("no voxel is above 10 % of the intensity map; check intensity")
     return body
 
 
@@ -139,26 +147,44 @@ def _spans(body: np.ndarray) -> list[tuple[int, int]]:
     return spans
 
 
-def _framed(item: Item, reference: Channel, body: np.ndarray, row: dict[str, Any]) -> tuple[Frame, float]:
-    """The box in the voxels of a scan, and the share of the body outside of it."""
-    spec, size = row["volumes"], sides(row)
-    _check_voxels(item, reference.spacing, spec)
+def box_of(spacing: tuple[float, ...], body: np.ndarray, spec: dict[str, Any], size: tuple[int, ...]) -> Frame:
+    """The box of ``size`` stored voxels in a scan with voxels of ``spacing`` mm (D, H, W); spec: ``volumes`` of a row,
+    whose spacing is a number unless the fit is pad."""
     if spec["fit"] == "pad":
-        canvas, spacing = tuple(map(float, size)), reference.spacing
+        canvas, stored_spacing = tuple(map(float, size)), spacing
     else:
-        canvas = tuple(_edge(n, spec["spacing"] / mm) for n, mm in zip(size, reference.spacing, strict=True))
-        spacing = (float(spec["spacing"]),) * 3
-    before = _before(body, canvas, size, spec["centre"])
-    to = Frame(body.shape, canvas, size, spacing, before)
+        canvas = tuple(_edge(n, spec["spacing"] / mm) for n, mm in zip(size, spacing, strict=True))
+        stored_spacing = (float(spec["spacing"]),) * 3
+    return Frame(body.shape, canvas, size, stored_spacing, _before(body, canvas, size, spec["centre"]))
+
+
+def thick(spacing: tuple[float, ...], to: Frame) -> str:
+    """What is wrong with voxels of ``spacing`` mm for ``to``, empty if nothing: interpolated between thick slices, a
+    volume shows what was never measured."""
+    finest = min(to.spacing)
+    if max(spacing) <= THICK * finest * (1 + SAME):
+        return ""
+    native = " x ".join(f"{mm:.3g}" for mm in spacing[::-1])
+    return f"voxels of {native} mm are too thick for volumes of {finest:.3g} mm"
+
+
+def _checked(reference: Channel, body: np.ndarray, row: dict[str, Any]) -> tuple[Frame, float]:
+    """The box in the voxels of a scan, and the share of the body outside of it; `GanError` for too thick voxels, and
+    if the share is too large."""
+    spec, spacing = row["volumes"], reference.spacing
+    to = box_of(spacing, body, spec, sides(row))
+    if fault := thick(spacing, to):
+        remedy = "" if spec["fit"] == "pad" else f"set volumes.spacing to at least {max(spacing) / THICK:.3g}, or "
+        raise GanError(f"{fault}; {remedy}use slices instead of volumes")
     parts = inside(to)
     # What hangs below a box at the top of the head is meant to be cut off.
     whole = body[parts[0].start :] if spec["centre"] == "top" else body
     cut = 1 - np.count_nonzero(body[parts]) / max(1, np.count_nonzero(whole))
     if cut > MOST_CUT:
-        box = " x ".join(f"{n * mm:.4g}" for n, mm in zip(size, spacing, strict=True))
+        box = " x ".join(f"{n * mm:.4g}" for n, mm in zip(to.size, to.spacing, strict=True))
         raise GanError(
-            f"subject {_name(item)}: {cut:.2%} of the body is outside of the box of {box} mm (depth, height, width); "
-            f"make it larger by volumes.size or volumes.spacing, or move it by volumes.centre ({spec['centre']} now)"
+            f"{cut:.2%} of the body is outside of the box of {box} mm (depth, height, width); make it larger by "
+            f"volumes.size or volumes.spacing, or move it by volumes.centre ({spec['centre']} now)"
         )
     return to, float(cut)
 
@@ -185,23 +211,16 @@ def _about(span: tuple[int, int], edge: float) -> int:
     return math.floor(edge / 2 - sum(span) / 2 + 0.5)
 
 
-def _check_voxels(item: Item, spacing: tuple[float, ...], spec: dict[str, Any]) -> None:
-    """`GanError` for thick slices: interpolated between them, a volume shows what was never measured."""
-    finest = min(spacing) if spec["fit"] == "pad" else spec["spacing"]
-    if max(spacing) > THICK * finest * (1 + SAME):
-        native = " x ".join(f"{mm:.3g}" for mm in spacing[::-1])
-        remedy = "" if spec["fit"] == "pad" else f"set volumes.spacing to at least {max(spacing) / THICK:.3g}, or "
-        raise GanError(
-            f"subject {_name(item)}: voxels of {native} mm are too thick for volumes of {finest:.3g} mm; {remedy}use "
-            f"slices instead of volumes"
-        )
-
-
 def _lost(masks: list[Channel | None], stored: np.ndarray) -> tuple[int, ...]:
     """Labels of the mask that no stored voxel has."""
     native = [np.unique(mask.stack) for mask in masks if mask is not None]
     return tuple(int(label) for of in native for label in np.setdiff1d(of[of > 0], stored))
 
 
-def _name(item: Item) -> str:
-    return " ".join(filter(None, (item.subject, item.scan)))
+@contextmanager
+def _named(item: Item) -> Iterator[None]:
+    """Errors name the subject."""
+    try:
+        yield
+    except GanError as error:
+        raise GanError(f"subject {' '.join(filter(None, (item.subject, item.scan)))}: {error}") from error
