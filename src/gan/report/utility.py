@@ -125,7 +125,7 @@ def patients(task: Task, measure: str, arm: Scores, seeds: Sequence[int]) -> lis
         classes, subjects = np.array(task.facts["truth"]), _subjects(task)
         own = [softmax(np.array(arm[seed]["logits"]), 1)[np.arange(len(classes)), classes] for seed in seeds]
         means = [pd.Series(values).groupby([subjects, classes]).mean() for values in own]
-        return [of.groupby(level=0).mean().to_numpy(np.float64) for of in means]
+        return [np.asarray(of.groupby(level=0).mean(), np.float64) for of in means]
     return [_over_regions(_regions(task, measure, arm[seed])) for seed in seeds]
 
 
