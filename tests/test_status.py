@@ -387,7 +387,7 @@ def test_scoring_is_part_of_a_cell(study):
 
 
 def test_utility_is_part_of_a_cell(study):
-    study.utility = {"arms": []}
+    study.utility = {"arms": [], "also": []}
     study.config["datasets"]["phantom"]["mask"] = "seg"
     folder, snakemake = finish(study), Snakemake()
     reference = RESULTS / "tiny/utility/phantom/segment/seed0/reference.json"
@@ -455,7 +455,7 @@ def test_what_others_start_from_is_a_row_too(study):
 def test_every_rule_of_the_workflow_is_known(study):
     """A new rule has to be shown and counted here, or it is a target."""
     rules = "".join(path.read_text() for path in (REPOSITORY / "workflow/rules").glob("*.smk"))
-    study.utility, study.metrics["extractors"] = {}, ["inception", "indomain"]
+    study.utility, study.metrics["extractors"] = {"also": []}, ["inception", "indomain"]
     study.config["datasets"]["phantom"]["mask"] = "seg"
     of_cells = {"train", "make", "derive", "curve", "score", "utility"}
     shared = {step.rule for step in Steps(study, RESULTS / "tiny").all()}

@@ -214,10 +214,10 @@ def judges(name):
 def asked_of_utility(generated):
     """The arms of generated or of real images, what of the data set they are scored by, and the settings of their networks."""
     arms = arms_of(UTILITY["arms"], generated=generated)
-    settings = {key: UTILITY[key] for key in Settings.names()}
 
     def asked(wildcards):
         row = STUDY.dataset(wildcards.dataset)
+        settings = {key: UTILITY[key] for key in Settings.names()}
         detect = {} if row["detect"] is None else {"detect": row["detect"]}
         return canonical({"arms": arms, "regions": row["regions"]} | detect | settings)
 
