@@ -64,12 +64,6 @@ rule all:
 include: "workflow/rules/targets.smk"
 
 
-# Where there is nothing to do, Snakemake calls no hook: the comparison is that of an earlier run.
-def idle():
-    if not workflow.dryrun:
-        note(STUDY)
-    tell(since=0)
-
-
+# Where there is nothing to do, Snakemake calls no hook.
 if workflow.is_main_process and {*ASKED[""]} <= {"all"}:
     when_idle(idle)

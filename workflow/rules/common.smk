@@ -149,6 +149,13 @@ def tell(since):
         print(line, file=sys.stderr)
 
 
+def idle():
+    """Tell the last lines where there is nothing to do: the comparison is that of an earlier run."""
+    if not workflow.dryrun:
+        note(STUDY)
+    tell(since=0)
+
+
 def ask(kind, what):
     """A resource of jobs of this kind; each retry gets more memory and time, but training resumes and needs no more time."""
     amount = STUDY.resources(kind).get(what, 0)
