@@ -39,7 +39,8 @@ class _Found:
 def section(dataset: Dataset) -> dict[str, Any] | None:
     """Pictures as far as there are any; None without."""
     grids = {cell: found for cell in dataset.drawn if (found := _grid(cell))}
-    by_position = any(found.ranges for found in grids.values())
+    translates = task(dataset.cells)
+    by_position = not translates and any(found.ranges for found in grids.values())
     real = None if dataset.hidden else _real(dataset.cells, by_position)
     if not grids and real is None and not dataset.hidden:
         return None
@@ -51,7 +52,6 @@ def section(dataset: Dataset) -> dict[str, Any] | None:
         if mine:
             first, *others = (pictures[cell] for cell in mine)
             rows.append(Row(variant, first, others, [(seed, link) for seed, link in links if link]))
-    translates = task(dataset.cells)
     return {
         **{"real": pictures.get(None), "rows": rows, "by_position": by_position, "task": translates},
         **{"panels": panels(dataset.cells), "hidden": dataset.hidden},
