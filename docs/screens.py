@@ -1,6 +1,6 @@
 """Pictures for the documentation: pages in Chromium, MLflow, and pictures that a study has written.
 
-    python docs/screens.py "html results/demo/comparison.html 1200x900" docs/images/page.png
+    python docs/screens.py "html results/demo/comparison.html 1200x1010" docs/images/page.png
 
 =================================  =============================================================================
 ``html PATH WxH``                  the first screen of a page
