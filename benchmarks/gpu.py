@@ -1,4 +1,4 @@
-"""What a GPU says of this program, in nine minutes: kernels, steps, a training with its scores, volumes.
+"""What a GPU says of this program, in nine minutes: kernels, steps, a training with its scores, volumes, translations.
 
     python benchmarks/gpu.py --prepare build/gpu       # where the whole program is installed, with GAN_REAL_DATA
     git clone https://github.com/NVlabs/stylegan2-ada-pytorch build/gpu/official     # if it is to be measured, too
@@ -35,6 +35,7 @@ from gan.errors import command  # noqa: E402
 from gan.files import read_json, write_json  # noqa: E402
 
 REHEARSAL = 6  # times as long on a CPU, which may do other work as well
+FLAGS = "official", "official, fastest"  # later ones count where both were timed
 ATTEMPTS = 3  # processes of a part: after one that dies, the next begins with the case that follows
 
 
@@ -138,16 +139,22 @@ def curve(found: dict[str, Any]) -> list[str]:
 
 
 def table(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """A row a program, with its phases in seconds per kimg, and how far it is from what was counted."""
+    """Markdown: a row a program, with its phases in seconds per kimg, and how far it is from what was counted.
+
+    *kernels* is the time of all kernels in a profile, one after another, without what a GPU waits between them.
+    """
     if not rows:
         return []
-    head = ["step", "G", "Gpl", "D", "Dr1", "s/kimg", "images/s", "of official", "times floor", "TFLOP/s"]
+    phases = list(dict.fromkeys(phase for row in rows for phase in row["s_per_kimg"]))
+    head = ["step", *phases, "s/kimg", "of official", "kernels", "of official's", "images/s", "times floor", "TFLOP/s"]
     lines = [f"| {' | '.join(head)} | memory GB (counted) |", f"|---|{'---:|' * len(head)}"]
-    official = fastest(rows)
     for row in rows:
-        cells = [f"{value:.3g}" for value in (*row["s_per_kimg"].values(), row["total"], 1000 / row["total"])]
-        base = official.get((tuple(row["size"]), row["batch"])) if not row["training"] else None
-        cells.append(f"{row['total'] / base:.2f}" if base else "")
+        cells = [f"{row['s_per_kimg'][phase]:.3g}" if phase in row["s_per_kimg"] else "" for phase in phases]
+        for key in ("total", "kernels"):
+            base = None if row["training"] else fastest(rows, key).get(case_of(row))
+            cells.append(f"{row[key]:.3g}" if key in row else "")
+            cells.append(f"{row[key] / base:.2f}" if base and key in row else "")
+        cells.append(f"{1000 / row['total']:.3g}")
         cells.append(f"{row['total'] / max(row['floor'].values()):.2f}" if "floor" in row else "")
         cells.append(f"{row['tflop'] / row['total']:.0f}" if "tflop" in row else "")
         memory = f"{row['peak_gb']:.1f}" if "peak_gb" in row else ""
@@ -156,10 +163,17 @@ def table(rows: Sequence[dict[str, Any]]) -> list[str]:
     return [*lines, ""]
 
 
-def fastest(rows: Sequence[dict[str, Any]]) -> dict[tuple, float]:
-    """Seconds per kimg of the official program with its fastest flags, by size and batch."""
-    mine = (row for row in rows if row["program"].get("official") == "official, fastest")
-    return {(tuple(row["size"]), row["batch"]): row["total"] for row in mine}
+def case_of(row: dict[str, Any]) -> tuple:
+    return row["family"], tuple(row["size"]), row["batch"]
+
+
+def fastest(rows: Sequence[dict[str, Any]], key: str = "total") -> dict[tuple, float]:
+    """Seconds per kimg of the official program by `case_of`, with its fastest flags where it was timed with them.
+
+    key: total, or kernels for the time of its kernels alone.
+    """
+    named = {flags: [row for row in rows if row["program"].get("official") == flags and key in row] for flags in FLAGS}
+    return {case_of(row): row[key] for flags in FLAGS for row in named[flags]}
 
 
 def summary(parts: dict[str, Any]) -> list[str]:
@@ -168,12 +182,16 @@ def summary(parts: dict[str, Any]) -> list[str]:
     for name, found in parts.get("kernels", {}).items():
         if isinstance(found, dict) and "code" in found:
             lines.append(f"- {name}: {'well' if found['code'] == 0 else 'FAILED'}; {' / '.join(found['last'][-1:])}")
-    rows = parts.get("steps", {}).get("rows", [])
+    rows = [row for name in ("steps", "translation") for row in parts.get(name, {}).get("rows", [])]
     for case, base in fastest(rows).items():
-        own = [row for row in rows if (tuple(row["size"]), row["batch"]) == case and "official" not in row["program"]]
+        own = [row for row in rows if case_of(row) == case and "official" not in row["program"] and not row["training"]]
         if own:
             best = min(own, key=lambda row: row["total"])
             lines.append(f"- {best['name']}: {base / best['total']:.2f} times as fast as the fastest official one")
+        alone, its = [row for row in own if "kernels" in row], fastest(rows, "kernels").get(case)
+        if alone and its:
+            best = min(alone, key=lambda row: row["kernels"])
+            lines.append(f"- {best['name']}: by the time of kernels alone {its / best['kernels']:.2f} times as fast")
     for row in parts.get("volumes", {}).get("rows", []):
         lines.append(f"- {row['name']}: {row['total']:.3g} s per kimg")
     if speed := parts.get("training", {}).get("speed"):

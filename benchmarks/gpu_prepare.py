@@ -5,6 +5,7 @@
 goes to ``official``.
 """
 
+import argparse
 import os
 import tarfile
 import tempfile
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import floors
+import official_unit
 import torch
 from official import AUGMENTATIONS
 from steps import SETTINGS, Program
@@ -39,23 +41,36 @@ ADA = {"augment": "bgc", "ada_p": 0.5, **SETTINGS["auto"]}
 STEPS: list[tuple[tuple[int, ...], int, dict[str, Any], list[dict[str, str]]]] = [
     ((256, 256), 16, ADA, [BF16, FASTEST, EAGER]),
     ((64, 64), 32, ADA, [BF16, FASTEST, EAGER]),
-    ((256, 256), 64, ADA, [BF16, FASTEST]),
-    ((256, 256), 16, ADA, [TF32, OFFICIAL, FP16, REFERENCE_GRAPH, REFERENCE, FP32]),
-    ((64, 64), 32, ADA, [TF32, OFFICIAL, REFERENCE, FP32]),
-    ((256, 256), 64, ADA, [TF32, FP16, REFERENCE]),
+    ((256, 256), 64, ADA, [BF16, FASTEST, EAGER]),
+    ((256, 256), 16, ADA, [TF32, FP16, FP32]),
+    ((64, 64), 32, ADA, [TF32, FP16, FP32]),
+    ((256, 256), 64, ADA, [TF32, FP16]),
+    ((256, 256), 16, ADA, [REFERENCE_GRAPH, REFERENCE, OFFICIAL]),
+    ((64, 64), 32, ADA, [REFERENCE, OFFICIAL]),
     ((256, 256), 16, ADA, [AUTOTUNED]),
-    ((64, 64), 32, ADA, [AUTOTUNED]),
 ]
+UNIT = official_unit.options(argparse.Namespace(width=64))  # row unit_program of config.yaml
+LARGE = {"channel_base": 2048, "channel_max": 256}
 VOLUMES = [
-    ((64, 64, 64), 16, {"channel_base": 2048, "channel_max": 256}, [BF16]),
-    ((128, 128, 128), 8, {"channel_base": 4096, "channel_max": 256}, [BF16]),
-    ((128, 128, 128), 8, {"channel_base": 2048, "channel_max": 256}, [EAGER]),
+    ((64, 64, 64), 16, LARGE, [BF16]),
+    ((64, 64, 64), 16, LARGE | {"augment": "mri", "ada_p": 0.2}, [BF16]),
+    ((64, 64, 64), 16, LARGE | {"augment": "mri", "ada_p": 0.2, "ada_oversample": False}, [BF16]),
+    ((128, 128, 128), 8, LARGE | {"channel_base": 4096}, [BF16]),
+    ((128, 128, 128), 8, LARGE, [EAGER]),
     ((128, 128, 128), 4, {"channel_base": 8192, "channel_max": 512}, [BF16]),
-    ((64, 64, 64), 16, {"channel_base": 2048, "channel_max": 256}, [REFERENCE]),
+    ((64, 64, 64), 16, LARGE, [REFERENCE]),
+]
+FP32_EAGER = REFERENCE | {"precision": "fp32"}
+TRANSLATIONS: list[tuple[str, tuple[int, ...], int, dict[str, Any], list[dict[str, str]]]] = [
+    ("pix2pix", (256, 256), 1, {}, [BF16, TF32, FP32_EAGER]),
+    ("pix2pix", (256, 256), 16, {}, [BF16, TF32]),
+    ("cyclegan", (256, 256), 1, {}, [BF16, TF32]),
+    ("unit", (256, 256), 1, UNIT, [BF16, TF32, OFFICIAL]),
 ]
 NARROW = {"channel_base": 64, "channel_max": 8, "z_dim": 8, "w_dim": 8}
 TOY_STEPS = [((16, 16), 4, NARROW, [REFERENCE])]
 TOY_VOLUMES = [((16, 16, 16), 4, NARROW, [REFERENCE])]
+TOY_TRANSLATIONS = [("pix2pix", (32, 32), 2, {"channels": 4}, [FP32_EAGER])]
 TOY = """
 study: {name: gpu, datasets: [phantom], variants: [stylegan2_ada], seeds: [0]}
 datasets:
@@ -97,7 +112,6 @@ def prepare(folder: Path, config: Path, toy: bool) -> None:
     if size > LIMIT:
         most = f"at most {LIMIT / 1e6:.0f} travel"
         raise GanError(f"{folder}: {size / 1e6:.0f} MB, {most}; take fewer slices in {config}")
-    print("volumes: nothing makes stores of volumes yet, so steps of volumes take random ones")
     print(f"{folder}: {size / 1e6:.1f} MB; a checkout of NVlabs/stylegan2-ada-pytorch goes into {folder / 'official'}")
 
 
@@ -141,26 +155,30 @@ def _judge(study: Any, store: Path, folder: Path) -> None:
 
 def _cases(recipe: dict[str, Any], toy: bool):
     """Every case as a dict: part, size, channels, batch, options, program, counts."""
-    slices = [("steps", 3, case) for case in (TOY_STEPS if toy else STEPS)]
-    volumes = [("volumes", 1, case) for case in (TOY_VOLUMES if toy else VOLUMES)]
+    slices = [("steps", "stylegan2", 3, case) for case in (TOY_STEPS if toy else STEPS)]
+    volumes = [("volumes", "stylegan2", 1, case) for case in (TOY_VOLUMES if toy else VOLUMES)]
+    translations = [("translation", case[0], 1, case[1:]) for case in (TOY_TRANSLATIONS if toy else TRANSLATIONS)]
     training, channels = recipe["training"], len(recipe["data"]["contrasts"])
     size, own = recipe["data"]["slices"]["size"], recipe["variant"]["options"] | {"ada_p": 0.2}
     program = (EAGER if toy else BF16) | {"precision": training["precision"]}
     trained = ((size, size) if isinstance(size, int) else tuple(size), training["batch"], own, [program])
-    for part, planes, (size, batch, options, programs) in (("steps", channels, trained), *slices, *volumes):
+    all_cases = ("steps", "stylegan2", channels, trained), *slices, *volumes, *translations
+    for part, family, planes, (size, batch, options, programs) in all_cases:
         for program in programs:
-            case = {"part": part, "size": size, "channels": planes, "batch": batch, "options": options}
+            case = {"part": part, "family": family, "size": size, "channels": planes, "batch": batch}
+            case["options"] = options
             yield case | {"program": program, "counts": _counts(case, program), "training": options is own}
 
 
 def _counts(case: dict[str, Any], program: dict[str, str]) -> dict[str, Any] | None:
-    """See `floors.count`; of the official program what a kimg takes is not known."""
+    """See `floors.count`. Not counted: the official program, and translations, since nothing is autocast nowhere."""
     if "official" in program:
-        assert case["options"]["augment"] in AUGMENTATIONS
+        assert case["options"].get("augment", "none") in AUGMENTATIONS
+    if "official" in program or case["part"] == "translation":
         return None
     made = Program(program["precision"], program["ops"])  # graphs count as without
     shape = case["batch"], case["channels"], *case["size"]
     print(f"counting {'x'.join(map(str, case['size']))}, batch {case['batch']}, {made.name}", flush=True)
     return floors.count(
-        lambda batch, device: made.phases("stylegan2", case["options"], batch, device), shape, made.ops == "cuda"
+        lambda batch, device: made.phases(case["family"], case["options"], batch, device), shape, made.ops == "cuda"
     )

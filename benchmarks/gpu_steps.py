@@ -1,5 +1,6 @@
-"""Steps of slices and of volumes on a GPU, for `benchmarks/gpu.py`: seconds, memory, and where the time goes."""
+"""Steps of slices, volumes and translations on a GPU, for `benchmarks/gpu.py`: seconds, memory, where the time goes."""
 
+import argparse
 import contextlib
 import gc
 import statistics
@@ -20,6 +21,7 @@ from gan.ops.precision import full_precision
 from gan.train.graphs import WARM_UP
 
 DATA_SHEET = {"H100": 3350.0, "H200": 4800.0, "A100": 2039.0}  # GB/s of the memory (NVIDIA's data sheets, SXM)
+EVERY = {"G": 1, "Gpl": 4, "D": 1, "Dr1": 16, "step": 1}  # steps of a phase; those of translations are done in each
 PEAK = {"A100": {"fp32": 19.5, "tf32": 156.0, "bf16": 312.0, "fp16": 312.0}}  # TFLOP/s where not those of Hopper
 
 
@@ -54,8 +56,17 @@ def name_of(case: dict[str, Any]) -> str:
     program = case["program"]
     way = program["official"] if "official" in program else _program(program).name
     way += " autotuned" if "cudnn" in program else ""
-    width = case["options"].get("channel_base", 16384)
-    return f"{'x'.join(map(str, case['size']))} base {width} batch {case['batch']} {way}"
+    network = f"base {case['options'].get('channel_base', 16384)}" if case["family"] == "stylegan2" else case["family"]
+    augment = f" {case['options']['augment']}" if case["part"] == "volumes" and "augment" in case["options"] else ""
+    augment += "" if case["options"].get("ada_oversample", True) else " without oversampling"
+    return f"{'x'.join(map(str, case['size']))} {network}{augment} batch {case['batch']} {way}"
+
+
+def _batch(case: dict[str, Any], device: torch.device) -> Batch:
+    """Random images, and as many to be translated where that is the task."""
+    shape = case["batch"], case["channels"], *case["size"]
+    images, none = torch.rand(shape, device=device) * 2 - 1, torch.zeros(shape[0], 0, device=device)
+    return Batch(images, none, images.flip(-1)) if case["part"] == "translation" else Batch(images, none)
 
 
 def _program(program: dict[str, str]) -> Program:
@@ -68,17 +79,18 @@ def _row(case: dict[str, Any], place: Place) -> tuple[dict[str, Any] | None, str
     torch.manual_seed(0)
     torch.backends.cudnn.benchmark = "cudnn" in case["program"]
     try:
-        shape = case["batch"], case["channels"], *case["size"]
-        batch = Batch(torch.rand(shape, device=device) * 2 - 1, torch.zeros(shape[0], 0, device=device))
+        batch = _batch(case, device)
         phases = _phases(case, batch, place)
         seconds, held = timed(phases, device, warm_up=WARM_UP + 2 if case["program"].get("step") == "graph" else 2)
-        row = {key: case[key] for key in ("size", "batch", "training", "program")} | {"seconds": seconds} | held
+        row = {key: case[key] for key in ("family", "size", "batch", "training", "program")}
+        row |= {"seconds": seconds} | held
+        row["s_per_kimg"] = floors.per_kimg(seconds, EVERY, case["batch"])
+        row["total"] = sum(row["s_per_kimg"].values())
         if device.type == "cuda" and _is_profiled(case["program"]):
             with contextlib.suppress(RuntimeError):  # without it the times hold all the same
                 row["profile"] = profiled(phases)
-        every = {"G": 1, "Gpl": 4, "D": 1, "Dr1": 16}
-        row["s_per_kimg"] = floors.per_kimg(seconds, every, case["batch"])
-        row["total"] = sum(row["s_per_kimg"].values())
+                alone = {name: found["ms"] / 1e3 for name, found in row["profile"].items()}
+                row["kernels"] = sum(floors.per_kimg(alone, EVERY, case["batch"]).values())
         if counts := case["counts"]:
             peak, bandwidth = data_sheet(device, case["program"]["precision"])
             row |= floors.floors(counts, case["batch"], peak, bandwidth)
@@ -105,12 +117,14 @@ def _is_profiled(program: dict[str, str]) -> bool:
 
 
 def _phases(case: dict[str, Any], batch: Batch, place: Place) -> dict[str, Callable[[], None]]:
-    program = case["program"]
+    program, family = case["program"], case["family"]
     if "official" not in program:
         made = _program(program)
-        if why := made.lacks("stylegan2", place.device):
+        if why := made.lacks(family, place.device):
             raise GanError(why)
-        return made.phases("stylegan2", case["options"], batch, place.device)[1]
+        return made.phases(family, case["options"], batch, place.device)[1]
+    if family != "stylegan2":
+        return _translating(case, batch, place)
     built = place.out / "kernels.json"
     found = read_json(built) if built.exists() else {}
     failed = [name for name, of in found.items() if name.startswith("official_") and of["code"] != 0]
@@ -125,6 +139,28 @@ def _phases(case: dict[str, Any], batch: Batch, place: Place) -> dict[str, Calla
     options = defaults("stylegan2") | case["options"]
     fastest = program["official"] == "official, fastest"
     return official.phases(place.folder / "official", options, batch, place.device, options["ada_p"], fastest=fastest)
+
+
+def _translating(case: dict[str, Any], batch: Batch, place: Place) -> dict[str, Callable[[], None]]:
+    """A step of the program of mingyuliutw/UNIT with what its own `train.py` sets: TF32, which was PyTorch's default,
+    and cuDNN's search for algorithms."""
+    import official_unit
+    from translation import read
+
+    checkout = place.folder / "unit"
+    if not (checkout / "networks.py").is_file():
+        raise GanError(f"{checkout}: no checkout of mingyuliutw/UNIT there")
+    given = argparse.Namespace(channels=case["channels"], width=case["options"]["channels"])
+    modules = [read(checkout / name) for name in official_unit.FILES]
+    parts = {name: part.to(place.device) for name, part in official_unit.build(modules, given).items()}
+    step = official_unit.step(modules, parts, given, batch)
+
+    def run() -> None:
+        torch.backends.cudnn.benchmark = torch.backends.cudnn.allow_tf32 = True
+        step()
+        torch.backends.cudnn.benchmark = torch.backends.cudnn.allow_tf32 = False
+
+    return {"step": run}
 
 
 def timed(
@@ -158,7 +194,7 @@ def timed(
     return found, {key: value / 1e9 for key, value in memory.items()}
 
 
-def profiled(phases: dict[str, Callable[[], None]], most: int = 30) -> dict[str, Any]:
+def profiled(phases: dict[str, Callable[[], None]], most: int = 80) -> dict[str, Any]:
     """Of a step of each phase: milliseconds of all kernels, and of the kernels and operations that take the most."""
     from torch.profiler import ProfilerActivity, profile
 
@@ -168,7 +204,7 @@ def profiled(phases: dict[str, Callable[[], None]], most: int = 30) -> dict[str,
             step()
             torch.cuda.synchronize()
         events = taken.key_averages(group_by_input_shape=False)
-        kernels = [e for e in events if str(e.device_type).endswith("CUDA")]
+        kernels = [e for e in events if str(e.device_type).endswith("CUDA") and not e.is_user_annotation]
         shaped = [e for e in taken.key_averages(group_by_input_shape=True) if not str(e.device_type).endswith("CUDA")]
 
         def top(rows: list[Any], key: Callable[[Any], str]) -> list[list[Any]]:

@@ -73,7 +73,7 @@ def step(
     a, b = batch.source, batch.real
 
     def noisy(code: Tensor) -> Tensor:
-        return code + torch.randn(code.size())
+        return code + torch.randn_like(code)
 
     def far(images: Tensor, from_: Tensor) -> Tensor:
         return torch.mean(torch.abs(images - from_))

@@ -45,6 +45,7 @@ from gan import ops
 from gan.errors import GanError
 from gan.families.contract import Batch, ImageShape, Variant
 from gan.families.registry import build, make_options, trained
+from gan.nn.layers import channels_last
 from gan.ops import extension, winograd
 from gan.ops.precision import PRECISIONS, computing, full_precision
 from gan.train.device import check_precision, device_name
@@ -105,6 +106,8 @@ class Program:
         """The variant, and its phases as callables that do one optimizer step."""
         shape = ImageShape(batch.real.shape[1], tuple(batch.real.shape[2:]), sources=batch.source.shape[1])
         variant = build(family, options, shape, len(batch.real)).to(device)
+        if device.type == "cuda":
+            channels_last(variant)
         networks, optimizers = variant.networks(), variant.optimizers()
         suits = (lambda *_: False) if self.plain else winograd.suits
         graphs = Graphs(device) if self.step == "graph" else None

@@ -17,6 +17,7 @@ from gan.check import kernels, trust, volumes
 from gan.check.command import CHECKS, main
 from gan.check.rows import Row, table
 from gan.errors import GanError
+from gan.nn import layers, synthesis
 from gan.ops import build, extension, fused
 
 CPU, GPU, NAME = torch.device("cpu"), torch.device("cuda"), "NVIDIA H200"
@@ -41,9 +42,11 @@ def implementation():
 
 @pytest.fixture
 def on_cpu(host, monkeypatch) -> None:
-    """float32 of the CPU takes the kernels, as that of a GPU does."""
+    """float32 of the CPU takes the kernels, as that of a GPU does, and the products of a GPU."""
     chosen = lambda x: extension._chosen == "cuda" and x.dtype == torch.float32  # noqa: E731
     monkeypatch.setattr(extension, "takes", chosen)
+    for module in (layers, synthesis):
+        monkeypatch.setattr(module, "pointwise", layers._pointwise_on_a_gpu)
 
 
 # ---------------------------------------------------------------- the check

@@ -66,7 +66,8 @@ def test_all_parts_without_the_packages_that_are_not_there(folder, tmp_path, req
     assert {row["kimg"] for row in parts["training"]["curve"]} == {0, 0.032, 0.064}
     assert (tmp_path / "out/training/cell/generator.pt").exists()
     assert (tmp_path / "out/training/best.pt").exists()
-    assert parts["translation"]["left_out"] == ["translation: not timed here, see benchmarks/translation.py"]
+    (row,) = parts["translation"]["rows"]
+    assert row["family"] == "pix2pix" and row["total"] == pytest.approx(sum(row["seconds"].values()) * 500)
     page = (tmp_path / "out/results.md").read_text()
     assert page in done.stdout and "- kd_indomain at 0.064 kimg" in page
     assert page.index("## translation") < page.index("## Summary")
@@ -75,10 +76,10 @@ def test_all_parts_without_the_packages_that_are_not_there(folder, tmp_path, req
 def test_a_part_that_breaks_loses_nothing_else(folder, tmp_path):
     (tmp_path / "torn").mkdir()
     (tmp_path / "torn/cases.json").write_bytes((folder / "cases.json").read_bytes())
-    done = measure(tmp_path / "torn", tmp_path / "out", "--parts", "training", "translation")
+    done = measure(tmp_path / "torn", tmp_path / "out", "--parts", "training", "bandwidth")
     parts = json.loads((tmp_path / "out/results.json").read_text())["parts"]
     assert parts["training"]["codes"] == [1] and "about.json: no such file" in done.stderr
-    assert parts["translation"]["codes"] == [0] and len(parts["translation"]["left_out"]) == 1
+    assert parts["bandwidth"]["codes"] == [0] and len(parts["bandwidth"]["left_out"]) == 1
 
 
 def test_a_case_in_which_a_process_died_is_left_out_and_the_rest_is_done(folder, tmp_path):

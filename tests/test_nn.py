@@ -7,8 +7,8 @@ import torch
 from torch.nn import functional
 
 from gan.errors import GanError
-from gan.nn import Conv, Discriminator, Generator, Linear, Mapping, Pyramid, minibatch_stddev, pixel_norm
-from gan.nn.layers import in_pieces, pointwise
+from gan.nn import Conv, Discriminator, Generator, Linear, Mapping, Pyramid, layers, minibatch_stddev, pixel_norm
+from gan.nn.layers import in_pieces
 from gan.nn.synthesis import StyledConv, ToImage
 
 SMALL = {"channel_base": 64, "channel_max": 8}
@@ -275,7 +275,8 @@ def test_a_product_in_pieces_is_the_product_to_the_second_derivative(rows, most)
 @pytest.mark.parametrize("size", [(4, 6), (3, 4, 2)], ids=["image", "volume"])
 @pytest.mark.parametrize(("inputs", "outputs"), [(1, 12), (3, 12), (12, 1), (12, 3), (12, 10)])
 @pytest.mark.parametrize("each", [False, True], ids=["shared", "each"])
-def test_pointwise_is_a_convolution_to_the_second_derivative(size, inputs, outputs, each):
+@pytest.mark.parametrize("pointwise", [layers.pointwise, layers._pointwise_on_a_gpu])
+def test_pointwise_is_a_convolution_to_the_second_derivative(pointwise, size, inputs, outputs, each):
     x = torch.randn(2, inputs, *size, dtype=torch.float64, requires_grad=True)
     weight = torch.randn(*[2] * each, outputs, inputs, dtype=torch.float64, requires_grad=True)
     y, expected = pointwise(x, weight), torch.einsum("ni...,noi->no...", x, weight.expand(2, -1, -1))
@@ -283,6 +284,16 @@ def test_pointwise_is_a_convolution_to_the_second_derivative(size, inputs, outpu
     assert y.movedim(1, -1).is_contiguous()
     for found, other in zip(_derivatives(y, x, weight), _derivatives(expected, x, weight), strict=True):
         torch.testing.assert_close(found, other)
+
+
+def test_weights_that_are_moved_to_another_format_are_the_same():
+    network = Discriminator((16, 16), 3, channel_base=64, channel_max=8)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    assert layers.channels_last(network) is network
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, before[name])
+    weight = network.blocks["2"].first.weight
+    assert weight.is_contiguous(memory_format=torch.channels_last) and not weight.is_contiguous()
 
 
 def _derivatives(y, x, weight):

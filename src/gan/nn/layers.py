@@ -16,6 +16,7 @@ from gan.ops import bias_act, binomial_taps, conv, downsample
 CLAMP = 256.0  # on activations in float16 (Karras et al. 2020b)
 _FEW = 8  # channels, as images have: on a CPU the gradient of their weights takes ten times as long in another order
 _PIECE = 1024  # pixels of a product on a GPU: of longer ones, the gradient of few weights keeps few processors busy
+_ALIGNED = 16  # bytes: rows of a matrix that are no multiple of it a GPU multiplies by its oldest, slowest kernels
 
 
 class Linear(nn.Module):
@@ -42,6 +43,7 @@ class Conv(nn.Module):
     """[N, inputs, *size] -> [N, outputs, *size / down]: an equalised convolution; ``down`` 2 blurs first."""
 
     taps: Tensor
+    channels_last = True
 
     def __init__(
         self,
@@ -73,23 +75,54 @@ class Conv(nn.Module):
         return bias_act(x, self.bias, self.act, gain=gain, clamp=reduced_clamp(x, self.gain))
 
 
+def channels_last(network: nn.Module) -> nn.Module:
+    """``network`` itself, with the weights of its convolutions in the memory format of what they convolve on a GPU.
+
+    Of layers that say so (``channels_last``). In another format each pass copies the weights, and adds up gradients of
+    two formats.
+    """
+    for layer in network.modules():
+        if getattr(layer, "channels_last", False) and isinstance(weight := layer.weight, nn.Parameter):
+            order = torch.channels_last if weight.ndim == 4 else torch.channels_last_3d
+            weight.data = weight.data.contiguous(memory_format=order)
+    return network
+
+
 def pointwise(x: Tensor, weight: Tensor) -> Tensor:
     """1 x 1 convolution as a matrix product: [N, I, *size] and [O, I], or [N, O, I] of each sample -> [N, O, *size].
 
     The result is channels_last, and in that format nothing is copied. It fixes the format of a network: an image of one
     channel has none that a convolution could follow.
     """
+    if x.device.type == "cuda":
+        return _pointwise_on_a_gpu(x, weight)
     pixels, few = x.movedim(1, -1), x.device.type == "cpu" and min(weight.shape[-2:]) <= _FEW
     if weight.ndim == 2 and (not few or weight.shape[1] == 1):
         return functional.linear(pixels, weight).movedim(-1, 1)
     weight = weight.expand(len(x), -1, -1)
     if few and weight.shape[1] < weight.shape[2]:
         y = torch.bmm(weight, x.flatten(2)).mT.contiguous()
-    elif x.device.type == "cuda":
-        y = in_pieces(pixels.flatten(1, -2), weight.mT, _PIECE)
     else:
         y = torch.bmm(pixels.flatten(1, -2), weight.mT)
     return y.unflatten(1, x.shape[2:]).movedim(-1, 1)
+
+
+def _pointwise_on_a_gpu(x: Tensor, weight: Tensor) -> Tensor:
+    """The same with zeros beside the few channels of images, which are cut off again.
+
+    In a copy: a tensor with gaps has no memory format, and random numbers like it would come in another order.
+    """
+    outputs, inputs = weight.shape[-2:]
+    more = [-count % (_ALIGNED // x.element_size()) for count in (inputs, outputs)]
+    pixels = x.movedim(1, -1)
+    if any(more):
+        weight = functional.pad(weight, (0, more[0], 0, more[1]))
+        pixels = functional.pad(pixels, (0, more[0])) if more[0] else pixels
+    if weight.ndim == 2:
+        y = functional.linear(pixels, weight)
+    else:
+        y = in_pieces(pixels.flatten(1, -2), weight.expand(len(x), -1, -1).mT, _PIECE).unflatten(1, x.shape[2:])
+    return y[..., :outputs].contiguous().movedim(-1, 1)
 
 
 def in_pieces(rows: Tensor, matrices: Tensor, most: int) -> Tensor:

@@ -20,6 +20,7 @@ class StyledConv(nn.Module):
 
     taps: Tensor
     noise: Tensor
+    channels_last = True
 
     def __init__(self, inputs: int, outputs: int, w_dim: int, size: tuple[int, ...], *, up: int = 1):
         super().__init__()

@@ -14,6 +14,7 @@ from gan import parallel
 from gan.errors import GanError
 from gan.families.contract import Batch, Dataset, OfSubjects, Phase
 from gan.families.registry import build
+from gan.nn.layers import channels_last
 from gan.ops.precision import computing, full_precision
 from gan.train.device import check_precision
 from gan.train.exchange import Exchange
@@ -52,6 +53,8 @@ class Trainer:
         with parallel.Pieces(microbatches).at(0) if microbatches > 1 else contextlib.nullcontext():
             parallel.share(self.batch, "training.batch")
             self.variant = build(variant["family"], variant["options"], dataset.shape, self.batch).to(device)
+        if device.type == "cuda":
+            channels_last(self.variant)
         if self.variant.unpaired:
             whole = len(dataset), len(dataset)
             sources, targets = cast(OfSubjects, dataset).halves() if self.variant.disjoint else whole
@@ -212,6 +215,7 @@ class Trainer:
             self.ema.load_state_dict(state["ema"])
             for name, optimizer in self.optimizers.items():
                 optimizer.load_state_dict(state["optimizers"][name])
+                _in_the_formats_of_the_weights(optimizer)
         except (RuntimeError, KeyError, ValueError) as error:
             raise GanError(
                 "the checkpoint is of another version of this variant; delete its folder to train from the start"
@@ -227,6 +231,14 @@ class Trainer:
     def _trainable(self, name: str, flag: bool) -> None:
         for parameter in self._parameters(name):
             parameter.requires_grad_(flag)
+
+
+def _in_the_formats_of_the_weights(optimizer: torch.optim.Optimizer) -> None:
+    """Moments lie in memory as their weights do, which fused optimizers need; those of a CPU's checkpoint did not."""
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            if value.shape == parameter.shape and value.stride() != parameter.stride():
+                state[name] = torch.empty_like(parameter).copy_(value)
 
 
 def _clean(gradients: Iterable[Tensor]) -> None:

@@ -44,21 +44,36 @@ template <class A> GAN_HD bool still(const Images<A>& images, int64_t n) {
   return l[0] == 1 && l[1] == 0 && l[2] == 0 && l[3] == 1 && o[0] == 0 && o[1] == 0;
 }
 
-// A coordinate as one of 0..span, and which of the mirror images, in both directions without end, it lies in.
+// The places of an axis, 0..span, and its mirror images, in both directions without end.
+template <class A> struct Axis {
+  A span, inverse;
+
+  GAN_HD explicit Axis(int size) : span(A(size - 1)), inverse(1 / span) {}
+  GAN_HD A mirror(A at) const { return std::floor(at * inverse); }
+  GAN_HD static bool odd(A mirror) { return mirror != 2 * std::floor(mirror / 2); }
+  GAN_HD A folded(A at, A mirror, bool odd) const {
+    A r = std::fma(-mirror, span, at);
+    if (odd) r = span - r;
+    return std::fmin(std::fmax(r, A(0)), span);
+  }
+  // How much of what is read at a folded place comes from sample p.
+  GAN_HD static A weight(A folded, int p) {
+    const int low = int(folded);
+    const A part = folded - A(low);
+    return p == low ? 1 - part : p == low + 1 ? part : A(0);
+  }
+};
+
+// A coordinate as one of an axis.
 template <class A> struct Folded {
-  A mirror;
   int low;
   A part;  // of the way to low + 1
 
-  GAN_HD Folded(A at, int span) {
-    mirror = std::floor(at / A(span));
-    A r = at - mirror * A(span);
-    if (mirror != 2 * std::floor(mirror / 2)) r = A(span) - r;
-    r = std::fmin(std::fmax(r, A(0)), A(span));
+  GAN_HD Folded(A at, const Axis<A>& axis) {
+    const A mirror = axis.mirror(at), r = axis.folded(at, mirror, axis.odd(mirror));
     low = int(r);
     part = r - A(low);
   }
-  GAN_HD A weight(int p) const { return p == low ? 1 - part : p == low + 1 ? part : A(0); }
 };
 
 GAN_HD int reflect(int i, int n) { return i < 0 ? -i : i >= n ? 2 * (n - 1) - i : i; }
@@ -139,9 +154,10 @@ template <class T, bool ADJOINT> struct Coarser {
     if (p == 0) {
       const A* const plane = fine + (n * images.c + c) * images.fine_h() * images.fine_w();
       const Map<A> map(images, n);
+      const Axis<A> across(images.fine_w()), down(images.fine_h());
       for (int i = thread; i < SAMPLES * SAMPLES; i += threads) {
         const int row = i / SAMPLES, column = i % SAMPLES;
-        shared.samples[row][column] = sample(plane, map, 2 * y0 + row, 2 * x0 + column);
+        shared.samples[row][column] = sample(plane, map, across, down, 2 * y0 + row, 2 * x0 + column);
       }
     } else if (p == 1) {
       for (int i = thread; i < SAMPLES * SIDE; i += threads) {
@@ -158,14 +174,14 @@ template <class T, bool ADJOINT> struct Coarser {
     }
   }
 
-  GAN_HD A sample(const A* plane, const Map<A>& map, int k, int i) const {
+  GAN_HD A sample(const A* plane, const Map<A>& map, const Axis<A>& across, const Axis<A>& down, int k, int i) const {
     const int height = images.fine_h(), width = images.fine_w();
     if (ADJOINT) {  // the tile's first pixel has its first tap 2 BEFORE + 1 - K samples on
       const int y = k + 2 * BEFORE + 1 - K, x = i + 2 * BEFORE + 1 - K;
       return y >= 0 && y < height && x >= 0 && x < width ? plane[int64_t(y) * width + x] : A(0);
     }
     const A u = A(i - 4 - images.w), v = A(k - 4 - images.h);
-    const Folded<A> fx(map.at_x(u, v), width - 1), fy(map.at_y(u, v), height - 1);
+    const Folded<A> fx(map.at_x(u, v), across), fy(map.at_y(u, v), down);
     const int right = fx.low + 1 < width ? 1 : 0, below = fy.low + 1 < height ? width : 0;
     const A* const at = plane + int64_t(fy.low) * width + fx.low;
     return (1 - fy.part) * ((1 - fx.part) * at[0] + fx.part * at[right]) +
@@ -213,17 +229,17 @@ template <class A> struct Gather {
     const int64_t c = split(i, (images.c + CHANNELS - 1) / CHANNELS) * CHANNELS, n = i;
     if (n >= images.n || still(images, n)) return;
     const Map<A> map(images, n);
-    const int span_x = images.fine_w() - 1, span_y = images.fine_h() - 1;
+    const Axis<A> across(images.fine_w()), down(images.fine_h());
     A first_x, last_x, first_y, last_y, sums[CHANNELS] = {};
-    mirrors(map.l00, map.l01, map.x, span_x, first_x, last_x);
-    mirrors(map.l10, map.l11, map.y, span_y, first_y, last_y);
+    mirrors(map.l00, map.l01, map.x, across, first_x, last_x);
+    mirrors(map.l10, map.l11, map.y, down, first_y, last_y);
     const A* const first = wide + (n * images.c + c) * images.wide_h() * images.wide_w();
     const int count = int(images.c - c < CHANNELS ? images.c - c : CHANNELS);
     if (first_x > -FAR && last_x < FAR && first_y > -FAR && last_y < FAR)  // false of a map that is not finite
       for (A my = first_y; my <= last_y; ++my)
         for (A mx = first_x; mx <= last_x; ++mx) {
-          const A x = mirrored(px, mx, span_x), y = mirrored(py, my, span_y);
-          box(map, first, count, px, py, mx, my, x - map.x, y - map.y, sums);
+          const Image in_x{across, mx, across.odd(mx), px}, in_y{down, my, down.odd(my), py};
+          box(map, first, count, in_x, in_y, sums);
         }
     A* const to = fine + ((n * images.c + c) * images.fine_h() + py) * images.fine_w() + px;
     GAN_UNROLL for (int k = 0; k < CHANNELS; ++k)
@@ -231,25 +247,33 @@ template <class A> struct Gather {
   }
 
   // Which mirror images the warped samples lie in.
-  GAN_HD void mirrors(A by_i, A by_k, A centre, int span, A& first, A& last) const {
+  GAN_HD void mirrors(A by_i, A by_k, A centre, const Axis<A>& axis, A& first, A& last) const {
     const A i0 = A(-4 - images.w), i1 = A(images.w + 5), k0 = A(-4 - images.h), k1 = A(images.h + 5);
     const A low = centre + std::fmin(by_i * i0, by_i * i1) + std::fmin(by_k * k0, by_k * k1);
     const A high = centre + std::fmax(by_i * i0, by_i * i1) + std::fmax(by_k * k0, by_k * k1);
-    first = std::floor((low - MARGIN) / A(span)), last = std::floor((high + MARGIN) / A(span));
+    first = axis.mirror(low - MARGIN), last = axis.mirror(high + MARGIN);
   }
 
-  GAN_HD static A mirrored(int p, A mirror, int span) {
-    const bool odd = mirror != 2 * std::floor(mirror / 2);
-    return mirror * A(span) + A(odd ? span - p : p);
-  }
+  // Pixel p of an axis in one of its mirror images, and how much of what is read at a place comes from it.
+  struct Image {
+    const Axis<A>& axis;
+    A mirror;
+    bool odd;
+    int p;
+    GAN_HD A place() const { return mirror * axis.span + (odd ? axis.span - A(p) : A(p)); }
+    GAN_HD A weight(A at) const {
+      return axis.mirror(at) == mirror ? axis.weight(axis.folded(at, mirror, odd), p) : A(0);
+    }
+  };
 
-  // Adds what the samples of `count` channels, the first of them at `first`, pass to pixel (px, py) of a mirror image.
-  GAN_HD void box(const Map<A>& map, const A* first, int count, int px, int py, A mx, A my, A dx, A dy,
+  // Adds what the samples of `count` channels, the first of them at `first`, pass to a pixel of a mirror image.
+  GAN_HD void box(const Map<A>& map, const A* first, int count, const Image& in_x, const Image& in_y,
                   A (&sums)[CHANNELS]) const {
     // Without an inverse these are infinite, what follows is NaN, and fmin and fmax give the whole image.
     const A scale = 1 / (map.l00 * map.l11 - map.l01 * map.l10);
     const A ii = map.l11 * scale, ik = -map.l01 * scale, ki = -map.l10 * scale, kk = map.l00 * scale;
     const int width = images.wide_w(), height = images.wide_h();
+    const A dx = in_x.place() - map.x, dy = in_y.place() - map.y;
     const A i = ii * dx + ik * dy, k = ki * dx + kk * dy;
     const A ri = (1 + MARGIN) * (std::abs(ii) + std::abs(ik)) + MARGIN;
     const A rk = (1 + MARGIN) * (std::abs(ki) + std::abs(kk)) + MARGIN;
@@ -261,8 +285,7 @@ template <class A> struct Gather {
     for (int row = k0; row <= k1; ++row)
       for (int column = i0; column <= i1; ++column) {
         const A u = A(column - 4 - images.w), v = A(row - 4 - images.h);
-        const Folded<A> fx(map.at_x(u, v), images.fine_w() - 1), fy(map.at_y(u, v), images.fine_h() - 1);
-        const A weight = fx.mirror == mx && fy.mirror == my ? fx.weight(px) * fy.weight(py) : A(0);
+        const A weight = in_x.weight(map.at_x(u, v)) * in_y.weight(map.at_y(u, v));
         if (weight == 0) continue;
         const A* const from = first + int64_t(row) * width + column;
         GAN_UNROLL for (int k = 0; k < CHANNELS; ++k)

@@ -10,6 +10,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -40,11 +41,28 @@ template <class T, int V> struct alignas(sizeof(T) * V) Vec {
   T values[V];
 };
 
-// V values from p on, which is a multiple of their size.
-template <int V, class T> GAN_HD void load(const T* p, acc<T> (&to)[V]) {
-  const auto vec = *reinterpret_cast<const Vec<T, V>*>(p);
-  GAN_UNROLL for (int v = 0; v < V; ++v) to[v] = static_cast<acc<T>>(vec.values[v]);
-}
+// V values as they lie in memory, at a multiple of their size.
+template <class T, int V> struct Raw : Vec<T, V> {
+  GAN_HD void widen(acc<T> (&to)[V]) const {
+    GAN_UNROLL for (int v = 0; v < V; ++v) to[v] = static_cast<acc<T>>(this->values[v]);
+  }
+};
+
+// A bfloat16 is the upper half of a float: of a word, a shift and a mask make two. Of two values of 16 bits the compiler
+// would make words again and again, at four operations each.
+template <int V> requires(V % 2 == 0) struct alignas(2 * V) Raw<c10::BFloat16, V> {
+  uint32_t words[V / 2];
+
+  GAN_HD void widen(float (&to)[V]) const {
+    GAN_UNROLL for (int w = 0; w < V / 2; ++w) {
+      const uint32_t low = words[w] << 16, high = words[w] & 0xffff0000u;
+      std::memcpy(&to[2 * w], &low, sizeof low), std::memcpy(&to[2 * w + 1], &high, sizeof high);
+    }
+  }
+};
+
+template <int V, class T> GAN_HD Raw<T, V> read(const T* p) { return *reinterpret_cast<const Raw<T, V>*>(p); }
+template <int V, class T> GAN_HD void load(const T* p, acc<T> (&to)[V]) { read<V>(p).widen(to); }
 
 template <int V, class T> GAN_HD void store(T* p, const acc<T> (&from)[V]) {
   Vec<T, V> vec;

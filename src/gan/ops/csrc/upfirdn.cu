@@ -70,6 +70,92 @@ template <class T, class R, bool DEEP, int TZ, int TY, int TX, int V> struct Upf
   }
 };
 
+// The same for two axes of V > 1 channels: a thread goes down a column of TX outputs a row, and keeps of the rows of the
+// input, filtered across, those that the next outputs need. So each is read and filtered once, and not for every tile.
+template <class T, class R, int TX, int V, int ROUNDS> struct UpfirdnColumn {
+  using A = acc<T>;
+  static constexpr int threads = 128, phases = 1, K = R::taps, WIDE = R::inputs(TX);
+  static constexpr int KEPT = R::inputs(R::up);  // rows that meet `up` rows of the result; the next ones begin `down` below
+  static constexpr int ROWS = ROUNDS * KEPT / R::down * R::up;
+  static_assert(TX % R::up == 0 && KEPT % R::down == 0, "columns begin on samples, rounds end where they began");
+  using Shared = Nothing;
+  const T* x;
+  const A* filter;
+  T* y;
+  int64_t n, c, columns, strips;
+  int in[2], out[2], origin[2], first[2], taps;  // per axis: first output and first input of the first column
+  bool flip;
+  A gain;
+
+  explicit UpfirdnColumn(const Upfirdn& u)
+      : x(static_cast<const T*>(u.x)), filter(static_cast<const A*>(u.filter)), y(static_cast<T*>(u.y)), n(u.n),
+        c(u.c / V), taps(u.taps), flip(u.flip), gain(A(u.gain)) {
+    for (int axis = 0; axis < 2; ++axis) {
+      in[axis] = int(u.in[1 + axis]), out[axis] = int(u.out[1 + axis]);
+      const int before = int(u.before[1 + axis]) + K - u.taps;
+      origin[axis] = R::up == 2 && before % 2 ? -1 : 0;
+      first[axis] = (origin[axis] * R::down - before) / R::up;
+    }
+    strips = blocks_for(out[0] - origin[0], ROWS), columns = blocks_for(out[1] - origin[1], TX);
+  }
+
+  int64_t blocks() const { return blocks_for(n * c * columns * strips, threads); }
+
+  GAN_HD void phase(int, int64_t block, int thread, Nothing&) const {
+    int64_t i = block * threads + thread;
+    const int64_t channel = split(i, c), column = split(i, columns), strip = split(i, strips);
+    if (i >= n) return;
+    const auto tap = [&](int j) { return j < taps ? filter[flip ? taps - 1 - j : j] : A(0); };
+    A across[K], down[K];
+    GAN_UNROLL for (int j = 0; j < K; ++j) across[j] = tap(j), down[j] = across[j] * gain;
+    const auto within = [](int at, int size) { return static_cast<unsigned>(at) < static_cast<unsigned>(size); };
+    const int64_t step = c * V, line = in[1] * step;
+    const int x0 = first[1] + int(column) * TX * R::down / R::up;
+    int row = first[0] + int(strip) * (ROWS * R::down / R::up);
+    const T* from = x + i * in[0] * line + row * line + x0 * step + channel * V;
+    Raw<T, V> coming[WIDE];  // one row, on its way from memory while the last one is filtered down
+    const auto fetch = [&] {
+      GAN_UNROLL for (int ix = 0; ix < WIDE; ++ix) {
+        const bool inside = within(row, in[0]) && within(x0 + ix, in[1]);
+        coming[ix] = inside ? read<V>(from + ix * step) : Raw<T, V>{};
+      }
+      ++row, from += line;
+    };
+    A kept[KEPT][TX][V];
+    const auto keep = [&](A(&to)[TX][V]) {
+      GAN_UNROLL for (int t = 0; t < TX; ++t)
+        GAN_UNROLL for (int v = 0; v < V; ++v) to[t][v] = 0;
+      GAN_UNROLL for (int ix = 0; ix < WIDE; ++ix) {
+        A values[V];
+        coming[ix].widen(values);
+        GAN_UNROLL for (int t = 0; t < TX; ++t)
+          if (R::meets(t, ix))
+            GAN_UNROLL for (int v = 0; v < V; ++v) to[t][v] += across[R::tap(t, ix)] * values[v];
+      }
+    };
+    fetch();
+    GAN_UNROLL for (int iy = 0; iy < KEPT - R::down; ++iy) keep(kept[iy]), fetch();
+    const int64_t next = out[1] * step;
+    int at = origin[0] + int(strip) * ROWS;
+    const int left = origin[1] + int(column) * TX;
+    T* to = y + (i * out[0] + at) * next + left * step + channel * V;
+    GAN_ROLLED for (int round = 0; round < ROUNDS && at < out[0]; ++round)
+      GAN_UNROLL for (int turn = 0; turn < KEPT; turn += R::down) {
+        GAN_UNROLL for (int d = R::down; d > 0; --d) keep(kept[(turn + KEPT - d) % KEPT]), fetch();
+        GAN_UNROLL for (int t = 0; t < R::up; ++t) {
+          GAN_UNROLL for (int w = 0; w < TX; ++w) {
+            A sum[V] = {};
+            GAN_UNROLL for (int iy = 0; iy < KEPT; ++iy)
+              if (R::meets(t, iy))
+                GAN_UNROLL for (int v = 0; v < V; ++v) sum[v] += down[R::tap(t, iy)] * kept[(turn + iy) % KEPT][w][v];
+            if (within(at, out[0]) && within(left + w, out[1])) store<V>(to + w * step, sum);
+          }
+          ++at, to += next;
+        }
+      }
+  }
+};
+
 // One axis of [outer, in, inner], any rate and length.
 template <class T> struct UpfirdnLine {
   using A = acc<T>;
@@ -122,9 +208,10 @@ template <class Program> void go(const Upfirdn& u, Stream stream) {
 // Tiles of V = 1 lie along columns, so that neighbouring threads read neighbouring pixels. In 3-D the sums of a tile of
 // 8 channels would not stay in registers.
 template <class T, int V, int UP, int DOWN> void tiled(const Upfirdn& u, Stream stream) {
-  constexpr int side = V > 1 ? 2 : UP, column = V > 1 ? 2 : 4;
-  if (u.dims == 3) return go<UpfirdnTile<T, Rate<4, UP, DOWN>, true, 2, 2, side, (V < 4 ? V : 4)>>(u, stream);
-  go<UpfirdnTile<T, Rate<4, UP, DOWN>, false, 1, column, side, V>>(u, stream);
+  using R = Rate<4, UP, DOWN>;
+  if (u.dims == 3) return go<UpfirdnTile<T, R, true, 2, 2, (V > 1 ? 2 : UP), (V < 4 ? V : 4)>>(u, stream);
+  if constexpr (V > 1) go<UpfirdnColumn<T, R, 2, V, 2>>(u, stream);
+  else go<UpfirdnTile<T, R, false, 1, 4, UP, V>>(u, stream);
 }
 
 template <class T, int V> void at_rate(const Upfirdn& u, Stream stream) {
