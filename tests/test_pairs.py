@@ -16,7 +16,7 @@ BASELINES = {"b": "a"}
 
 
 def compared(cells, baselines, lead="kid"):
-    return pairs.compare(cells, pairs.by_seed(cells, table.scores(cells), baselines), baselines, lead)
+    return pairs.compare(cells, pairs.by_seed(cells, table.scores(cells), baselines), baselines, {"set": lead})
 
 
 def values(*numbers):

@@ -26,7 +26,7 @@ from gan.report import cost as cost_of
 from gan.report.given import Study, Tables
 from gan.sampling.marks import Mark
 
-NO_TABLES = Tables(*[pd.DataFrame()] * 3, None, {}, {})
+NO_TABLES = Tables(*[pd.DataFrame()] * 3, {}, {}, {})
 T2 = 4.302652729911275  # Student's t, 97.5 %, 2 degrees of freedom
 
 
@@ -157,7 +157,7 @@ def test_a_difference_is_claimed_only_where_intervals_lie_apart(tmp_path, values
     assert said in verdict.verdict(rows, "set", "kid")[0]
     lines = view.wide(rows, "set", "all", "kid")[0].lines
     assert [line.variant for line in lines if line.entries[0].best] == ([bold] if bold else [])
-    text = view.markdown("x", rows, "kid")
+    text = view.markdown("x", rows, dict.fromkeys(rows.dataset, "kid"))
     assert ("**0.100**" in text) == (bold == "a")
 
 
@@ -226,7 +226,7 @@ def test_only_the_leading_metric_of_all_is_bold(tmp_path):
 
 def test_the_difference_to_the_floor_stands_with_its_interval(tmp_path):
     rows = table.comparison(table.scores(cells_with(tmp_path, a=three(0.10))))
-    row, text = rows.iloc[0], view.markdown("x", rows, "kid")
+    row, text = rows.iloc[0], view.markdown("x", rows, dict.fromkeys(rows.dataset, "kid"))
     assert row.above_floor == pytest.approx(0.1 - 0.8) and row.above_floor_low < row.above_floor < row.above_floor_high
     assert "floor −0.700 (" in text and "| *floor: 4 unseen patients, 180 slices* | 0.800 (0.790 to 0.810) |" in text
 
@@ -244,6 +244,21 @@ def test_a_single_seed_is_said(tmp_path):
 )
 def test_only_inception_is_called_fid(metric, label):
     assert facts.title(metric) == label
+
+
+def test_data_sets_led_by_different_metrics(tmp_path):
+    """A small one that has no encoder of its own next to a large one: each has its verdict and its methods."""
+    large, small = make_study(tmp_path, "large"), make_study(tmp_path, "small")
+    for cell in small:
+        found = json.loads((cell.folder / "scores.json").read_text())
+        rows = [row for row in found["scores"] if row["metric"] != "kd_indomain"]
+        write(cell, "scores.json", found | {"scores": rows, "snapshot": found["snapshot"] | {"metric": "fd_indomain"}})
+    leads = table.leads(table.comparison(table.scores([*large, *small])), [*large, *small])
+    assert leads == {"large": "kd_indomain", "small": "fd_indomain"}
+    write_report("Study", [*large, *small], tmp_path, baselines={"stylegan2_ada": "stylegan2"})
+    text = (tmp_path / "comparison.html").read_text()
+    assert "Led by KD-indomain (large) and FD-indomain (small)." in text
+    assert "The leading score is KD-indomain" in text and "The leading score is FD-indomain" in text
 
 
 @pytest.mark.parametrize(
@@ -691,7 +706,7 @@ def test_a_running_study_is_compared_by_a_command(tmp_path, capsys):
 
 def test_joint_scores_stand_between_the_mean_and_the_contrasts(tmp_path):
     rows = [kid(value, contrast=name) for name, value in (("t1c", 0.1), ("t2f", 0.3), ("joint", 0.4), ("all", 0.2))]
-    text = view.markdown("Demo", table.comparison(table.scores(cells_with(tmp_path, plain=[rows]))), "kid")
+    text = view.markdown("Demo", table.comparison(table.scores(cells_with(tmp_path, plain=[rows]))), {"set": "kid"})
     headings = re.findall(r"^### (.*)", text, re.MULTILINE)
     assert headings[:4] == ["Mean over contrasts", "The contrasts of a sample together", "Contrast t1c", "Contrast t2f"]
     assert "0.4" in text.split("together")[1].split("###")[0]
@@ -707,7 +722,7 @@ def test_the_way_back_is_a_table_of_its_own(tmp_path, targets):
     rows = table.comparison(table.scores(cells))
     headings = ["all", *[row["contrast"] for row in onward[:-1]] * (targets > 1), back["contrast"]]
     assert view.contrasts(rows, "set") == headings and view.way_back(rows, "set") == [back["contrast"]]
-    text = view.markdown("x", rows, "kid")
+    text = view.markdown("x", rows, dict.fromkeys(rows.dataset, "kid"))
     parts = dict(part.split("\n", 1) for part in text.split("### ")[1:])
     assert "one_way" not in (own := parts[f"Way back, {back['contrast']}"]) and "7.5" in own
     assert "7.5" not in parts["Mean over contrasts"] and "one_way" in parts["Mean over contrasts"]

@@ -485,6 +485,6 @@ def test_a_row_that_takes_no_part_is_marked_and_never_leads():
     assert (
         answer.startswith("good has the lowest KD-indomain") and "Left out of this: style (shows patients)." in answer
     )
-    assert "style (shows patients)" in view.markdown("t", rows, "kd_indomain")
+    assert "style (shows patients)" in view.markdown("t", rows, dict.fromkeys(rows.dataset, "kd_indomain"))
     alone = " ".join(verdict.verdict(rows[:1], "d", "kd_indomain"))
     assert alone == "There is nothing to compare. Left out of this: style (shows patients)."

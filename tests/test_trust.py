@@ -30,7 +30,7 @@ def trust_of(tmp_path, rows, copies=None, events=()):
         write(cell, "copies.json", copies)
     with open(cell.folder / "stats.jsonl", "a", encoding="utf-8") as file:
         file.writelines(f'{{"event": "{event}", "message": "x", "kimg": 3}}\n' for event in events)
-    return of_variants(comparison(scores([cell])), [cell], KD)["set", "a"]
+    return of_variants(comparison(scores([cell])), [cell], {"set": KD})["set", "a"]
 
 
 @pytest.mark.parametrize(

@@ -139,8 +139,7 @@ def _score(row: dict[str, Any]) -> Score:
 def _trust(cell: CellFiles) -> list[str]:
     """The sentences of `gan.report.trust` on this cell alone."""
     rows = table.comparison(table.scores([cell]))
-    lead = table.headline(rows, table.chosen_by([cell]))
-    found = trust.of_variants(rows, [cell], lead).get((cell.dataset, cell.variant))
+    found = trust.of_variants(rows, [cell], table.leads(rows, [cell])).get((cell.dataset, cell.variant))
     return [*found.sentences, *(f"Warning: it {warning}." for warning in found.warnings)] if found else []
 
 

@@ -21,14 +21,14 @@ from gan.report.utility_view import Utility
 
 @dataclass(frozen=True)
 class Tables:
-    """Of all data sets: `gan.report.table.comparison`, its single ``seeds``, `gan.report.pairs.compare`, the metric
-    that leads, by data set how often its test split was looked at, what `gan.report.trust` says of each variant, what
+    """Of all data sets: `gan.report.table.comparison`, its single ``seeds``, `gan.report.pairs.compare`, by data set
+    the metric that leads and how often its test split was looked at, what `gan.report.trust` says of each variant, what
     images are good for, if the config asks for it, and whether the page is for passing on."""
 
     rows: pd.DataFrame
     seeds: pd.DataFrame
     pairs: pd.DataFrame
-    lead: str | None
+    leads: dict[str, str | None]
     looks: dict[str, str]
     trust: dict[tuple[str, str], Trust]
     utility: Utility | None = None
@@ -106,7 +106,7 @@ class Dataset:
 
     @property
     def lead(self) -> str | None:
-        return self.study.tables.lead
+        return self.study.tables.leads.get(self.name)
 
     @property
     def looks(self) -> dict[str, figures.Look]:

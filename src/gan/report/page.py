@@ -16,6 +16,7 @@ from gan.report.given import Study, Tables
 from gan.report.table import WHOLE
 from gan.report.template import template
 from gan.report.utility_view import Utility
+from gan.report.verdict import enumerated
 
 
 def write_report(
@@ -40,13 +41,13 @@ def write_report(
     """
     seeds = table.scores(cells)
     rows = table.comparison(seeds)
-    lead = table.headline(rows, table.chosen_by(cells))
-    trusted = trust.of_variants(rows, cells, lead)
+    leads = table.leads(rows, cells)
+    trusted = trust.of_variants(rows, cells, leads)
     rows["warnings"] = [", ".join(_warnings(trusted, row)) for row in rows.itertuples()]
     joined = pairs.by_seed(cells, seeds, baselines or {})
-    compared = pairs.compare(cells, joined, baselines or {}, lead)
+    compared = pairs.compare(cells, joined, baselines or {}, leads)
     useful = Utility.of(cells, utility)
-    found = Tables(rows, seeds, compared, lead, context.looks(cells, looks), trusted, useful, shareable)
+    found = Tables(rows, seeds, compared, leads, context.looks(cells, looks), trusted, useful, shareable)
     table.write_csv(found.rows, folder / "comparison.csv")
     table.write_csv(found.seeds, folder / "scores.csv")
     table.write_csv(found.pairs, folder / "differences.csv")
@@ -57,7 +58,7 @@ def write_report(
     if any((cell.folder / "moved.json").exists() for cell in cells):
         table.write_csv(features, folder / "moved.csv")
     parts = {name: _parts(found, cells, name) for name in rows.dataset.unique()}
-    _write_text(folder / "comparison.md", view.markdown(title, rows, lead, parts))
+    _write_text(folder / "comparison.md", view.markdown(title, rows, leads, parts))
     _write_text(folder / "comparison.html", render(Study(title, cells, found, folder, stores or {})))
 
 
@@ -71,8 +72,9 @@ def _parts(found: Tables, cells: Sequence[CellFiles], dataset: str) -> list[str]
     contrast = next(iter(view.contrasts(found.rows, dataset)), WHOLE)
     mine = [cell for cell in cells if cell.dataset == dataset]
     best = snapshots.best_snapshots(curves.curve_rows(mine), mine)
-    parts = [view.markdown_trust(verdict.trusted(found.rows, dataset, found.lead, found.trust))]
-    parts += [pairs_view.markdown(found.pairs, dataset, contrast, found.lead), snapshots.markdown(best, found.lead)]
+    lead = found.leads[dataset]
+    parts = [view.markdown_trust(verdict.trusted(found.rows, dataset, lead, found.trust))]
+    parts += [pairs_view.markdown(found.pairs, dataset, contrast, lead), snapshots.markdown(best, lead)]
     parts += [f"{view.escape(group.text())}\n" for group in declared(mine)]
     parts += [found.utility.markdown(dataset)] if found.utility else []
     parts.append(moved.markdown(moved.of_study(mine), dataset))
@@ -85,7 +87,7 @@ def render(study: Study) -> str:
         title=study.title,
         variants=list(study.looks),
         seeds=sorted({cell.seed for cell in study.cells}),
-        lead=facts.title(study.tables.lead) if study.tables.lead else None,
+        lead=_led_by(study.tables.leads),
         finished_on=context.finished_on(study.cells),
         datasets=[
             (dataset.name, f"dataset-{place}", sections.shown(sections.OF_DATASET, dataset, f"dataset-{place}-"))
@@ -94,6 +96,17 @@ def render(study: Study) -> str:
         sections=sections.shown(sections.OF_STUDY, study),
         shareable=study.tables.shareable,
     )
+
+
+def _led_by(leads: Mapping[str, str | None]) -> str:
+    """The metrics that lead, with their data sets where these have different ones."""
+    found: dict[str, list[str]] = {}
+    for dataset, metric in leads.items():
+        if metric:
+            found.setdefault(facts.title(metric), []).append(dataset)
+    if len(found) < 2:
+        return next(iter(found), "")
+    return enumerated([f"{title} ({enumerated(datasets)})" for title, datasets in found.items()])
 
 
 def _write_text(path: Path, text: str) -> None:

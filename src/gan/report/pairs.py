@@ -70,11 +70,11 @@ def by_seed(cells: Sequence[CellFiles], seeds: pd.DataFrame, baselines: Mapping[
 
 
 def compare(
-    cells: Sequence[CellFiles], joined: pd.DataFrame, baselines: Mapping[str, str], lead: str | None
+    cells: Sequence[CellFiles], joined: pd.DataFrame, baselines: Mapping[str, str], leads: Mapping[str, str | None]
 ) -> pd.DataFrame:
     """A row for each data set x variant with a baseline x contrast x measurement; joined: `by_seed` of ``cells``.
 
-    lead: the metric that leads, whose mean over contrasts alone has ``p``, ``p_holm`` and ``verdict``.
+    leads: the metric that leads each data set, whose mean over contrasts alone has ``p``, ``p_holm`` and ``verdict``.
 
     ``difference``: mean over the ``seeds`` that both have (``seed_list``) with its 95 % interval; ``spread``: standard
     deviation over them; ``covers``: what the interval is over; ``p``: of no difference, NaN where nothing is claimed;
@@ -85,7 +85,7 @@ def compare(
     drawn = _Replicates(cells)
     rows = []
     for dataset in dict.fromkeys(cell.dataset for cell in cells):
-        mine = [cell for cell in cells if cell.dataset == dataset]
+        mine, lead = [cell for cell in cells if cell.dataset == dataset], leads.get(dataset)
         for variant in dict.fromkeys(cell.variant for cell in mine):
             if variant not in baselines:
                 continue

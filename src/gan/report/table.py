@@ -220,6 +220,17 @@ def best(rows: pd.DataFrame) -> int | None:
     return leader if clear else None
 
 
+def leads(table: pd.DataFrame, cells: Iterable[CellFiles]) -> dict[str, str | None]:
+    """The metric that leads, by data set: the one that chose its snapshots, else `headline`'s. A small data set has no
+    encoder of its own, a translation other scores; None without any score."""
+    cells = list(cells)
+    names = dict.fromkeys(cell.dataset for cell in cells)
+    return {
+        name: headline(table[table.dataset == name], chosen_by(cell for cell in cells if cell.dataset == name))
+        for name in names
+    }
+
+
 def headline(table: pd.DataFrame, wanted: str | None = None) -> str | None:
     """The metric that leads the report: ``wanted`` if there, else the first in the order of `gan.metrics.facts`."""
     metrics = list(table.metric.dropna().unique())

@@ -7,7 +7,7 @@ patients, makes few different images, or is far from real may still have the low
 # pandas types a selection from a frame as a union of all that it could be.
 # pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -41,14 +41,17 @@ class Trust:
     sentences: list[str] = field(default_factory=list)
 
 
-def of_variants(table: pd.DataFrame, cells: Sequence[CellFiles], lead: str | None) -> dict[tuple[str, str], Trust]:
-    """`Trust` by data set and variant; table: `gan.report.table.comparison` of the ``cells``."""
+def of_variants(
+    table: pd.DataFrame, cells: Sequence[CellFiles], leads: Mapping[str, str | None]
+) -> dict[tuple[str, str], Trust]:
+    """`Trust` by data set and variant; table: `gan.report.table.comparison` of the ``cells``; leads: the metric that
+    leads each data set."""
     found = {}
     done = table[table.status == "finished"]
     for dataset, variant in done[["dataset", "variant"]].drop_duplicates().itertuples(index=False):
         rows = done[(done.dataset == dataset) & (done.variant == variant)]
         mine = [cell for cell in cells if (cell.dataset, cell.variant) == (dataset, variant)]
-        found[dataset, variant] = _trust(rows, mine, lead)
+        found[dataset, variant] = _trust(rows, mine, leads.get(dataset))
     return found
 
 

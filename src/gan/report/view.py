@@ -232,14 +232,18 @@ def markdown_trust(found: Trusted | None) -> str:
 
 
 def markdown(
-    title: str, table: pd.DataFrame, lead: str | None, sections: Mapping[str, Sequence[str]] | None = None
+    title: str,
+    table: pd.DataFrame,
+    leads: Mapping[str, str | None],
+    sections: Mapping[str, Sequence[str]] | None = None,
 ) -> str:
     """The comparison as Markdown: per dataset the verdict, a table per contrast, what is missing, what it cost.
 
-    sections: further parts of each dataset, shown under its first table.
+    leads: of each dataset the metric that leads. sections: further parts of each dataset, shown under its first table.
     """
     parts = [f"# {escape(title)}\n"]
     for dataset in table.dataset.unique():
+        lead = leads.get(dataset)
         parts.append(f"## {escape(dataset)}\n")
         parts.append(escape(" ".join(verdict(table, dataset, lead))) + "\n")
         names, back = contrasts(table, dataset), way_back(table, dataset)

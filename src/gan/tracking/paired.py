@@ -7,7 +7,7 @@ from mlflow.entities import Metric
 
 from gan.cells import CellFiles
 from gan.report.pairs import by_seed, compare
-from gan.report.table import chosen_by, comparison, headline, scores
+from gan.report.table import comparison, leads, scores
 from gan.report.trust import of_variants
 from gan.tracking import names, points
 
@@ -19,9 +19,10 @@ class Pairs:
         self.baselines, self.cells, self.named = baselines, cells, stamp
         self.seeds = scores(cells)
         self.differences = by_seed(cells, self.seeds, baselines)
-        self.lead = headline(self.seeds, chosen_by(cells))
-        self.compared = compare(cells, self.differences, baselines, self.lead)
-        self.trusted = of_variants(comparison(self.seeds), cells, self.lead)
+        leading = leads(self.seeds, cells)
+        self.lead = next(iter(leading.values()), None)
+        self.compared = compare(cells, self.differences, baselines, leading)
+        self.trusted = of_variants(comparison(self.seeds), cells, leading)
 
     def stamp(self, cell: CellFiles) -> int:
         """The age of the newest file behind the points of ``cell``; 0 for a variant without a baseline."""
