@@ -323,6 +323,12 @@ def test_statement_says_unknown_and_never_leaves_out(cell, exported, tmp_path):
         whole["data"]["patients"] == {"train": 6, "val": 2, "test": 2} and len(whole["data"]["subjects_sha256"]) == 64
     )
     assert "patient0" not in json.dumps(whole)
+    assert whole["code"]["training"] == "unknown"
+    cost = read_json(cell / "cost.json")
+    write_json(cell / "cost.json", cost | {"code": [{"sources": "abc", "torch": "2.11.0"}]})
+    noted = statement(read_facts(CellFiles("set", "dcgan", 0, cell)))
+    write_json(cell / "cost.json", cost)
+    assert noted["code"]["training"][0]["torch"] == "2.11.0" and noted["digest"] == whole["digest"]
     assert whole["digest"] == statement(read_facts(CellFiles("set", "dcgan", 0, cell)))["digest"]
     for name in ("cost.json", "scores.json"):
         poor = make_cell(tmp_path / name, OPEN)

@@ -19,13 +19,14 @@ from PIL import Image
 from tiny import TinyData, machine, paths, recipe
 from tinyfamily.model import Tiny
 
-from gan import check, grids
+from gan import check, grids, project
 from gan.cells import stats as read_stats
 from gan.data.store import Store, writing
 from gan.errors import GanError
 from gan.families.contract import Phase
 from gan.run import main, read_recipe
 from gan.study import TRAIN_REVISION, run_key
+from gan.train import cost
 from gan.train.cost import CostMeter
 from gan.train.device import pick_device
 from gan.train.images import StoreDataset
@@ -387,6 +388,32 @@ def test_judging_is_no_cost_of_a_run():
         inside = meter.now()
     after = meter.now()
     assert inside.cpu_s > 0.05 > after.cpu_s and inside.wall_s > after.wall_s
+
+
+def test_the_code_of_each_attempt_is_noted(monkeypatch):
+    """An attempt with the code of the one before adds nothing; a state of before this was noted has none."""
+    codes = [{"sources": name} for name in ("a", "a", "b", "a")]
+    state = CostMeter(CPU).state_dict() | {"code": []}
+    for code in codes:
+        monkeypatch.setattr(cost, "code", lambda code=code: code)
+        state = CostMeter(CPU, state).state_dict()
+    assert [code["sources"] for code in state["code"]] == ["a", "b", "a"]
+    del state["code"]
+    assert CostMeter(CPU, state).state_dict()["code"] == [{"sources": "a"}]
+
+
+def test_the_code_is_known_by_every_character(tmp_path, monkeypatch):
+    for name, text in (("one.py", "1"), ("two.cu", "2"), ("three.txt", "3")):
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(project, "PACKAGE", tmp_path)
+    found = []
+    for name, text in (("one.py", "1"), ("three.txt", "4"), ("two.cu", "5"), ("two.cu", "2")):
+        (tmp_path / name).write_text(text)
+        found.append(project.code.__wrapped__()["sources"])
+    (tmp_path / "bundle").mkdir()
+    (tmp_path / "bundle/Snakefile.py").write_text("of a wheel")
+    assert found[0] == found[1] == found[3] == project.code.__wrapped__()["sources"] != found[2]
+    assert project.code.__wrapped__().keys() >= {"python", "torch", "numpy", "gan-study"}
 
 
 def test_command_trains_a_cell_and_keeps_no_checkpoint(tmp_path):

@@ -1,12 +1,17 @@
-"""Where the workflow lies: in the package if it was installed from a wheel, else on top of the clone."""
+"""Where the workflow lies: in the package if it was installed from a wheel, else on top of the clone; which code runs."""
 
+import functools
+import hashlib
 import importlib.metadata
+import platform
 import zipfile
 from pathlib import Path
 
 from gan.errors import GanError
 
 PACKAGE = Path(__file__).resolve().parent
+SOURCES = (".py", ".cu", ".h", ".cpp")
+STANDS_ON = ("gan-study", "torch", "numpy")
 
 
 def root() -> Path:
@@ -25,6 +30,25 @@ def snakefile() -> str:
 def schema() -> Path:
     """The schema of a config."""
     return root() / "workflow/schemas/config.schema.yaml"
+
+
+@functools.cache
+def code() -> dict[str, str]:
+    """What decides a result besides its recipe: ``sources``, the SHA-256 of this package's code, of which one changed
+    character makes another; and the versions of Python and of what computes."""
+    known = {"python": platform.python_version()}
+    for package in STANDS_ON:
+        try:
+            known[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    digest = hashlib.sha256()
+    found = {path.relative_to(PACKAGE): path for path in PACKAGE.rglob("*") if path.suffix in SOURCES}
+    for name, path in sorted(found.items()):
+        if name.parts[0] == "bundle":  # of a wheel: the workflow, which a clone has on top
+            continue
+        digest.update(f"{name.as_posix()}\0".encode() + path.read_bytes() + b"\0")
+    return {"sources": digest.hexdigest(), **known}
 
 
 def installable(folder: Path) -> Path:

@@ -75,6 +75,8 @@ def _model(facts: Facts) -> str:
 
 
 def _libraries(facts: Facts) -> str:
+    if facts.cost.get("code"):
+        return "versions and SHA-256 of the code at training, versions at the export: reproducibility.json"
     return "versions at the export: reproducibility.json; those at training: author"
 
 

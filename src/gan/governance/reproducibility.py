@@ -7,6 +7,7 @@ from typing import Any
 from gan.files import write_json
 from gan.governance.facts import Facts, program, versions
 from gan.governance.text import render
+from gan.project import code
 from gan.study import canonical
 from gan.terms import ACTS
 
@@ -37,7 +38,11 @@ def statement(facts: Facts) -> dict[str, Any]:
             "evaluation": facts.evaluation.get("seed", UNKNOWN),
         },
         "choice": {"rule": facts.chosen or UNKNOWN, "kimg": UNKNOWN if facts.kimg is None else facts.kimg},
-        "code": {"export": program(), "training": UNKNOWN, "tree_clean": UNKNOWN, "packages": versions()},
+        "code": {
+            "training": cost.get("code") or UNKNOWN,
+            "export": {"program": program(), "sources": code()["sources"]},
+            "packages": versions(),
+        },
         "hardware": {key: cost.get(key) or UNKNOWN for key in ("device", "threads")}
         | {"gpus": cost.get("gpus", UNKNOWN)},
         "precision": (recipe.get("training") or {}).get("precision") or UNKNOWN,

@@ -1,15 +1,16 @@
-"""The cost of a run: wall time, processor time, device time and peak memory, summed over its resumes."""
+"""The cost of a run: wall time, processor time, device time and peak memory, summed over its resumes; and its code."""
 
 import contextlib
 import resource
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
 
 from gan import parallel
+from gan.project import code
 from gan.train.device import device_name
 
 
@@ -19,7 +20,8 @@ class Cost:
 
     cpu_s, peak_mem_mb: summed over the ranks; gpu_s: device seconds held by all of them, 0 on a CPU; peak_gpu_mem_mb:
     of the fullest GPU. resumed: how many times the run resumed from a checkpoint. started, finished: seconds since the
-    epoch; device, threads: of one rank of the last attempt; gpus: of all its ranks, 0 on a CPU.
+    epoch; device, threads: of one rank of the last attempt; gpus: of all its ranks, 0 on a CPU. code:
+    `gan.project.code` of each attempt that had another than the one before.
     """
 
     wall_s: float = 0.0
@@ -33,6 +35,7 @@ class Cost:
     device: str = ""
     threads: int = 0
     gpus: int = 0
+    code: list[dict[str, str]] = field(default_factory=list)
 
 
 class CostMeter:
@@ -62,6 +65,7 @@ class CostMeter:
             device=device_name(self._device),
             threads=torch.get_num_threads(),
             gpus=gpus,
+            code=before.code if before.code[-1:] == [code()] else [*before.code, code()],
         )
 
     def _spent(self) -> list[list[float]]:
