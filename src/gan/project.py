@@ -1,4 +1,4 @@
-"""Where the workflow lies: in the package if it was installed from a wheel, else on top of the clone; which code runs."""
+"""Where the workflow lies, in the package of a wheel or on top of the clone; and which code runs."""
 
 import functools
 import hashlib
