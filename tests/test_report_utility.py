@@ -9,6 +9,7 @@ from fake_study import make_study, recipe_of, write
 
 from gan.cells import CellFiles
 from gan.report import order, two_sample, utility, write_report
+from gan.report.command import main
 from gan.report.utility_view import Utility, sentences
 
 SECTION = {"primary": "mixed_50", "margin": 0.05}
@@ -174,6 +175,16 @@ def test_the_page_has_a_section_and_a_table_only_if_asked(tmp_path):
     assert "agree with a Dice of 0.700, on images of unseen patients it is 0.800" in page
     assert list(pd.read_csv(tmp_path / "utility.csv").columns) == utility.COLUMNS
     assert Utility.of(cells, None) is None
+
+
+@pytest.mark.parametrize("words", [[], ["--shareable"]])
+def test_a_report_beside_the_workflow_has_the_section_too(tmp_path, words):
+    make_study(tmp_path, variants={"dcgan": 0.1}, seeds=3)
+    make_utility(tmp_path, {"dcgan": -0.2})
+    (tmp_path / "utility_asked.json").write_text(json.dumps(SECTION))
+    assert main(["--study", str(tmp_path), *words]) == 0
+    (page,) = tmp_path.glob("s*/comparison.html")
+    assert "<h3>Utility</h3>" in page.read_text() and (page.parent / "utility.csv").exists()
 
 
 def test_a_poor_network_and_a_variant_without_a_task_are_said(tmp_path):

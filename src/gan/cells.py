@@ -109,6 +109,12 @@ def baselines(study: Path) -> dict[str, str]:
     return read_json(path) if path.exists() else {}
 
 
+def utility_asked(study: Path) -> dict[str, Any] | None:
+    """The section ``utility`` of the config, from ``utility_asked.json`` of ``results/<study>``; None without one."""
+    path = study / "utility_asked.json"
+    return read_json(path) if path.exists() else None
+
+
 def ledger(looks: Path, recipe: dict[str, Any]) -> Path:
     """The folder in ``looks`` (``results/looks``) of the test split that ``recipe`` is scored on.
 

@@ -31,15 +31,17 @@ localrules:
     publish,
 
 
-# Which variant modifies which: for the reports, also of a running study, so it is written first.
+# Which variant modifies which, and the section utility: for the reports, also of a running study, so they are written first.
 rule baselines:
     output:
         baselines=f"{ROOT}/baselines.json",
+        utility=f"{ROOT}/utility_asked.json",
     log:
         f"{LOGS}/baselines.log",
     priority: 1
     params:
         baselines=canonical(STUDY.baselines()),
+        utility=canonical(STUDY.utility),
     script:
         "../scripts/baselines.py"
 

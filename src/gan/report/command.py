@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from gan.cells import CellFiles, baselines
+from gan.cells import CellFiles, baselines, utility_asked
 from gan.errors import GanError, command
 
 
@@ -27,6 +27,7 @@ def main(argv: list[str] | None = None) -> int:
     stores = {cell.dataset: given.study / "data" / cell.dataset / "store" for cell in cells}
     study = given.study.resolve()
     known = {"stores": stores, "baselines": baselines(given.study), "looks": study.parent / "looks"}
+    known["utility"] = utility_asked(given.study)
     write_report(study.name, cells, out, **known, shareable=given.shareable)
     print(out / "comparison.html")
     return 0
