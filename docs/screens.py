@@ -25,6 +25,7 @@ from PIL import Image, ImageChops
 CHROMIUM = ("chromium", "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars")
 TALLEST = 4000  # pixels of a section
 PATIENCE = 300  # s
+ASSISTANT = 1.35  # times the width: the rest is MLflow's assistant, which is open in a new browser
 
 
 def make(asked: str, target: Path, folder: Path, environment: Mapping[str, str] = os.environ) -> None:
@@ -43,12 +44,12 @@ def make(asked: str, target: Path, folder: Path, environment: Mapping[str, str] 
     image.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(target, optimize=True)
 
 
-def screen(address: str, width: int, height: int) -> Image.Image:
-    """What a window of that size shows of the page at ``address``."""
+def screen(address: str, width: int, height: int, wait: int = 20000) -> Image.Image:
+    """What a window of that size shows of the page at ``address``, after ``wait`` milliseconds of its own time."""
     with tempfile.TemporaryDirectory() as scratch:
         shot = Path(scratch) / "shot.png"
-        size = (f"--window-size={width},{height}", f"--user-data-dir={scratch}/profile", "--virtual-time-budget=20000")
-        command = [*CHROMIUM, *size, f"--screenshot={shot}", address]
+        size = (f"--window-size={width},{height}", f"--user-data-dir={scratch}/profile")
+        command = [*CHROMIUM, *size, f"--virtual-time-budget={wait}", f"--screenshot={shot}", address]
         subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE)
         image = Image.open(shot)
         image.load()
@@ -106,7 +107,7 @@ def mlflow(
             if not addresses:
                 raise SystemExit(f"error: gan ui printed no address of {view or study}:\n{''.join(said)}")
             address = addresses[0] if view else re.sub(r"(:\d+).*", r"\1", addresses[0])
-            return screen(address, width, height)
+            return screen(address, round(width * ASSISTANT), height, 120000).crop((0, 0, width, height))
         finally:
             server.terminate()
 

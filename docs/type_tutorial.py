@@ -9,7 +9,7 @@ A comment in front of a block or a picture says what to do with it:
 ``<!-- run: ended, KEEP -->``  waits for what runs in the background; the block is its output
 ``<!-- picture: NAME = KIND ARGUMENTS | TEXT -->``  the picture is made (`docs/screens.py`) and shown below the comment
 
-KEEP is ``all``, ``none``, ``first N`` or ``last N`` lines, or ``like REGULAR EXPRESSION``.
+KEEP is ``all``, ``none``, ``first N`` or ``last N`` lines, or ``like REGULAR EXPRESSION``, each such line once.
 """
 
 import argparse
@@ -121,7 +121,7 @@ def kept(text: str, which: str) -> str:
     elif how == "last" and len(lines) > int(argument):
         lines = ["...", *lines[-int(argument) :]]
     elif how == "like":
-        lines = [line for line in lines if re.search(argument, line)]
+        lines = list(dict.fromkeys(line for line in lines if re.search(argument, line)))
     return "".join(f"{line}\n" for line in lines)
 
 
