@@ -236,9 +236,13 @@ def _terms(path: Path | None, recipe: dict[str, Any]) -> dict[str, Any]:
 
 
 def _images(recipe: dict[str, Any], store: Store, device: torch.device) -> tuple[StoreDataset, StoreDataset]:
-    """The images to train on, and those to show: of a translation the validation split's, if there are any."""
+    """The images to train on, and those to show: of a translation the validation split's, if there are any.
+
+    What is made of images, and not by a network, has its mask as one channel.
+    """
     conditional, task = bool(recipe["variant"]["options"].get("conditional")), recipe["data"].get("translate")
-    dataset = StoreDataset(store, device, conditional, task)
+    planes = options_of(recipe["variant"]["family"]).TRAINED
+    dataset = StoreDataset(store, device, conditional, task, planes=planes)
     if not task or not len(store.rows("val")):
         return dataset, dataset
     return dataset, StoreDataset(store, device, conditional, task, split="val")

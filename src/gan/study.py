@@ -27,6 +27,7 @@ from gan.utility.options import tasks_of
 DATA_REVISION = 1  # raise when the store made from the same volumes changes
 TRAIN_REVISION = 1  # raise when the loop gives other results for the same variant
 REALS_REVISION = 2  # raise when the option augment_real changes volumes in another way
+MASKS_REVISION = 1  # raise when networks see or draw the labels of a mask in another way
 UNTRAINED = {"kimg": 0, "batch": 1, "snapshot_kimg": 1, "precision": "fp32"}  # the training of what is made
 METRICS_REVISION = 3  # raise when the same images get other features or scores
 
@@ -203,7 +204,12 @@ class Study:
             },
             "training": self.config["training"] | variant["training"] if self.trained(cell.variant) else UNTRAINED,
             "seed": cell.seed,
-            "revisions": {"data": DATA_REVISION, "train": TRAIN_REVISION, **self._reals(cell.variant)},
+            "revisions": {
+                "data": DATA_REVISION,
+                "train": TRAIN_REVISION,
+                **self._reals(cell.variant),
+                **self._masks(cell),
+            },
         }
 
     def encoder(self, variant: str) -> str | None:
@@ -233,6 +239,12 @@ class Study:
     def _reals(self, variant: str) -> dict[str, int]:
         """The revision of changed volumes, of a variant that has them: no other run key depends on it."""
         return {"reals": REALS_REVISION} if getattr(self.options(variant), "augment_real", "none") != "none" else {}
+
+    def _masks(self, cell: Cell) -> dict[str, int]:
+        """The revision of masks, of a cell whose networks draw one: no other run key depends on it."""
+        row = self.dataset(cell.dataset)
+        draws = row["mask"] is not None and not row["translate"] and self.trained(cell.variant)
+        return {"masks": MASKS_REVISION} if draws else {}
 
     def _start(self, cell: Cell) -> dict[str, Any]:
         """What the networks of ``cell`` start from, as in its recipe; empty if they are new."""
@@ -292,7 +304,7 @@ def differences(recipe: dict[str, Any], baseline: dict[str, Any]) -> dict[str, t
     state. Of two families only the family is reported: their options are not comparable.
     """
     old, new = (_unstated(each) | flatten(each) for each in (baseline, recipe))
-    passed_over = ["variant.name", "seed", "revisions.reals"]
+    passed_over = ["variant.name", "seed", "revisions.reals", "revisions.masks"]
     if old.get("variant.family") != new.get("variant.family"):
         passed_over += ["variant.revision", "variant.options"]
     keys = [key for key in dict.fromkeys([*old, *new]) if not key.startswith(tuple(passed_over))]

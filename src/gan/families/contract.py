@@ -25,8 +25,8 @@ class ImageShape:
 
     channels: contrasts (and a mask, if it is generated too), of the target if images are translated; size: (H, W) or
     (D, H, W) in pixels; labels: number of classes, 0 without labels; masks: how many of the channels, the last ones,
-    hold labels instead of intensities; sources: channels of the images to translate, 0 unless that is the task: of each
-    contrast the slice itself amid ``neighbours`` on each side.
+    hold labels instead of intensities: one, or a plane for each label (`gan.masks`); sources: channels of the images to
+    translate, 0 unless that is the task: of each contrast the slice itself amid ``neighbours`` on each side.
     """
 
     channels: int
@@ -35,6 +35,11 @@ class ImageShape:
     masks: int = 0
     sources: int = 0
     neighbours: int = 0
+
+    @property
+    def shown(self) -> int:
+        """Channels of images outside of networks, where a mask is one channel."""
+        return self.channels - max(0, self.masks - 1)
 
 
 class Batch(NamedTuple):

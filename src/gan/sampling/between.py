@@ -8,6 +8,7 @@ from tqdm import tqdm
 
 from gan.errors import GanError
 from gan.families.contract import Latents
+from gan.masks import collapse
 from gan.nn import Generator
 from gan.sampling.snapshot import Snapshot
 from gan.sampling.tasks import latents
@@ -38,10 +39,10 @@ def mixing_grid(
 
     def draw(ws: Tensor) -> Tensor:
         with torch.no_grad(), snapshot.noise(seed, 0):
-            return network.synthesis(ws[None]).float().cpu()[0]
+            return collapse(network.synthesis(ws[None]).float().cpu(), snapshot.shape.masks)[0]
 
     rows, columns = styles[: n // 2], styles[n // 2 :]
-    cells = [torch.full((snapshot.shape.channels, *snapshot.shape.size), -1.0), *map(draw, columns)]
+    cells = [torch.full((snapshot.shape.shown, *snapshot.shape.size), -1.0), *map(draw, columns)]
     for row in tqdm(rows, desc="mix", disable=not sys.stderr.isatty()):
         cells += [draw(row), *(draw(torch.cat([row[:crossover], column[crossover:]])) for column in columns)]
     return finite(torch.stack(cells))

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gan.families.contract import Dataset, Source
 from gan.grids import layout
+from gan.masks import collapse
 from gan.metrics.ssim import similarity_of_set
 from gan.sampling.marks import Mark, first
 from gan.sampling.snapshot import Snapshot
@@ -31,7 +32,7 @@ class Grid:
         self._shape, self._seed = dataset.shape, seed
         self._centres = _centres(dataset)
         translates = bool(dataset.shape.sources)
-        width = len(self._centres) + 3 * dataset.shape.channels if translates else dataset.shape.channels
+        width = len(self._centres) + 3 * dataset.shape.channels if translates else dataset.shape.shown
         rows, self.columns = layout(width, dataset.shape.size)
         order = np.random.default_rng(seed).permutation(len(dataset))
         if translates:
@@ -42,7 +43,7 @@ class Grid:
     @property
     def real(self) -> Tensor:
         """Real images float32 [N, C, *size], on the CPU: sources next to targets where images are translated."""
-        target = self._batch.real.float().cpu()
+        target = collapse(self._batch.real.float().cpu(), self._shape.masks)
         return torch.cat([self._shown_sources(), target], 1) if self._shape.sources else target
 
     def draw(self, snapshot: Snapshot) -> tuple[Tensor, Tensor]:

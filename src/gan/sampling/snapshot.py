@@ -16,6 +16,7 @@ from gan.errors import GanError
 from gan.families.contract import Dataset, ImageShape, Request, Source
 from gan.families.registry import defaults, families, make_options
 from gan.files import DAMAGED, atomic_path, read_json, require_whole
+from gan.masks import collapse
 from gan.sampling.tensors import SUFFIX, read_tensors
 from gan.study import run_key
 from gan.terms import FILE, Terms, of_study
@@ -91,7 +92,7 @@ class Snapshot:
 
     @property
     def mask_labels(self) -> int:
-        """The largest label of the mask, which is the last channel; 0 without a mask."""
+        """The largest label of the mask, which is the last channel of an image; 0 without a mask."""
         return self.data["full_scale"][-1] if self.data.get("mask") else 0
 
     @property
@@ -100,9 +101,13 @@ class Snapshot:
         return next(itertools.chain(self.network.parameters(), self.network.buffers())).device
 
     def render(self, request: Request, seed: int, chunk: int) -> Tensor:
-        """Images float32 [N, C, *size] of ``request``, on the CPU; ``seed`` and ``chunk`` decide the noise."""
+        """Images float32 [N, C, *size] of ``request``, on the CPU; ``seed`` and ``chunk`` decide the noise.
+
+        C is ``shape.shown``: a mask that the network draws as planes is one channel here.
+        """
         with torch.no_grad(), self.noise(seed, chunk):
-            return families()[self.family].model.draw(self.network, request).float().cpu()
+            images = families()[self.family].model.draw(self.network, request)
+            return collapse(images.float().cpu(), self.shape.masks)
 
     def one_hot(self, classes: Tensor) -> Tensor:
         """Classes int64 [N] as float32 [N, labels] on the device of the network; width 0 without labels."""

@@ -37,7 +37,7 @@ def write_images(snapshot: Snapshot, images: Iterator[Tensor], n: int, out: Path
         mark.put_next_to(out / "images.npy", first(n))
     elif form == "grid":
         chunks = torch.cat(list(_counted(images, shown))).numpy()
-        columns = min(n, grids.layout(snapshot.shape.channels, snapshot.shape.size)[1])
+        columns = min(n, grids.layout(snapshot.shape.shown, snapshot.shape.size)[1])
         grids.write_grid(out / "grid.png", chunks, columns, snapshot.mask_labels, mark.text(first(n)))
     else:
         write = _write_png if form == "png" else _write_nifti
@@ -81,7 +81,7 @@ def _write_nifti(path: Path, pixels: np.ndarray, snapshot: Snapshot, channel: in
 
 
 def _write_npy(snapshot: Snapshot, images: Iterator[Tensor], n: int, path: Path, shown: tqdm) -> None:
-    shape = (n, snapshot.shape.channels, *snapshot.shape.size)
+    shape = (n, snapshot.shape.shown, *snapshot.shape.size)
     with atomic_path(path) as temporary:
         array = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape)
         place = 0
@@ -118,7 +118,7 @@ def _is_mask(snapshot: Snapshot, channel: int) -> bool:
 
 def channel_names(snapshot: Snapshot) -> list[str]:
     """Names of the channels, which become parts of file names; `GanError` for what is no name."""
-    names = list(snapshot.data.get("channels") or [f"channel{place}" for place in range(snapshot.shape.channels)])
+    names = list(snapshot.data.get("channels") or [f"channel{place}" for place in range(snapshot.shape.shown)])
     for name in names:
         if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_]{1,64}", name):
             raise GanError(

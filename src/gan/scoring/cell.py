@@ -127,7 +127,7 @@ def _write_grid(cell: Path, generator: Snapshot, protocol: Protocol) -> None:
         path = next(path for path in _snapshots(cell) if load_header(path)["kimg"] == generator.kimg)
         publish(path.with_suffix(".png"), cell / "fake.png")
         return
-    rows, columns = layout(generator.shape.channels, generator.shape.size)
+    rows, columns = layout(generator.shape.shown, generator.shape.size)
     limit, number, truncation = available(generator), rows * columns, protocol.truncation
     if limit is not None:
         number, truncation = min(number, limit), 1.0

@@ -10,6 +10,7 @@ from gan.data.splits import halves
 from gan.data.store import Store
 from gan.errors import GanError
 from gan.families.contract import Batch, ImageShape
+from gan.masks import MOST, spread
 from gan.scales import FULL_SCALE
 
 RESIDENT = 0.25  # fraction of a GPU's free memory that the training images may take
@@ -22,7 +23,8 @@ class StoreDataset:
     they take at most a quarter of its free memory, else they are read from the memory-mapped file batch by batch.
     task: ``translate`` of the data set's row; its targets are then the images, and its sources the images to translate.
     Images without a target are left out, and in other splits than ``train`` those that lack any contrast, since all are
-    scored on the same. rows: the store's row of each image.
+    scored on the same. planes: a mask that is to be generated and has 2 to `gan.masks.MOST` labels is a plane for each
+    (`gan.masks.spread`). rows: the store's row of each image.
     """
 
     def __init__(
@@ -32,6 +34,7 @@ class StoreDataset:
         conditional: bool,
         task: dict[str, Any] | None = None,
         split: str = "train",
+        planes: bool = True,
     ):
         self._split = store.rows(split)
         if not len(self._split):
@@ -57,10 +60,12 @@ class StoreDataset:
         self._around = store.neighbours(self._split, neighbours) if task else None
         full = {place: self._full_scale(place) for place in [*self._targets, *self._sources]}
         self._scale, self._source_scale = self._per_channel(full, self._targets), self._per_channel(full, self._sources)
-        masks = sum(self._names[place] == self._mask for place in self._targets)
+        largest = full[self._targets[-1]] if self._names[self._targets[-1]] == self._mask else 0
+        masks = largest if planes and not task and largest <= MOST else min(1, largest)
         size = tuple(store.images.shape[2:])
         width = len(self._sources) * (2 * neighbours + 1)
-        self.shape = ImageShape(len(targets), size, len(names), masks, width, neighbours)
+        channels = len(targets) + max(0, masks - 1)
+        self.shape = ImageShape(channels, size, len(names), masks, width, neighbours)
         counts = np.bincount(classes, minlength=len(names)).tolist() if names else []
         self.meta = store.meta | {
             "labels": names,
@@ -106,8 +111,11 @@ class StoreDataset:
 
     def batch(self, indices: np.ndarray) -> Batch:
         """See `gan.families.contract.Dataset`."""
-        stored = self._stored(self._used[indices], self._targets)
-        real = stored.add_(32768).mul_(self._scale).sub_(1)
+        stored = self._stored(self._used[indices], self._targets).add_(32768)
+        planes = spread(stored[:, -1], self.shape.masks) if self.shape.masks > 1 else None
+        real = stored.mul_(self._scale).sub_(1)
+        if planes is not None:
+            real = torch.cat([real[:, :-1], planes], 1)
         labels = torch.zeros(len(indices), 0, device=self._device)
         if self.shape.labels:
             places = self._move(torch.from_numpy(indices))
