@@ -359,6 +359,29 @@ def test_how_real_volumes_change_is_in_the_run_keys_of_those_that_do_alone(confi
     assert "revisions.reals" not in study.differences(moved, plain)
 
 
+def test_how_masks_are_drawn_is_in_the_run_keys_of_those_that_draw_one_alone(config, tmp_path):
+    config["datasets"]["masked"] = config["datasets"]["nifti"] | {"mask": "seg"}
+    (tmp_path / "images").mkdir()
+    config["variants"]["made"] = {"family": "external", "options": {"path": str(tmp_path / "images")}}
+    config["study"] |= {"datasets": ["nifti", "masked"], "variants": ["stylegan2", "made"]}
+    loaded = load(config)
+    recipes = {
+        (data, name): loaded.recipe(study.Cell(data, name, 0)) for data in loaded.datasets for name in loaded.variants
+    }
+    added = {key: set(found["revisions"]) - {"data", "train"} for key, found in recipes.items()}
+    assert added == {key: {"masks"} if key == ("masked", "stylegan2") else set() for key in recipes}
+    assert recipes["masked", "stylegan2"]["revisions"]["masks"] == study.MASKS_REVISION
+    assert "revisions.masks" not in study.differences(recipes["masked", "made"], recipes["masked", "stylegan2"])
+
+
+def test_a_translation_draws_no_mask(config):
+    pair = {"contrasts": ["t1", "t2"], "mask": "seg", "translate": {"source": ["t1", "seg"], "target": ["t2"]}}
+    config["datasets"]["pairs"] = config["datasets"]["nifti"] | pair
+    config["variants"]["pix2pix"] = {"family": "pix2pix"}
+    config["study"] |= {"datasets": ["pairs"], "variants": ["pix2pix"]}
+    assert "masks" not in load(config).recipe(study.Cell("pairs", "pix2pix", 0))["revisions"]
+
+
 def test_a_variant_says_in_what_it_differs_from_its_baseline(config):
     config["variants"]["stylegan2_ada"]["training"] = {"kimg": 500}
     loaded = load(config)

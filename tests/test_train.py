@@ -370,11 +370,11 @@ def cli(base: Path, given, *more: str) -> int:
 def test_store_values_become_minus_one_to_one(tmp_path):
     store = Store.open(make_store(tmp_path / "store", mask="seg"))
     data = StoreDataset(store, CPU, conditional=True)
-    assert len(data) == 12 and (data.shape.channels, data.shape.size, data.shape.labels) == (2, (16, 16), 2)
+    assert len(data) == 12 and (data.shape.channels, data.shape.size, data.shape.labels) == (4, (16, 16), 2)
     batch = data.batch(np.array([3, 0, 11]))
     raw = store.images[[3, 0, 11]].astype(np.float64)
     np.testing.assert_allclose(batch.real[:, 0], raw[:, 0] / 32767.5 - 1, atol=1e-6)
-    np.testing.assert_allclose(batch.real[:, 1], raw[:, 1] / 1.5 - 1, atol=1e-6)
+    assert (batch.real[:, 1:].numpy() == np.where(raw[:, 1:] == [[[1]], [[2]], [[3]]], 1, -1)).all()
     assert batch.labels.tolist() == [[0, 1], [1, 0], [0, 1]]
     assert data.meta["label_counts"] == [6, 6]
 

@@ -297,7 +297,7 @@ def test_a_report_of_a_data_set_of_volumes(tmp_path):
 
 
 def snapshot_of(store: Store, **data) -> Snapshot:
-    dataset = StoreDataset(store, torch.device("cpu"), False)
+    dataset = StoreDataset(store, torch.device("cpu"), False, planes=False)
     return Snapshot(nn.Identity(), "dcgan", {}, dataset.shape, 4, run_key="abc", data=dataset.meta | data)
 
 
@@ -307,7 +307,7 @@ def test_a_stored_volume_written_as_nifti_is_the_scan(tmp_path):
     data[:3] = 250  # the patient's left, x < 0
     volumes(tmp_path / "volumes", {"a": {"t1": data, "seg": mask}}, spacing=(1.5, 1.5, 2.0))
     store = stored(tmp_path, {}, whole(fit="pad", mask="seg"))
-    images = StoreDataset(store, torch.device("cpu"), False).batch(np.array([0])).real
+    images = StoreDataset(store, torch.device("cpu"), False, planes=False).batch(np.array([0])).real
     write_images(snapshot_of(store), iter([images]), 1, tmp_path / "out", "nifti", seed=3)
     image = nib.load(tmp_path / "out/00000_t1.nii.gz")
     assert "".join(aff2axcodes(image.affine)) == "RAS" and image.header.get_xyzt_units()[0] == "mm"
@@ -349,7 +349,8 @@ def test_a_volume_without_spacing_has_no_geometry(tmp_path, form):
 def test_rows_of_images_of_other_programs_take_volumes(tmp_path):
     masks = np.random.default_rng(2).integers(0, 3, (2, 12, 16, 12)).astype(np.uint8)
     subjects = {name: {"t1": noise((12, 16, 12), number), "seg": masks[number]} for number, name in enumerate("ab")}
-    dataset = StoreDataset(stored(tmp_path, subjects, whole(fit="pad", mask="seg")), torch.device("cpu"), False)
+    opened = stored(tmp_path, subjects, whole(fit="pad", mask="seg"))
+    dataset = StoreDataset(opened, torch.device("cpu"), False, planes=False)
     images = dataset.batch(np.arange(2)).real
     mine = Snapshot(nn.Identity(), "external", {}, dataset.shape, 1, data=dataset.meta)
     write_images(mine, iter([images]), 2, tmp_path / "out", "nifti", seed=0)
