@@ -61,7 +61,7 @@ class StoreDataset:
         full = {place: self._full_scale(place) for place in [*self._targets, *self._sources]}
         self._scale, self._source_scale = self._per_channel(full, self._targets), self._per_channel(full, self._sources)
         largest = full[self._targets[-1]] if self._names[self._targets[-1]] == self._mask else 0
-        masks = largest if planes and not task and largest <= MOST else min(1, largest)
+        masks = largest if planes and largest <= MOST else min(1, largest)
         size = tuple(store.images.shape[2:])
         width = len(self._sources) * (2 * neighbours + 1)
         channels = len(targets) + max(0, masks - 1)
