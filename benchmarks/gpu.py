@@ -2,6 +2,7 @@
 
     python benchmarks/gpu.py --prepare build/gpu       # where the whole program is installed, with GAN_REAL_DATA
     git clone https://github.com/NVlabs/stylegan2-ada-pytorch build/gpu/official     # if it is to be measured, too
+    git clone https://github.com/mingyuliutw/UNIT build/gpu/unit      # and of other translations, by their families
     python benchmarks/gpu.py build/gpu --out build/gpu_results                       # where the GPU is
 
 The second machine needs this checkout, the folder, Python with torch, numpy, scipy, pandas, pyarrow, pillow, tqdm,

@@ -6,6 +6,7 @@ goes to ``official``.
 """
 
 import argparse
+import importlib
 import os
 import tarfile
 import tempfile
@@ -13,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import floors
-import official_unit
 import torch
 from official import AUGMENTATIONS
 from steps import SETTINGS, Program
 
 from gan.errors import GanError
+from gan.families.registry import options_of, trained
 from gan.files import write_json
 
 HERE = Path(__file__).resolve().parent
@@ -49,7 +50,6 @@ STEPS: list[tuple[tuple[int, ...], int, dict[str, Any], list[dict[str, str]]]] =
     ((64, 64), 32, ADA, [REFERENCE, OFFICIAL]),
     ((256, 256), 16, ADA, [AUTOTUNED]),
 ]
-UNIT = official_unit.options(argparse.Namespace(width=64))  # row unit_program of config.yaml
 LARGE = {"channel_base": 2048, "channel_max": 256}
 VOLUMES = [
     ((64, 64, 64), 16, LARGE, [BF16]),
@@ -61,16 +61,15 @@ VOLUMES = [
     ((64, 64, 64), 16, LARGE, [REFERENCE]),
 ]
 FP32_EAGER = REFERENCE | {"precision": "fp32"}
-TRANSLATIONS: list[tuple[str, tuple[int, ...], int, dict[str, Any], list[dict[str, str]]]] = [
-    ("pix2pix", (256, 256), 1, {}, [BF16, TF32, FP32_EAGER]),
-    ("pix2pix", (256, 256), 16, {}, [BF16, TF32]),
-    ("cyclegan", (256, 256), 1, {}, [BF16, TF32]),
-    ("unit", (256, 256), 1, UNIT, [BF16, TF32, OFFICIAL]),
+TRANSLATING = [name for name in trained() if options_of(name).TASK == "translate"]
+TRANSLATIONS: list[tuple[str, tuple[int, ...], int, list[dict[str, str]]]] = [
+    *((family, (256, 256), 1, [BF16, TF32, OFFICIAL]) for family in TRANSLATING),
+    *((family, (256, 256), 16, [BF16, TF32]) for family in TRANSLATING),
 ]
 NARROW = {"channel_base": 64, "channel_max": 8, "z_dim": 8, "w_dim": 8}
 TOY_STEPS = [((16, 16), 4, NARROW, [REFERENCE])]
 TOY_VOLUMES = [((16, 16, 16), 4, NARROW, [REFERENCE])]
-TOY_TRANSLATIONS = [("pix2pix", (32, 32), 2, {"channels": 4}, [FP32_EAGER])]
+TOY_TRANSLATIONS = [(TRANSLATING[0], (32, 32), 2, [FP32_EAGER])]
 TOY = """
 study: {name: gpu, datasets: [phantom], variants: [stylegan2_ada], seeds: [0]}
 datasets:
@@ -157,7 +156,10 @@ def _cases(recipe: dict[str, Any], toy: bool):
     """Every case as a dict: part, size, channels, batch, options, program, counts."""
     slices = [("steps", "stylegan2", 3, case) for case in (TOY_STEPS if toy else STEPS)]
     volumes = [("volumes", "stylegan2", 1, case) for case in (TOY_VOLUMES if toy else VOLUMES)]
-    translations = [("translation", case[0], 1, case[1:]) for case in (TOY_TRANSLATIONS if toy else TRANSLATIONS)]
+    translations = [
+        ("translation", family, 1, (size, batch, _as_published(family, size[0], 4 if toy else 64), programs))
+        for family, size, batch, programs in (TOY_TRANSLATIONS if toy else TRANSLATIONS)
+    ]
     training, channels = recipe["training"], len(recipe["data"]["contrasts"])
     size, own = recipe["data"]["slices"]["size"], recipe["variant"]["options"] | {"ada_p": 0.2}
     program = (EAGER if toy else BF16) | {"precision": training["precision"]}
@@ -168,6 +170,12 @@ def _cases(recipe: dict[str, Any], toy: bool):
             case = {"part": part, "family": family, "size": size, "channels": planes, "batch": batch}
             case["options"] = options
             yield case | {"program": program, "counts": _counts(case, program), "training": options is own}
+
+
+def _as_published(family: str, size: int, width: int) -> dict[str, Any]:
+    """The options that make the networks of the program of its authors (`translation.py`)."""
+    given = argparse.Namespace(size=size, width=width, norm="instance", channels=1)
+    return importlib.import_module(f"official_{family}").options(given)
 
 
 def _counts(case: dict[str, Any], program: dict[str, str]) -> dict[str, Any] | None:

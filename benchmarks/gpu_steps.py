@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import gc
+import importlib
 import statistics
 import sys
 import time
@@ -142,18 +143,18 @@ def _phases(case: dict[str, Any], batch: Batch, place: Place) -> dict[str, Calla
 
 
 def _translating(case: dict[str, Any], batch: Batch, place: Place) -> dict[str, Callable[[], None]]:
-    """A step of the program of mingyuliutw/UNIT with what its own `train.py` sets: TF32, which was PyTorch's default,
-    and cuDNN's search for algorithms."""
-    import official_unit
+    """A step of the program of its authors (`translation.py`), with TF32, which was PyTorch's default, and cuDNN's
+    search for algorithms."""
     from translation import read
 
-    checkout = place.folder / "unit"
-    if not (checkout / "networks.py").is_file():
-        raise GanError(f"{checkout}: no checkout of mingyuliutw/UNIT there")
-    given = argparse.Namespace(channels=case["channels"], width=case["options"]["channels"])
-    modules = [read(checkout / name) for name in official_unit.FILES]
-    parts = {name: part.to(place.device) for name, part in official_unit.build(modules, given).items()}
-    step = official_unit.step(modules, parts, given, batch)
+    its, checkout = importlib.import_module(f"official_{case['family']}"), place.folder / case["family"]
+    if not all((checkout / name).is_file() for name in its.FILES):
+        raise GanError(f"{checkout}: no checkout of its authors' program there, with {', '.join(its.FILES)}")
+    width = case["options"]["channels"]
+    given = argparse.Namespace(size=case["size"][0], channels=case["channels"], width=width, norm="instance")
+    modules = [read(checkout / name) for name in its.FILES]
+    parts = {name: part.to(place.device) for name, part in its.build(modules, given).items()}
+    step = its.step(modules, parts, given, batch)
 
     def run() -> None:
         torch.backends.cudnn.benchmark = torch.backends.cudnn.allow_tf32 = True

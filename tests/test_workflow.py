@@ -116,7 +116,7 @@ def test_one_cell_again_by_its_target(study):
 
 def test_utility_adds_its_jobs_where_there_is_a_task_and_nothing_else(study):
     edit(study, {"utility": {}})
-    assert {job[0] for job in planned(study, "all")} == TABLES, "neither a mask nor classes"
+    assert {job[0] for job in planned(study, "all")} == {"baselines"} | TABLES, "neither a mask nor classes"
     conditional = {"stylegan2_ada": {"options": {"conditional": True}}}
     edit(study, {"datasets": {"phantom": {"labels": "folder"}}, "variants": conditional})
     jobs = planned(study, "all")
