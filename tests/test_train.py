@@ -26,7 +26,7 @@ from gan.errors import GanError
 from gan.families.contract import Phase
 from gan.run import main, read_recipe
 from gan.study import TRAIN_REVISION, run_key
-from gan.train import cost
+from gan.train import cost, trainer
 from gan.train.cost import CostMeter
 from gan.train.device import pick_device
 from gan.train.images import StoreDataset
@@ -388,6 +388,25 @@ def test_judging_is_no_cost_of_a_run():
         inside = meter.now()
     after = meter.now()
     assert inside.cpu_s > 0.05 > after.cpu_s and inside.wall_s > after.wall_s
+
+
+def test_moments_take_the_memory_format_of_their_weights():
+    """Those of a CPU's checkpoint, on a GPU, where weights of convolutions are channels_last."""
+    states = []
+    for order in (torch.contiguous_format, torch.channels_last):
+        weight = torch.nn.Parameter(torch.zeros(3, 4, 2, 2).contiguous(memory_format=order))
+        optimizer = torch.optim.Adam([weight])
+        if states:
+            optimizer.load_state_dict(states[0])
+            trainer._in_the_formats_of_the_weights(optimizer)
+        else:
+            weight.grad = torch.randn(3, 4, 2, 2)
+            optimizer.step()
+        states.append(optimizer.state_dict())
+    (old,), (new,) = (state["state"].values() for state in states)
+    for name in ("exp_avg", "exp_avg_sq"):
+        assert torch.equal(old[name], new[name]) and new[name].stride() == weight.stride() != old[name].stride()
+    assert new["step"] == 1
 
 
 def test_the_code_of_each_attempt_is_noted(monkeypatch):

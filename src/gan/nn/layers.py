@@ -108,7 +108,7 @@ def pointwise(x: Tensor, weight: Tensor) -> Tensor:
 
 
 def _pointwise_on_a_gpu(x: Tensor, weight: Tensor) -> Tensor:
-    """The same with zeros beside the few channels of images, which are cut off again.
+    """The same with few channels padded by zeros; those of the result are dropped.
 
     In a copy: a tensor with gaps has no memory format, and random numbers like it would come in another order.
     """
